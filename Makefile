@@ -1,0 +1,90 @@
+# `make` lists what there is to make. Needs Python 3.11 or later; Go only where the Temporal server cannot be downloaded.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+READY := .venv/.installed
+UV = $$(cat .venv/.uv-path)
+# More options for pytest, as in: make test PYTEST_ARGS="tests/runtime -x"
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: $(READY) ## make the environment .venv, exactly as locked
+
+.PHONY: demo
+demo: install ## the whole story in the terminal: three purchases, real servers
+	@$(BIN)/coursaga demo $(DEMO_ARGS)
+
+.PHONY: test
+test: check temporal ## environment, checks and all tests, with real servers
+	@$(BIN)/pytest -m "not soak" $(PYTEST_ARGS)
+
+.PHONY: check
+check: install ## formatting, lint, types, floors, dependencies
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+
+.PHONY: soak
+soak: install temporal ## the tests in full counts, slow
+	@$(BIN)/pytest -m soak --timeout 3600 $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: install temporal ## purchases per second, latency, memory; beside plain calls
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+.PHONY: temporal
+temporal: install ## find, download or build the Temporal server
+	@$(BIN)/python -m runtime.temporal_binary
+
+.PHONY: fix
+fix: install ## format, and mend what lint can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: lock
+lock: .venv/.uv-path ## renew requirements.lock from pyproject.toml; without addresses, on purpose
+	@$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --extra embedded --extra dev pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean: ## delete the environment and caches; data in .coursaga stays (coursaga down --wipe)
+	@rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first Python 3.11 or later that runs; a name on PATH may be a shim that does not.
+define find_python
+for name in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
+    if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python="$$name"; break; fi; \
+done; \
+if [ -z "$${python:-}" ]; then echo "Python 3.11 or later is needed: install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; fi
+endef
+
+# uv of the pinned version: the one on PATH, else one of our own beside the environment's packages.
+.venv/.uv-path: Makefile
+	@$(find_python); \
+	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "making .venv with $$("$$python" --version)"; rm -rf .venv; "$$python" -m venv --without-pip .venv; \
+	fi; \
+	if [[ "$$(uv --version 2>/dev/null || true)" == "uv $(UV_VERSION)"* ]]; then command -v uv > $@; exit; fi; \
+	echo "installing uv $(UV_VERSION)"; \
+	if ! "$$python" -m venv .venv/.uv; then \
+	    echo "this Python has no pip: install your system's python3-venv package, or uv $(UV_VERSION)" >&2; exit 1; \
+	fi; \
+	.venv/.uv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "uv==$(UV_VERSION)"; \
+	echo "$$PWD/.venv/.uv/bin/uv" > $@
+
+$(READY): .venv/.uv-path requirements.lock pyproject.toml
+	@echo "installing the locked packages"
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
