@@ -1,0 +1,151 @@
+"""What an operator may say: the types that cross Temporal, and what is wrong with the values of a verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from domain.metadata import CANONICAL, lesson_faults
+from domain.purchase import ITEM_TYPES, PurchaseOrder
+from domain.session_count import LARGEST_COUNT, TIERS
+
+SKIPPABLE = ("enroll", "assign_trainer", "approve_allocation", "create_sessions")
+REFUNDS = ("full", "undelivered", "none")
+SCHEDULE = ("startDate", "timeSlot", "scheduleType", "sessionDuration", "isSundayOnly")
+_LESSONS = (*SCHEDULE, "learningMode", "groupSize")
+_TEXTS = ("classTypeId", "processingItemId", "courseId", "itemId")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an operator decided, for the steps that read it. `values` as `check_values` wants them for the verb."""
+
+    order: PurchaseOrder
+    request_key: str
+    verb: str
+    actor: str
+    reason: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ActRecord:
+    """One row of the audit. `before` and `after` are what the act found and left, in words a case file can show."""
+
+    order: PurchaseOrder
+    request_key: str
+    verb: str
+    actor: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    outcome: str
+    second_actor: str = ""
+
+
+def check_values(verb: str, values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the values given with a verb, a sentence each that names the value; empty when all is well."""
+    check = _CHECKS.get(verb)
+    if check is None:
+        return [f"{_shown(verb)} is no verb; there are {', '.join(_CHECKS)}"]
+    return check(values)
+
+
+def _amend(values: Mapping[str, Any]) -> list[str]:
+    if not values:
+        return ["there is nothing to amend"]
+    faults = _unknown(values, *CANONICAL, "itemId", "itemType", "treatAs")
+    faults += [f"{name} is null: say what it is to be" for name, value in values.items() if value is None]
+    given = {name: value for name, value in values.items() if value is not None}
+    faults += lesson_faults({name: value for name, value in given.items() if name in _LESSONS})
+    for name in sorted(_RULES.keys() & given.keys()):
+        holds, wanted = _RULES[name]
+        if not holds(given[name]):
+            faults.append(f"{name} {_shown(given[name])} is not {wanted}")
+    return faults
+
+
+def _create_sessions(values: Mapping[str, Any]) -> list[str]:
+    given = {name: value for name, value in values.items() if value is not None}
+    faults = _unknown(given, "count", *SCHEDULE)
+    if "count" in given and not _is_count(given["count"]):
+        faults.append(f"count {_shown(given['count'])} is not {_COUNT}")
+    return faults + lesson_faults({name: value for name, value in given.items() if name in SCHEDULE})
+
+
+def _assign_trainer(values: Mapping[str, Any]) -> list[str]:
+    trainer = values.get("trainerId")
+    return _unknown(values, "trainerId") + ([] if _is_text(trainer) else ["trainerId is missing: say who"])
+
+
+def _skip_step(values: Mapping[str, Any]) -> list[str]:
+    step = values.get("step")
+    faults = [] if step in SKIPPABLE else [f"step {_shown(step)} cannot be skipped, only {', '.join(SKIPPABLE)}"]
+    return _unknown(values, "step") + faults
+
+
+def _cancel(values: Mapping[str, Any]) -> list[str]:
+    refund = values.get("refund")
+    faults = [] if refund is None or refund in REFUNDS else [f"refund {_shown(refund)} is not {', '.join(REFUNDS)}"]
+    return _unknown(values, "refund") + faults
+
+
+def _nothing(values: Mapping[str, Any]) -> list[str]:
+    return _unknown(values)
+
+
+_CHECKS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "amend": _amend,
+    "assign_trainer": _assign_trainer,
+    "approve_allocation": _nothing,
+    "create_sessions": _create_sessions,
+    "cancel": _cancel,
+    "skip_step": _skip_step,
+    "retry_now": _nothing,
+}
+
+
+def _unknown(values: Mapping[str, Any], *known: str) -> list[str]:
+    may = f"may be given: {', '.join(known)}" if known else "this verb takes no values"
+    return [f"{_shown(name)} is not known here; {may}" for name in values if name not in known]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()  # else PostgreSQL may refuse it
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_integer(value) and 1 <= value <= LARGEST_COUNT
+
+
+def _is_day(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        date.fromisoformat(value[:10])
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+_COUNT = f"a whole number from 1 to {LARGEST_COUNT}"
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(_TEXTS, (_is_text, "a text that says something")),
+    "sessionCount": (_is_count, _COUNT),
+    "purchaseTier": (lambda value: _is_integer(value) and value in TIERS, "10, 20 or 30"),
+    "expiryDate": (_is_day, "a date YYYY-MM-DD"),
+    "itemType": (lambda value: isinstance(value, str) and value in ITEM_TYPES, f"one of {', '.join(ITEM_TYPES)}"),
+    "treatAs": (lambda value: value == "renewal", "'renewal'"),
+}

@@ -1,0 +1,190 @@
+"""Which trainer can give all the lessons, who of them comes first, and why each other one lost (mission row 73)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from math import ceil
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from geopy.distance import geodesic  # pyright: ignore[reportMissingTypeStubs] -- geopy ships no types
+
+from domain.refusals import Refused
+from domain.schedule import Lesson, zone_named
+
+_DAY = timedelta(days=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
+# From this time on a window's end means midnight: 24:00 fits no `time`, so it is stored and written in several ways.
+_LAST_MINUTE = time(23, 59)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A point on the globe, in degrees."""
+
+    latitude: float
+    longitude: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """Weekly availability in the trainer's zone. `weekday` is ISO (Monday 1); an `end` of 00:00 or from 23:59 on is
+    midnight, one before `start` is on the next day."""
+
+    weekday: int
+    start: time
+    end: time
+
+
+@dataclass(frozen=True)
+class TrainerFacts:
+    """What is known of a trainer of the course. `busy`: holds a slot that overlaps one of the lessons; `load`: future
+    slots held; `max_group_size` None: any; `blocked_days` in the trainer's `zone`."""
+
+    id: str
+    zone: str
+    place: Place | None
+    radius_km: float
+    windows: tuple[Window, ...]
+    blocked_days: frozenset[date]
+    max_group_size: int | None
+    busy: bool
+    load: int
+    last_assigned_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Match:
+    """`ranked`: ids of those who can give every lesson, best first. `lost`: id to reason of all the others."""
+
+    ranked: list[str]
+    lost: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A lesson in a trainer's wall time, cut at midnights: parts of (weekday, from, to) since 00:00, and its dates."""
+
+    lesson: Lesson
+    parts: tuple[tuple[int, timedelta, timedelta], ...]
+    dates: frozenset[date]
+
+
+def place_of(latitude: object, longitude: object) -> Place:
+    """A real place in degrees. Raises GPS_INVALID: null, NaN, off the globe, and (0, 0) are none (mission row 80)."""
+    known = [value for value in (latitude, longitude) if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(known) < 2:
+        raise Refused("GPS_INVALID", "latitude or longitude is missing or no number")
+    north, east = known
+    if not (-90 <= north <= 90 and -180 <= east <= 180):  # NaN fails too
+        raise Refused("GPS_INVALID", "latitude or longitude is off the globe (+-90, +-180)")
+    if north == 0 and east == 0:
+        raise Refused("GPS_INVALID", "latitude and longitude are both 0, which means they were never set")
+    return Place(float(north), float(east))
+
+
+def rank(
+    trainers: Iterable[TrainerFacts], lessons: Sequence[Lesson], *, home: Place, learning_mode: str, group_size: int
+) -> Match:
+    """Who can give all the lessons: least loaded, then least recently assigned (never is first), then by id.
+
+    Takes trainers who teach the course. Home lessons need the trainer within reach of `home`; a group above one is a
+    capacity check only; every lesson must lie in the trainer's windows and off blocked days (mission row 73).
+    """
+    fit: list[TrainerFacts] = []
+    lost: dict[str, str] = {}
+    spans: dict[str, list[_Span]] = {}  # converted once per zone, not once per trainer
+    for trainer in trainers:
+        reason = _out_of_reach(trainer, home, learning_mode) or _too_small(trainer, group_size)
+        if reason is None and trainer.busy:
+            reason = "has another lesson"
+        if reason is None:
+            try:
+                if trainer.zone not in spans:
+                    where = zone_named(trainer.zone)
+                    spans[trainer.zone] = [_span(lesson, where) for lesson in lessons]
+                reason = _not_free(trainer, spans[trainer.zone])
+            except Refused as unknown_zone:
+                reason = unknown_zone.message
+        if reason is None:
+            fit.append(trainer)
+        else:
+            lost[trainer.id] = reason
+    fit.sort(key=lambda trainer: (trainer.load, trainer.last_assigned_at or _NEVER, trainer.id))
+    return Match([trainer.id for trainer in fit], lost)
+
+
+def _out_of_reach(trainer: TrainerFacts, home: Place, learning_mode: str) -> str | None:
+    if learning_mode != "home":
+        return None
+    if trainer.place is None:
+        return "no known place to come from"
+    here = (trainer.place.latitude, trainer.place.longitude)
+    distance = cast(float, geodesic(here, (home.latitude, home.longitude)).km)  # pyright: ignore[reportUnknownMemberType]
+    # Rounded up, so that what is shown as 30 km is never more than 30 km.
+    return f"{ceil(distance)} km away, takes {trainer.radius_km:g} km" if distance > trainer.radius_km else None
+
+
+def _too_small(trainer: TrainerFacts, group_size: int) -> str | None:
+    if trainer.max_group_size is None or group_size <= trainer.max_group_size:
+        return None
+    return f"group of {group_size} above {trainer.max_group_size}"
+
+
+def _not_free(trainer: TrainerFacts, spans: Sequence[_Span]) -> str | None:
+    windows = _by_weekday(trainer.windows)
+    for span in spans:
+        if blocked := span.dates & trainer.blocked_days:
+            return f"blocked on {min(blocked)} (lesson {span.lesson.number})"
+        for weekday, start, end in span.parts:
+            if not any(opens <= start and end <= closes for opens, closes in windows.get(weekday, ())):
+                return f"not available for lesson {span.lesson.number} ({span.lesson.local:%Y-%m-%d %H:%M})"
+    return None
+
+
+def _by_weekday(windows: Iterable[Window]) -> dict[int, list[tuple[timedelta, timedelta]]]:
+    """Windows per weekday as time since 00:00; one that runs past midnight gives each of its days its part."""
+    parts: dict[int, list[tuple[timedelta, timedelta]]] = {}
+    for window in windows:
+        start, end = _since_midnight(window.start), _since_midnight(window.end)
+        if window.end >= _LAST_MINUTE or end == timedelta():
+            end = _DAY
+        if end < start:
+            parts.setdefault(window.weekday % 7 + 1, []).append((timedelta(), end))
+            end = _DAY
+        parts.setdefault(window.weekday, []).append((start, end))
+    return {weekday: _joined(spans) for weekday, spans in parts.items()}
+
+
+def _joined(spans: list[tuple[timedelta, timedelta]]) -> list[tuple[timedelta, timedelta]]:
+    """Windows that touch or overlap are one: 09:00-12:00 and 12:00-15:00 hold a lesson at 11:30."""
+    joined: list[tuple[timedelta, timedelta]] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _span(lesson: Lesson, where: ZoneInfo) -> _Span:
+    start = lesson.starts_at.astimezone(where).replace(tzinfo=None)
+    end = lesson.ends_at.astimezone(where).replace(tzinfo=None)
+    # A clock change inside the lesson: count it at its widest on the wall clock, so it never leaves a window.
+    length = lesson.ends_at - lesson.starts_at
+    start, end = min(start, end - length), max(end, start + length)
+    parts: list[tuple[int, timedelta, timedelta]] = []
+    dates: set[date] = set()
+    while start < end:
+        midnight = datetime.combine(start.date(), time.min)
+        until = min(end, midnight + _DAY)
+        parts.append((start.isoweekday(), start - midnight, until - midnight))
+        dates.add(start.date())
+        start = until
+    return _Span(lesson, tuple(parts), frozenset(dates))
+
+
+def _since_midnight(at: time) -> timedelta:
+    return timedelta(hours=at.hour, minutes=at.minute, seconds=at.second, microseconds=at.microsecond)

@@ -1,0 +1,22 @@
+"""Splitting money so that nothing is lost (spec section 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+def shares(amount_minor: int, n: int) -> list[int]:
+    """`amount_minor` in `n` parts that add up to it: equal, the largest remainders first, so no two differ by over 1."""
+    if amount_minor < 0 or n < 1:
+        raise ValueError(f"{amount_minor} cannot be split into {n} parts")
+    each, over = divmod(amount_minor, n)
+    return [each + 1] * over + [each] * (n - over)
+
+
+def undelivered(amount_minor: int, lessons: int, delivered: Collection[int]) -> int:
+    """What of the price of lessons 1..`lessons` is owed back once those numbered `delivered` were given.
+
+    Each lesson costs its share; a number above `lessons` was never paid for, so it costs nothing.
+    """
+    price = shares(amount_minor, lessons)
+    return amount_minor - sum(price[number - 1] for number in set(delivered) if 1 <= number <= lessons)

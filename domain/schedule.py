@@ -1,0 +1,121 @@
+"""When the lessons are: wall time kept in the student's zone, across daylight-saving changes (spec section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from itertools import count as count_from
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import tzdata
+from dateutil.tz import resolve_imaginary
+
+from domain.metadata import WantedLessons
+from domain.refusals import Refused
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson. `local` is naive wall time in the student's zone, the shifted one where the clocks skip it."""
+
+    number: int
+    local: datetime
+    starts_at: datetime
+    ends_at: datetime
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The IANA zone of our pinned tzdata, so that no plan depends on the host it was made on.
+
+    Raises STUDENT_PROFILE_MISSING for a name it does not know: a profile without a real zone is not complete.
+    """
+    if name not in _zone_names():
+        raise Refused("STUDENT_PROFILE_MISSING", f"the time zone {ascii(name)[:40]} is unknown")
+    return _zone(name)
+
+
+def first_day(wanted: WantedLessons, zone: str, now: datetime, holidays: Collection[date] = ()) -> tuple[date, bool]:
+    """The day of lesson 1, and whether it had to move because lesson 1 was not in the future (spec section 10).
+
+    A series whose lesson 1 is past or now starts at its first own day from tomorrow in `zone`, weekday and rhythm
+    kept; Sunday-only at the first Sunday on or after the start (mission rows 64, C11). `now` is aware.
+    """
+    where = zone_named(zone)
+    asked, starts = next(_series(wanted, where, wanted.start_date, holidays))
+    if starts > now:
+        return asked, False
+    tomorrow = now.astimezone(where).date() + _DAY
+    return next(day for day, starts in _series(wanted, where, tomorrow, holidays) if starts > now), True
+
+
+def plan_lessons(
+    wanted: WantedLessons, count: int, zone: str, first: date, holidays: Collection[date] = ()
+) -> list[Lesson]:
+    """Exactly `count` lessons on the series' own days from `first` on, numbered from 1 (mission rows 64, 65).
+
+    The rhythm hangs on the asked start date; a lesson on a holiday goes to the next own day. A lesson the clocks
+    skip is held at its shifted time, one they repeat at the first of the two.
+    """
+    where = zone_named(zone)
+    length = timedelta(minutes=wanted.minutes)
+    lessons: list[Lesson] = []
+    for number, (_, aware) in enumerate(islice(_series(wanted, where, first, holidays), count), start=1):
+        starts_at = aware.astimezone(UTC)
+        lessons.append(Lesson(number, aware.replace(tzinfo=None), starts_at, starts_at + length))
+    return lessons
+
+
+def start_warning(wanted: WantedLessons, first: date, moved: bool) -> str | None:
+    """Says why the series does not start on the day asked for, if so (mission row C11; spec section 5)."""
+    if first == wanted.start_date:
+        return None
+    why = "has passed" if moved else "is no day of lessons"
+    return f"startDate {wanted.start_date} {why}: lessons start on {first}"
+
+
+def _series(
+    wanted: WantedLessons, where: ZoneInfo, start: date, holidays: Collection[date]
+) -> Iterator[tuple[date, datetime]]:
+    """The series' days from `start` on, each with its lesson's aware start; holidays are left out."""
+    closed = frozenset(holidays)
+    for ahead in count_from():
+        day = start + ahead * _DAY
+        if not _is_own(wanted, day) or day in closed:
+            continue
+        wall = datetime.combine(day, wanted.start_time)
+        aware = resolve_imaginary(wall.replace(tzinfo=where))
+        # A zone that crosses the date line skips a whole day (Samoa in 2011): then that day is no day of the series,
+        # or its lesson would fall on top of the next one.
+        if aware.replace(tzinfo=None) - wall < _DAY:
+            yield day, aware
+
+
+def _is_own(wanted: WantedLessons, day: date) -> bool:
+    if wanted.sunday_only:
+        return day.isoweekday() == 7
+    match wanted.schedule_type:
+        case "daily":
+            return True
+        case "weekdays":
+            return day.isoweekday() <= 5
+        case "weekly":
+            return day.weekday() == wanted.start_date.weekday()
+        case _:  # alternate_days
+            return (day - wanted.start_date).days % 2 == 0
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    with files(tzdata).joinpath("zoneinfo", *name.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(files(tzdata).joinpath("zones").read_text().split())

@@ -1,0 +1,45 @@
+"""How many lessons a purchase has: resolved once, stored with its source, used everywhere (mission rows 55, 75, C3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TIERS = (10, 20, 30)
+DEFAULT_COUNT = 30
+LARGEST_COUNT = 1000
+
+
+@dataclass(frozen=True)
+class SessionCount:
+    """`source` is purchaseTier, sessionCount or default."""
+
+    count: int
+    source: str
+
+    @property
+    def warning(self) -> str | None:
+        """A defaulted count is worth a look (mission row 75); the others are not."""
+        if self.source != "default":
+            return None
+        return f"neither purchaseTier nor sessionCount says how many lessons: {self.count} by default"
+
+
+def resolve_session_count(fields: Mapping[str, Any]) -> SessionCount:
+    """The tier if it is 10, 20 or 30, else `sessionCount` if 1..1000, else 30 (mission rows 33, 55, 75).
+
+    Takes canonical fields. JSON integers only: "20", 20.0 and true say nothing. Never raises.
+    """
+    tier = _integer(fields.get("purchaseTier"))
+    if tier in TIERS:
+        return SessionCount(tier, "purchaseTier")
+    count = _integer(fields.get("sessionCount"))
+    if 1 <= count <= LARGEST_COUNT:
+        return SessionCount(count, "sessionCount")
+    return SessionCount(DEFAULT_COUNT, "default")
+
+
+def _integer(value: object) -> int:
+    """The JSON integer, or 0 for anything else: 0 is neither a tier nor a count."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
