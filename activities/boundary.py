@@ -1,0 +1,52 @@
+"""Where our errors become Temporal's: the one place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from domain.refusals import Refused
+from gateways.payments import ProviderTrouble
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+LONGEST_WAIT = timedelta(seconds=10)  # quick tries stay quick, whatever a service asks for; then the step parks
+
+
+class Boundary(Interceptor):
+    """For the worker: a Refused becomes a non-retryable error of the refusal's code, and pages nobody.
+
+    Its facts, if any, are the error's only detail: one dict.
+    """
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Called by the worker once per activity task."""
+        return _Activity(next)
+
+
+class _Activity(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        try:
+            return await super().execute_activity(input)
+        except Refused as refused:
+            raise ApplicationError(
+                refused.message,
+                *([refused.facts] if refused.facts else []),
+                type=refused.code,
+                non_retryable=True,
+                category=ApplicationErrorCategory.BENIGN,
+            ) from refused
+        except DBAPIError as trouble:
+            # Its own text holds the statement and its values, which neither Temporal nor an operator should read.
+            log.warning("database_trouble", exc_info=trouble)
+            said = str(trouble.orig or trouble).strip().partition("\n")[0]
+            raise ApplicationError(f"the database: {said}", type=type(trouble.orig or trouble).__name__) from None
+        except ProviderTrouble as trouble:
+            if trouble.retry_after is None:
+                raise
+            wait = min(timedelta(seconds=trouble.retry_after), LONGEST_WAIT)
+            raise ApplicationError(str(trouble), type="ProviderTrouble", next_retry_delay=wait) from trouble

@@ -1,0 +1,32 @@
+"""Give the student access to what was bought; take it back."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy import Engine
+from temporalio import activity
+
+from db.effects import enrollment as effects
+from domain.purchase import PurchaseOrder, Undone
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class EnrollmentActivities:
+    """enroll and its undo unenroll (mission rows 56, 57, 71, I6)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @activity.defn(name="enroll", no_thread_cancel_exception=True)
+    def enroll(self, order: PurchaseOrder) -> None:
+        """The student may use the item, until the purchase's expiry day if it has one."""
+        effects.enroll(self._engine, order)
+        log.info("enrollment_completed", payment_id=order.payment_id, workflow_id=order.workflow_id)
+
+    @activity.defn(name="unenroll", no_thread_cancel_exception=True)
+    def unenroll(self, order: PurchaseOrder) -> Undone:
+        """End this purchase's access; a student who has the item by another purchase keeps it."""
+        undone = effects.unenroll(self._engine, order)
+        log.info("enrollment_ended", payment_id=order.payment_id, workflow_id=order.workflow_id, changed=undone.changed)
+        return undone

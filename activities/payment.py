@@ -1,0 +1,167 @@
+"""Confirm that a line is paid; give its money back. The provider is asked, the ledger only remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from temporalio import activity
+
+from db import ledger
+from db.effects import payment as effects
+from domain.metadata import Merged, merge, wanted_lessons
+from domain.money import undelivered
+from domain.purchase import PaymentConfirmed, PurchaseOrder, Undone
+from domain.refusals import Refused
+from domain.schedule import first_day, start_warning
+from domain.session_count import resolve_session_count
+from gateways.payments import PaymentProvider, ProviderPayment, ProviderRefused
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+PAID = ("succeeded", "partially_refunded")
+
+
+class PaymentActivities:
+    """confirm_payment and its undo, refund_payment (mission rows 21, 22, 68, 75)."""
+
+    def __init__(self, engine: Engine, provider: PaymentProvider, clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._provider = provider
+        self._clock = clock
+
+    @activity.defn(name="confirm_payment", no_thread_cancel_exception=True)
+    def confirm_payment(self, order: PurchaseOrder) -> PaymentConfirmed:
+        """Settle for good: this student's line is paid, and how many lessons it bought.
+
+        Raises PAYMENT_NOT_FOUND, PAYMENT_OWNER_MISMATCH, PAYMENT_PENDING, PAYMENT_NOT_SUCCEEDED, in this order;
+        ALREADY_MADE_WHOLE after refund_payment. A line counts as paid while the payment is succeeded or partially
+        refunded and this line has no refund (spec section 10).
+        """
+        facts = effects.confirmation_facts(self._engine, order)
+        settled = ledger.answered(facts.state, facts.result)
+        if settled is None:
+            self._require_paid(order, facts)
+            settled = effects.record_confirmation(self._engine, order, self._settle(facts))
+        log.info(
+            "payment_confirmed",
+            payment_id=order.payment_id,
+            workflow_id=order.workflow_id,
+            session_count=settled["sessionCount"],
+            session_count_source=settled["source"],
+        )
+        return PaymentConfirmed(settled["sessionCount"], settled["source"], settled["amountMinor"])
+
+    @activity.defn(name="refund_payment", no_thread_cancel_exception=True)
+    def refund_payment(self, order: PurchaseOrder) -> Undone:
+        """Give this line's money back if it was taken from this student, whether or not confirm ever finished.
+
+        Asks the provider what is true. Not this student's, unknown or failed: nothing. Pending: cancelled at the
+        provider; if it had succeeded after all, refunded. How much: all of it, unless an operator's cancel said
+        `undelivered` (the share of the lessons not given) or `none` (it is kept); the first amount asked for stands.
+        Raises REFUND_FAILED when the provider refuses; anything else is trouble, tried again under the same refund id.
+        """
+        effects.refuse_confirmation(self._engine, order)
+        owed = effects.owed(self._engine, order, self._clock())
+        if owed.status == "succeeded":
+            return Undone(changed=True, refunded=True)
+        paid, came_late = self._money_taken(order)
+        line = paid and paid.line(order.line)
+        if paid is None or line is None or line.amount_minor == 0:
+            return Undone(changed=False)
+        if line.refunded_minor:
+            # Ours, then its row was there before the provider knew of it; else somebody else's doing.
+            ours = effects.refund_status(self._engine, order) is not None
+            return self._refunded(order, None) if ours else Undone(changed=False)
+        if paid.status not in PAID:
+            return Undone(changed=False)
+        # Whoever decided to keep the money of a pending payment did not know that there would be any.
+        amount = line.amount_minor if came_late else _amount(owed, line.amount_minor)
+        if amount == 0 and owed.status is None:
+            log.info("payment_line_kept", payment_id=order.payment_id, line=order.line, workflow_id=order.workflow_id)
+            return Undone(changed=True)
+        return self._refund(order, amount or line.amount_minor, paid.currency)
+
+    def _require_paid(self, order: PurchaseOrder, facts: Any) -> None:
+        if facts.payment_id is None:
+            raise Refused("PAYMENT_NOT_FOUND", f"there is no line {order.line} of payment {order.payment_id}")
+        if facts.student_id != order.student_id:
+            raise Refused("PAYMENT_OWNER_MISMATCH", f"payment {order.payment_id} is not this student's")
+        paid = self._provider.get(order.payment_id)
+        line = paid and paid.line(order.line)
+        if paid is None or line is None:
+            raise Refused("PAYMENT_NOT_FOUND", f"the provider knows no line {order.line} of payment {order.payment_id}")
+        if paid.student_id != order.student_id:
+            raise Refused("PAYMENT_OWNER_MISMATCH", f"payment {order.payment_id} is not this student's")
+        if paid.status == "pending":
+            raise Refused("PAYMENT_PENDING", f"payment {order.payment_id} is still pending")
+        if paid.status not in PAID or line.refunded_minor or facts.refunded:
+            what = "this line was refunded" if paid.status in PAID else f"it is {paid.status}"
+            raise Refused("PAYMENT_NOT_SUCCEEDED", f"payment {order.payment_id} does not count as paid: {what}")
+
+    def _settle(self, facts: Any) -> ledger.Json:
+        merged = merge(payment=facts.metadata, event=facts.event_metadata)
+        count = resolve_session_count(merged.fields)
+        starts, moved = self._first_day(merged, facts)
+        warnings = [*merged.warnings, *(said for said in (count.warning, moved) if said)]
+        return {
+            "fields": merged.fields,
+            "sources": merged.sources,
+            "extras": merged.extras,
+            "warnings": warnings,
+            "sessionCount": count.count,
+            "source": count.source,
+            "amountMinor": facts.amount_minor,
+            "seriesStart": starts,
+        }
+
+    def _first_day(self, merged: Merged, facts: Any) -> tuple[str | None, str | None]:
+        """The day of lesson 1, decided once, and what to say of it; neither without a profile or a usable plan."""
+        if facts.timezone is None:
+            return None, None
+        try:
+            wanted = wanted_lessons(merged.fields)
+            first, moved = first_day(wanted, facts.timezone, self._clock(), facts.holidays)
+        except Refused:
+            return None, None  # the step that needs the plan refuses, with what is missing
+        return first.isoformat(), start_warning(wanted, first, moved)
+
+    def _money_taken(self, order: PurchaseOrder) -> tuple[ProviderPayment | None, bool]:
+        """The payment as the provider knows it, no longer pending; None if it is not there or not this student's.
+
+        And whether it was pending until now.
+        """
+        paid = self._provider.get(order.payment_id)
+        if paid is None or paid.student_id != order.student_id:
+            return None, False
+        if paid.status != "pending":
+            return paid, False
+        paid = self._provider.cancel(order.payment_id)
+        if paid.status == "failed":
+            effects.payment_cancelled(self._engine, order)
+        return paid, True
+
+    def _refund(self, order: PurchaseOrder, amount_minor: int, currency: str) -> Undone:
+        amount = effects.request_refund(self._engine, order, amount_minor, currency, self._clock())
+        try:
+            given = self._provider.refund(effects.refund_id_of(order), order.payment_id, order.line, amount)
+        except ProviderRefused as refusal:
+            effects.refund_failed(self._engine, order)
+            raise Refused("REFUND_FAILED", f"the provider refused the refund: {refusal.code}") from refusal
+        return self._refunded(order, given.id)
+
+    def _refunded(self, order: PurchaseOrder, provider_id: str | None) -> Undone:
+        effects.refund_succeeded(self._engine, order, provider_id, self._clock())
+        log.info("payment_line_refunded", payment_id=order.payment_id, line=order.line, workflow_id=order.workflow_id)
+        return Undone(changed=True, refunded=True)
+
+
+def _amount(owed: effects.Owed, amount_minor: int) -> int:
+    """What goes back of a line that cost `amount_minor`."""
+    if owed.choice == "none":
+        return 0
+    if owed.choice == "undelivered" and owed.lessons is not None:
+        return undelivered(amount_minor, owed.lessons, owed.delivered)
+    return amount_minor

@@ -1,0 +1,126 @@
+"""Make the purchase, void it, tell others what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from functools import reduce
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from temporalio import activity
+
+from db import ledger
+from db.effects import purchase as effects
+from domain.amendments import Settled, amended, last_day_of_access
+from domain.metadata import wanted_lessons
+from domain.purchase import Announcement, PurchaseCreated, PurchaseOrder, Undone
+from domain.refusals import Refused
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+DUPLICATE_WINDOW = timedelta(minutes=10)
+
+
+class PurchaseActivities:
+    """create_purchase, its undo void_purchase, and announce (mission rows 13, 24, 25, 27, 37, 53, 61, C4)."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @activity.defn(name="create_purchase", no_thread_cancel_exception=True)
+    def create_purchase(self, order: PurchaseOrder) -> PurchaseCreated:
+        """The student has the purchase: row, complete metadata, ownership and event, in one transaction.
+
+        Operators' amendments are laid over what confirm_payment settled, in the order they were made. Another active
+        purchase of the item is superseded: this one is its renewal. Raises UNKNOWN_ITEM, COURSE_UNAVAILABLE,
+        METADATA_INCOMPLETE, DUPLICATE_PAYMENT_SUSPECTED (unless amended to a renewal), CONFLICT_OTHER_OWNER, in this
+        order; ALREADY_MADE_WHOLE after void_purchase.
+        """
+        facts = effects.creation_facts(self._engine, order)
+        created = ledger.answered(facts.state, facts.result)
+        if created is None:
+            created = self._create(order, facts)
+        return PurchaseCreated(fulfilment=created["fulfilment"], item_id=created["itemId"])
+
+    @activity.defn(name="void_purchase", no_thread_cancel_exception=True)
+    def void_purchase(self, order: PurchaseOrder) -> Undone:
+        """Void the purchase and revoke what it owns; the purchase it renewed is active again (mission row 61)."""
+        undone = effects.void(self._engine, order, self._clock())
+        log.info("purchase_voided", workflow_id=order.workflow_id, payment_id=order.payment_id, changed=undone.changed)
+        return undone
+
+    @activity.defn(name="announce", no_thread_cancel_exception=True)
+    def announce(self, what: Announcement) -> None:
+        """Put the event in the outbox once and write the ending where it outlives Temporal's memory."""
+        effects.announce(self._engine, what, self._clock())
+
+    def _create(self, order: PurchaseOrder, facts: Any) -> ledger.Json:
+        confirmed = ledger.answered(facts.confirmed_state, facts.confirmed)
+        if confirmed is None:
+            raise RuntimeError("create_purchase came before confirm_payment had settled the line")
+        settled = reduce(amended, facts.amendments, _settled(confirmed))
+        _require_for_sale(facts, settled.fields)
+        _require_no_double(order, facts, settled.session_count)
+        expires_on, unreadable = last_day_of_access(settled.fields)
+        created = effects.create(
+            self._engine,
+            order,
+            facts,
+            session_count=settled.session_count,
+            session_count_source=settled.session_count_source,
+            metadata=json.dumps(settled.fields),
+            sources=json.dumps(settled.sources),
+            extras=json.dumps(settled.extras),
+            warnings=json.dumps([*settled.warnings, *unreadable]),
+            series_start=settled.series_start,
+            expires_on=expires_on,
+            now=self._clock(),
+        )
+        log.info(
+            "purchase_created",
+            workflow_id=order.workflow_id,
+            payment_id=order.payment_id,
+            item_id=facts.item_id,
+            session_count=settled.session_count,
+            supersedes=facts.older,
+        )
+        return created
+
+
+def _settled(confirmed: ledger.Json) -> Settled:
+    """What confirm_payment settled, before any amendment."""
+    starts: str | None = confirmed["seriesStart"]
+    return Settled(
+        fields=confirmed["fields"],
+        sources=confirmed["sources"],
+        extras=confirmed["extras"],
+        warnings=confirmed["warnings"],
+        session_count=confirmed["sessionCount"],
+        session_count_source=confirmed["source"],
+        series_start=None if starts is None else date.fromisoformat(starts),
+    )
+
+
+def _require_for_sale(facts: Any, fields: Mapping[str, Any]) -> None:
+    if facts.fulfilment is None:
+        raise Refused("UNKNOWN_ITEM", f"the catalogue has no {facts.item_type} {facts.item_id}")
+    if not facts.open:
+        raise Refused("COURSE_UNAVAILABLE", f"{facts.item_type} {facts.item_id} is closed")
+    if facts.fulfilment == "sessions":
+        wanted_lessons(fields)  # raises METADATA_INCOMPLETE, naming what is missing
+
+
+def _require_no_double(order: PurchaseOrder, facts: Any, count: int) -> None:
+    renewal = any(amendment.get("treatAs") == "renewal" for amendment in facts.amendments)
+    if not renewal and facts.older_payment not in (None, order.payment_id) and facts.older_count == count:
+        apart = abs(facts.paid_at - facts.older_paid_at)
+        if apart <= DUPLICATE_WINDOW:
+            raise Refused(
+                "DUPLICATE_PAYMENT_SUSPECTED",
+                f"payment {facts.older_payment} bought the same {count} lessons {apart.total_seconds():.0f} s apart",
+            )
+    if facts.holder not in (None, order.student_id):
+        raise Refused("CONFLICT_OTHER_OWNER", f"line {order.line} of payment {order.payment_id} is another student's")

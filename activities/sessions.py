@@ -1,0 +1,115 @@
+"""Step `create_sessions`: all the lessons of an approved allocation, exactly once each (mission rows 79 to 83)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+from temporalio import activity
+
+from activities.replanning import replan
+from db import ledger
+from db.effects import sessions as effects
+from domain.amendments import overrides
+from domain.matching import place_of
+from domain.purchase import PurchaseOrder, SessionsCreated, Undone
+from domain.refusals import Refused
+
+_log = structlog.get_logger()
+_LOOKS = 3  # one to plan anew, one to lose to another try at the same moment, one to see what that wrote
+
+
+class SessionActivities:
+    """The lessons of a purchase."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @activity.defn(name="create_sessions", no_thread_cancel_exception=True)
+    def create_sessions(self, order: PurchaseOrder) -> SessionsCreated:
+        """Makes exactly the missing numbers of 1..N from the held slots; a repeat answers the first result.
+
+        When an operator decided another count or schedule, the lessons are planned anew first, all or nothing.
+        Raises ALLOCATION_NOT_APPROVED, SESSION_COUNT_MISSING, STUDENT_PROFILE_MISSING, GPS_INVALID (row 80);
+        SESSIONS_PARTIAL naming the numbers still missing, those made stay; SESSIONS_FAILED when none stands (row 82),
+        or when what an operator decided is not possible: then nothing is changed.
+        """
+        made: effects.Made | None = None
+        for _ in range(_LOOKS):
+            ready = effects.read_ready(self._engine, order)
+            first = ledger.answered(ready.state, ready.result)
+            if first is not None:
+                return SessionsCreated(**first)
+            if _is_to_be_replanned(ready):
+                replan(self._engine, order, self._clock())
+                continue
+            allocation_id, wanted = _checked(ready)
+            log = _log.bind(allocation_id=allocation_id, **_ids(order))
+            log.info("creating_sessions", sessions=wanted)
+            try:
+                made = effects.make_missing(self._engine, order, allocation_id, ready.planned_by, wanted, self._clock())
+            except effects.Raced:
+                continue
+            event = "sessions_incomplete" if made.missing else "sessions_created"
+            log.info(event, sessions=wanted, created=made.created, existing=made.existing, missing=made.missing)
+            if not made.missing:
+                return SessionsCreated("all", len(made.created), made.existing, [])
+        if made is None:
+            raise RuntimeError("another try of this step was first every time, and left no result")
+        raise _incomplete(made)
+
+    @activity.defn(name="cancel_sessions", no_thread_cancel_exception=True)
+    def cancel_sessions(self, order: PurchaseOrder) -> Undone:
+        """Cancels the lessons that have not begun; past ones stay. Also those of a try that was only partial."""
+        ledger.undo(self._engine, order, "create_sessions")  # first, so that no try can make more
+        undone = Undone(changed=effects.cancel_future(self._engine, order, self._clock()))
+        _log.info("sessions_cancelled", changed=undone.changed, **_ids(order))
+        return undone
+
+
+def _is_to_be_replanned(ready: effects.Ready) -> bool:
+    """Whether the last decision wants other lessons than the slots were held for; needs what lessons need."""
+    if ready.request_key in (None, ready.planned_by) or not overrides(ready.overrides or {}):
+        return False
+    _require_approved(ready)
+    _require_place(ready)
+    return True
+
+
+def _checked(ready: effects.Ready) -> tuple[str, int]:
+    """The allocation and N, or the refusal that says what is missing (mission row 80)."""
+    allocation_id = _require_approved(ready)
+    wanted = ready.session_count
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise Refused("SESSION_COUNT_MISSING", f"allocation {allocation_id} has no sessionCount of 1 or more")
+    _require_place(ready)
+    return allocation_id, wanted
+
+
+def _require_approved(ready: effects.Ready) -> str:
+    if ready.allocation_id is None or ready.status != "approved":
+        raise Refused("ALLOCATION_NOT_APPROVED", f"the allocation is {ready.status or 'not there'}, not approved")
+    return ready.allocation_id
+
+
+def _require_place(ready: effects.Ready) -> None:
+    if ready.zone is None:
+        raise Refused("STUDENT_PROFILE_MISSING", "the student has no profile")
+    place_of(ready.latitude, ready.longitude)
+
+
+def _incomplete(made: effects.Made) -> Refused:
+    standing, missing = made.existing + len(made.created), len(made.missing)
+    if not standing:
+        return Refused("SESSIONS_FAILED", f"none of {missing} lessons could be created", missing=missing)
+    numbers = ", ".join(map(str, made.missing))
+    return Refused(
+        "SESSIONS_PARTIAL", f"{standing} of {standing + missing} lessons stand; missing: {numbers}", missing=missing
+    )
+
+
+def _ids(order: PurchaseOrder) -> dict[str, str]:
+    return {"purchase_id": order.purchase_id, "payment_id": order.payment_id, "workflow_id": order.workflow_id}

@@ -1,0 +1,186 @@
+"""Steps `assign_trainer` and `approve_allocation`: a trainer who can give all the lessons, and the yes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import cast
+from uuid import uuid4
+
+import structlog
+from geopy.distance import great_circle  # pyright: ignore[reportMissingTypeStubs] -- geopy ships no types
+from sqlalchemy import Connection, Engine
+from temporalio import activity
+
+from activities.planning import Plan, allocation_metadata, not_free, plan_of
+from db import ledger
+from db.effects.allocation import CANCEL, RELEASE, Hold, Raced, approve, hold
+from db.effects.candidates import LessonRequest, Look, look, read_request
+from domain.matching import Place, TrainerFacts, rank
+from domain.purchase import PurchaseOrder, TrainerAssigned, Undone
+from domain.refusals import Refused
+
+_log = structlog.get_logger()
+# Looks again after a lost race; each loss means that another purchase won, so this many in a row are no accident.
+_LOOKS = 50
+
+
+class TrainerActivities:
+    """The trainer of a purchase. `auto_approve` False: an admin says yes to each allocation (mission row 77)."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime], auto_approve: bool = True) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._auto_approve = auto_approve
+
+    @activity.defn(name="assign_trainer", no_thread_cancel_exception=True)
+    def assign_trainer(self, order: PurchaseOrder) -> TrainerAssigned:
+        """Holds all N slots of the best trainer who is free for every one of them (mission row 73).
+
+        Raises, in this order, STUDENT_PROFILE_MISSING, GPS_INVALID, SCHEDULE_CONFLICT, NO_TRAINER_AVAILABLE; a refusal
+        leaves nothing behind. Trainers are picked by what is true under lock: whoever loses a race looks again. Once an
+        operator has chosen a trainer nobody else is considered, until another decision.
+        """
+        taken: set[str] = set()
+        for _ in range(_LOOKS):
+            try:
+                with self._engine.begin() as connection:
+                    return self._assign(connection, order, taken)
+            except Raced as lost:
+                taken.add(lost.trainer_id)
+            except Refused as refused:
+                _log.info("auto_assignment_refused", code=refused.code, **_ids(order))
+                raise
+        raise RuntimeError(f"lost {_LOOKS} races for a trainer")
+
+    @activity.defn(name="release_trainer", no_thread_cancel_exception=True)
+    def release_trainer(self, order: PurchaseOrder) -> Undone:
+        """Frees the slots and cancels the allocation; nothing is deleted."""
+        undone = ledger.undo(self._engine, order, "assign_trainer", *RELEASE, now=self._clock())
+        _log.info("trainer_released", changed=undone.changed, **_ids(order))
+        return undone
+
+    @activity.defn(name="approve_allocation", no_thread_cancel_exception=True)
+    def approve_allocation(self, order: PurchaseOrder) -> None:
+        """Approves the proposed allocation, once, by itself or as an operator decided (mission row 77).
+
+        Raises AWAITING_APPROVAL while an operator is to say yes, ALLOCATION_NOT_APPROVED when there is none to approve.
+        """
+        for _ in range(2):  # a try that met another one's commit sees the outcome at its second look
+            approval = approve(self._engine, order, automatic=self._auto_approve, now=self._clock())
+            if approval.claimed:
+                _log.info("allocation_approved", allocation_id=approval.allocation_id, **_ids(order))
+                return
+            if ledger.answered(approval.state, approval.result) is not None:
+                return
+            if approval.status is None:
+                raise Refused("ALLOCATION_NOT_APPROVED", "there is no allocation to approve: no trainer is held")
+            if approval.status == "proposed" and not self._auto_approve:
+                raise Refused("AWAITING_APPROVAL", f"allocation {approval.allocation_id} waits for an admin's yes")
+        raise RuntimeError("the allocation changed under the step, twice")
+
+    @activity.defn(name="cancel_allocation", no_thread_cancel_exception=True)
+    def cancel_allocation(self, order: PurchaseOrder) -> Undone:
+        """Cancels the approved allocation; one that was only proposed is left to release_trainer."""
+        undone = ledger.undo(self._engine, order, "approve_allocation", *CANCEL, now=self._clock())
+        _log.info("allocation_cancelled", changed=undone.changed, **_ids(order))
+        return undone
+
+    def _assign(self, connection: Connection, order: PurchaseOrder, taken: set[str]) -> TrainerAssigned:
+        now = self._clock()
+        request = read_request(connection, order)
+        if first := ledger.answered(request.state, request.result):
+            return TrainerAssigned(**first)
+        home, plan = plan_of(request, now)
+        _log.info(
+            "auto_assignment_started", course_id=request.course_id, sessions=len(plan.lessons),
+            session_count_source=request.session_count_source, metadata_available=bool(request.fields), **_ids(order),
+        )  # fmt: skip
+        seen = look(connection, order, request.course_id, plan.lessons, now)
+        if first := ledger.answered(seen.state, seen.result):
+            return TrainerAssigned(**first)
+        chosen, lost = _choose(request, plan, home, seen, taken)
+        assigned = TrainerAssigned(str(uuid4()), chosen.id, len(plan.lessons))
+        wanted = Hold(
+            assigned, chosen.last_assigned_at, request.decisions, plan.lessons, plan.zone, plan.first, plan.warning,
+            allocation_metadata(request, plan), lost,
+        )  # fmt: skip
+        hold(connection, order, wanted, now)
+        _log.info(
+            "auto_assignment_completed", course_id=request.course_id, trainer_id=chosen.id, slots=assigned.slots,
+            allocation_id=assigned.allocation_id, candidates=len(seen.trainers), **_ids(order),
+        )  # fmt: skip
+        return assigned
+
+
+def _choose(
+    request: LessonRequest, plan: Plan, home: Place, seen: Look, taken: set[str]
+) -> tuple[TrainerFacts, dict[str, str]]:
+    """The trainer to hold, and why each other candidate lost."""
+    if seen.conflict is not None:
+        lesson = plan.lessons[seen.conflict - 1]
+        raise Refused(
+            "SCHEDULE_CONFLICT",
+            f"lesson {lesson.number} ({lesson.local:%Y-%m-%d %H:%M}) overlaps one the student already has",
+        )
+    if request.given is not None:
+        return _given(request, plan, home, seen)
+    match = rank(
+        seen.trainers, plan.lessons, home=home,
+        learning_mode=plan.wanted.learning_mode, group_size=plan.wanted.group_size,
+    )  # fmt: skip
+    lost = {**match.lost, **dict.fromkeys(taken & match.lost.keys(), "another purchase took a slot")}
+    if not match.ranked:
+        raise Refused("NO_TRAINER_AVAILABLE", _nobody(request, plan, home, seen.trainers, lost))
+    known = {trainer.id: trainer for trainer in seen.trainers}
+    chosen = known[match.ranked[0]]
+    lost.update({other: _outranked(known[other], chosen) for other in match.ranked[1:]})
+    return chosen, lost
+
+
+def _given(request: LessonRequest, plan: Plan, home: Place, seen: Look) -> tuple[TrainerFacts, dict[str, str]]:
+    """The trainer an operator chose, if free; how far away, and for how big a group, was the operator's to judge."""
+    chosen = next((trainer for trainer in seen.trainers if trainer.id == request.given), None)
+    if chosen is None:
+        raise Refused(
+            "NO_TRAINER_AVAILABLE", f"{request.given}, whom an operator chose, does not teach {request.course_id}"
+        )
+    if why := not_free(chosen, plan.lessons, home):
+        raise Refused("NO_TRAINER_AVAILABLE", f"{request.given}, whom an operator chose: {why}")
+    return chosen, {
+        trainer.id: f"an operator chose {chosen.id}" for trainer in seen.trainers if trainer.id != chosen.id
+    }
+
+
+def _outranked(other: TrainerFacts, chosen: TrainerFacts) -> str:
+    if other.load > chosen.load:
+        return f"holds {other.load} future slots, {chosen.id} {chosen.load}"
+    if other.last_assigned_at != chosen.last_assigned_at:
+        return f"assigned more recently than {chosen.id}"
+    return f"equal to {chosen.id}, whose id comes first"
+
+
+def _nobody(
+    request: LessonRequest, plan: Plan, home: Place, trainers: Sequence[TrainerFacts], lost: Mapping[str, str]
+) -> str:
+    if not trainers:
+        return f"no trainer teaches {request.course_id}"
+    nearest = min(trainers, key=lambda trainer: (_kilometres(trainer.place, home), trainer.id))
+    return (
+        f"none of {len(trainers)} trainers of {request.course_id} can give all {len(plan.lessons)} lessons; "
+        f"the nearest, {nearest.id}: {lost[nearest.id]}"
+    )
+
+
+def _kilometres(place: Place | None, home: Place) -> float:
+    if place is None:
+        return float("inf")
+    points = (place.latitude, place.longitude), (home.latitude, home.longitude)
+    return cast(float, great_circle(*points).km)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _ids(order: PurchaseOrder) -> dict[str, str]:
+    return {
+        "purchase_id": order.purchase_id, "payment_id": order.payment_id, "workflow_id": order.workflow_id,
+        "student_id": order.student_id,
+    }  # fmt: skip

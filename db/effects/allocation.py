@@ -1,0 +1,175 @@
+"""The trainer held for a purchase: holding one with all the slots, approving, letting go.
+
+Lock order, everywhere: the student, the purchase's start, its allocation, then one trainer. A transaction never holds one
+trainer while it waits for another, so racing purchases cannot deadlock. The EXCLUDE constraints are the last guard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import LiteralString
+
+from psycopg.errors import ExclusionViolation, UniqueViolation
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import IntegrityError
+
+from db.effects.candidates import arrays, step_key
+from db.engine import at_once
+from db.ledger import UNCHANGED, Json
+from domain.purchase import PurchaseOrder, TrainerAssigned
+from domain.refusals import Refused
+from domain.schedule import Lesson
+
+_TRAINER_IS_FREE = "trainer_slots_trainer_is_free"
+_STUDENT_IS_FREE = "trainer_slots_student_is_free"
+_LEDGER_KEY = "purchase_steps_pkey"
+
+# Compare and set on last_assigned_at and on the count of decisions: whoever was chosen by facts that have changed since
+# is not held (0 rows). last_assigned_at also grows on every hold, so two holds under one clock reading have an order.
+_HOLD = text(f"""
+WITH {UNCHANGED}, trainer AS (
+  UPDATE trainers
+  SET last_assigned_at = greatest(CAST(:now AS timestamptz), last_assigned_at + interval '1 microsecond')
+  FROM unchanged
+  WHERE id = :trainer_id AND last_assigned_at IS NOT DISTINCT FROM CAST(:seen AS timestamptz)
+  RETURNING id
+), allocation AS (
+  INSERT INTO allocations (id, purchase_id, trainer_id, student_id, status, metadata, lost, created_at)
+  SELECT :allocation_id, :purchase_id, trainer.id, :student_id, 'proposed',
+         CAST(:metadata AS jsonb), CAST(:lost AS jsonb), :now FROM trainer
+  RETURNING id, trainer_id
+), slots AS (
+  INSERT INTO trainer_slots (allocation_id, number, trainer_id, student_id, during, local_start, zone, status)
+  SELECT allocation.id, number, trainer_id, :student_id, tstzrange(starts_at, ends_at, '[)'), local_start, :zone, 'held'
+  FROM allocation, unnest(CAST(:numbers AS integer[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]),
+                          CAST(:locals AS timestamp[])) AS lesson (number, starts_at, ends_at, local_start)
+  RETURNING number
+), series AS (
+  UPDATE student_course_purchases
+  SET series_start = :series_start,
+      warnings = CASE WHEN CAST(:warning AS text) IS NULL OR warnings @> to_jsonb(CAST(:warning AS text))
+                      THEN warnings ELSE warnings || to_jsonb(CAST(:warning AS text)) END
+  WHERE id = :purchase_id AND series_start IS DISTINCT FROM :series_start AND EXISTS (SELECT FROM allocation)
+), step AS (
+  INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
+  SELECT :purchase_id, :attempt, 'assign_trainer', 'done', CAST(:result AS jsonb), now() FROM allocation
+)
+SELECT count(*) FROM slots
+""")  # noqa: S608 - a literal of our own
+
+RELEASE: tuple[LiteralString, ...] = (
+    """UPDATE trainer_slots SET status = 'cancelled' WHERE status <> 'cancelled'
+       AND allocation_id IN (SELECT id FROM allocations WHERE purchase_id = :purchase_id)""",
+    """UPDATE allocations SET status = 'cancelled', cancelled_at = :now
+       WHERE purchase_id = :purchase_id AND status <> 'cancelled'""",
+)
+
+# Lessons too: a late try of create_sessions may have passed cancel_sessions, but never an allocation that is cancelled.
+CANCEL: tuple[LiteralString, ...] = (
+    """UPDATE allocations SET status = 'cancelled', cancelled_at = :now
+       WHERE purchase_id = :purchase_id AND status <> 'cancelled'""",
+    """UPDATE sessions SET status = 'cancelled'
+       WHERE purchase_id = :purchase_id AND status = 'scheduled' AND starts_at > :now""",
+)
+
+_APPROVE = text("""
+WITH held AS (
+  SELECT id, status FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled'
+), yes AS (
+  SELECT max(actor) AS actor FROM (
+    SELECT actor FROM operator_decisions
+    WHERE purchase_id = :purchase_id AND attempt = :attempt AND verb = 'approve_allocation'
+    ORDER BY decided_at DESC LIMIT 1
+  ) AS decision
+), claim AS (
+  INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
+  SELECT :purchase_id, :attempt, 'approve_allocation', 'done',
+         jsonb_strip_nulls(jsonb_build_object('approvedBy', yes.actor)), now()
+  FROM held, yes WHERE :automatic OR status = 'approved' OR yes.actor IS NOT NULL
+  ON CONFLICT (purchase_id, attempt, step) DO NOTHING
+  RETURNING purchase_id
+), approved AS (
+  UPDATE allocations SET status = 'approved', approved_at = :now
+  WHERE status = 'proposed' AND id IN (SELECT held.id FROM held, claim)
+)
+SELECT held.id AS allocation_id, held.status, (SELECT count(*) FROM claim) AS claimed, step.state, step.result
+FROM (SELECT) AS always
+LEFT JOIN held ON true
+LEFT JOIN purchase_steps AS step
+  ON step.purchase_id = :purchase_id AND step.attempt = :attempt AND step.step = 'approve_allocation'
+""")
+
+
+class Raced(Exception):
+    """Something chosen by was changed by another transaction: look again. `trainer_id`: who was to be held."""
+
+    def __init__(self, trainer_id: str) -> None:
+        super().__init__(f"{trainer_id} was taken meanwhile")
+        self.trainer_id = trainer_id
+
+
+@dataclass(frozen=True)
+class Hold:
+    """All that is written when a trainer is held. `seen` and `decisions`: the trainer's `last_assigned_at`, and how many
+    decisions the purchase had, when it was chosen."""
+
+    assigned: TrainerAssigned
+    seen: datetime | None
+    decisions: int
+    lessons: Sequence[Lesson]
+    zone: str
+    series_start: date
+    warning: str | None
+    metadata: Json
+    lost: dict[str, str]
+
+
+def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
+    """Holds the trainer with all the slots, and writes the ledger row: one statement.
+
+    Raises Raced when the trainer or this step was taken, or an operator decided, meanwhile; SCHEDULE_CONFLICT when the student was: then the
+    transaction is broken and must be rolled back.
+    """
+    trainer_id = wanted.assigned.trainer_id
+    values = {
+        **step_key(order), **arrays(wanted.lessons), "locals": [lesson.local for lesson in wanted.lessons],
+        "trainer_id": trainer_id, "allocation_id": wanted.assigned.allocation_id, "seen": wanted.seen,
+        "decisions": wanted.decisions,
+        "zone": wanted.zone, "series_start": wanted.series_start, "warning": wanted.warning, "now": now,
+        "metadata": json.dumps(wanted.metadata), "lost": json.dumps(wanted.lost),
+        "result": json.dumps(asdict(wanted.assigned)),
+    }  # fmt: skip
+    try:
+        held = connection.execute(_HOLD, values).scalar_one()
+    except IntegrityError as error:
+        violation = error.orig
+        if isinstance(violation, ExclusionViolation | UniqueViolation):
+            if violation.diag.constraint_name == _STUDENT_IS_FREE:
+                raise Refused("SCHEDULE_CONFLICT", "another purchase of the student took one of the times") from error
+            if violation.diag.constraint_name in (_TRAINER_IS_FREE, _LEDGER_KEY):
+                raise Raced(trainer_id) from error
+        raise
+    if held != len(wanted.lessons):
+        raise Raced(trainer_id)
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What became of one try to approve. `status` None: there is no allocation to approve."""
+
+    allocation_id: str | None
+    status: str | None
+    claimed: bool
+    state: str | None
+    result: Json | None
+
+
+def approve(engine: Engine, order: PurchaseOrder, *, automatic: bool, now: datetime) -> Approval:
+    """One statement: approves the proposed allocation if `automatic` or an operator said so, and writes the ledger row,
+    with who said so, once it is approved."""
+    with at_once(engine) as connection:
+        row = connection.execute(_APPROVE, {**step_key(order), "automatic": automatic, "now": now}).one()
+        return Approval(row.allocation_id, row.status, bool(row.claimed), row.state, row.result)

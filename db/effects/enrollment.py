@@ -1,0 +1,27 @@
+"""Access to what was bought."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from db import ledger
+from domain.purchase import PurchaseOrder, Undone
+
+_ENROLL = """
+enrolled AS (
+  INSERT INTO enrollments (purchase_id, item_type, item_id, student_id, expires_on, enrolled_at)
+  SELECT id, item_type, item_id, student_id, expires_on, now()
+  FROM claim JOIN student_course_purchases AS purchase ON purchase.id = claim.purchase_id
+)"""
+
+_UNENROLL = "UPDATE enrollments SET ended_at = now() WHERE purchase_id = :purchase_id AND ended_at IS NULL"
+
+
+def enroll(engine: Engine, order: PurchaseOrder) -> None:
+    """Access through this purchase, until its expiry day if it has one."""
+    ledger.do(engine, order, "enroll", {}, _ENROLL)
+
+
+def unenroll(engine: Engine, order: PurchaseOrder) -> Undone:
+    """End the access through this purchase. Access through another purchase is a row of its own, so it stays."""
+    return ledger.undo(engine, order, "enroll", _UNENROLL)

@@ -1,0 +1,18 @@
+"""The version in the key of a student's cached learning page."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, text
+
+from db.engine import at_once
+
+_BUMP = text("""
+INSERT INTO learning_versions AS kept (student_id, version) VALUES (:student_id, 1)
+ON CONFLICT (student_id) DO UPDATE SET version = kept.version + 1
+""")
+
+
+def bump(engine: Engine, student_id: str) -> None:
+    """Every page cached under an older version is stale from now on, in every process (mission row C8)."""
+    with at_once(engine) as connection:
+        connection.execute(_BUMP, {"student_id": student_id})

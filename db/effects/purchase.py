@@ -1,0 +1,194 @@
+"""The purchase row with its ownership and events: made, voided, told about. Nobody else writes purchases (row 49)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Row, text
+
+from db import ledger
+from db.engine import at_once
+from domain.purchase import Announcement, PurchaseOrder, Undone
+
+# `asked`: what an operator made of the line, the latest word on each; the count of decisions is read with them.
+_FACTS = text("""
+WITH asked AS (
+  SELECT coalesce(jsonb_agg(amendment.values ORDER BY decided_at), '[]') AS amendments,
+         (array_agg(amendment.values ->> 'itemType' ORDER BY decided_at DESC)
+            FILTER (WHERE amendment.values ? 'itemType'))[1] AS item_type,
+         (array_agg(amendment.values ->> 'itemId' ORDER BY decided_at DESC)
+            FILTER (WHERE amendment.values ? 'itemId'))[1] AS item_id
+  FROM operator_decisions AS amendment
+  WHERE purchase_id = :purchase_id AND attempt = :attempt AND verb = 'amend'
+), line AS (
+  SELECT payment_id, line, coalesce(asked.item_type, paid.item_type) AS item_type,
+         coalesce(asked.item_id, paid.item_id) AS item_id, asked.amendments
+  FROM payment_lines AS paid, asked
+  WHERE payment_id = :payment_id AND line = :line
+)
+SELECT line.item_type, line.item_id, line.amendments, item.fulfilment, item.open,
+       (SELECT decisions FROM purchase_starts WHERE purchase_id = :purchase_id) AS decisions,
+       payment.created_at AS paid_at,
+       confirmed.state AS confirmed_state, confirmed.result AS confirmed,
+       kept.state, kept.result,
+       holder.student_id AS holder,
+       older.id AS older, older.payment_id AS older_payment, older.session_count AS older_count,
+       older_payment.created_at AS older_paid_at
+FROM line
+JOIN payments AS payment ON payment.id = line.payment_id
+LEFT JOIN catalogue_items AS item ON item.item_type = line.item_type AND item.id = line.item_id
+LEFT JOIN purchase_steps AS confirmed
+  ON confirmed.purchase_id = :purchase_id AND confirmed.attempt = :attempt AND confirmed.step = 'confirm_payment'
+LEFT JOIN purchase_steps AS kept
+  ON kept.purchase_id = :purchase_id AND kept.attempt = :attempt AND kept.step = 'create_purchase'
+LEFT JOIN student_course_purchases AS holder ON holder.payment_id = line.payment_id AND holder.line = line.line
+LEFT JOIN student_course_purchases AS older
+  ON older.student_id = :student_id AND older.item_type = line.item_type AND older.item_id = line.item_id
+  AND older.status = 'active' AND older.id <> :purchase_id
+LEFT JOIN payments AS older_payment ON older_payment.id = older.payment_id
+""")
+
+# The new row comes after the older one gave way, by the join: only one purchase of an item is active (mission row 61).
+_CREATE = """
+superseded AS (
+  UPDATE student_course_purchases AS older SET status = 'superseded', superseded_by = claim.purchase_id
+  FROM claim WHERE older.id = :older AND older.status = 'active'
+  RETURNING older.id
+), purchase AS (
+  INSERT INTO student_course_purchases (
+    id, workflow_id, payment_id, line, student_id, item_type, item_id, fulfilment, status, session_count,
+    session_count_source, metadata, metadata_sources, metadata_extras, warnings, series_start, expires_on, purchased_at)
+  SELECT claim.purchase_id, :workflow_id, :payment_id, :line, :student_id, :item_type, :item_id, :fulfilment, 'active',
+    :session_count, :session_count_source, CAST(:metadata AS jsonb), CAST(:sources AS jsonb), CAST(:extras AS jsonb),
+    CAST(:warnings AS jsonb), :series_start, :expires_on, :now
+  FROM claim LEFT JOIN superseded ON true
+  RETURNING *
+), owned AS (
+  INSERT INTO ownerships (purchase_id, item_type, item_id, student_id, purchased_at)
+  SELECT id, item_type, item_id, student_id, purchased_at FROM purchase
+), told AS (
+  INSERT INTO outbox (key, type, data, occurred_at)
+  SELECT :key, 'PURCHASE_CREATED', jsonb_build_object(
+    'purchaseId', id, 'workflowId', workflow_id, 'paymentId', payment_id, 'line', line, 'studentId', student_id,
+    'itemType', item_type, 'itemId', item_id, 'sessionCount', session_count, 'metadata', metadata_extras || metadata,
+    'supersedes', (SELECT id FROM superseded)), purchased_at
+  FROM purchase
+)"""
+
+# A renewal that is taken back makes the older purchase active again; one that was itself renewed hands it on.
+_VOID = """
+WITH gone AS (
+  UPDATE student_course_purchases SET status = 'voided', voided_at = :now
+  WHERE id = :purchase_id AND status <> 'voided'
+  RETURNING *
+), restored AS (
+  UPDATE student_course_purchases AS older
+  SET status = CASE WHEN gone.superseded_by IS NULL THEN 'active' ELSE 'superseded' END,
+      superseded_by = gone.superseded_by
+  FROM gone WHERE older.superseded_by = gone.id AND older.status = 'superseded'
+  RETURNING older.id
+), revoked AS (
+  UPDATE ownerships SET revoked_at = :now FROM gone WHERE ownerships.purchase_id = gone.id AND revoked_at IS NULL
+)
+INSERT INTO outbox (key, type, data, occurred_at)
+SELECT :key, 'PURCHASE_VOIDED', jsonb_build_object(
+  'purchaseId', id, 'workflowId', workflow_id, 'paymentId', payment_id, 'line', line, 'studentId', student_id,
+  'itemType', item_type, 'itemId', item_id, 'restores', (SELECT id FROM restored LIMIT 1)), :now
+FROM gone
+ON CONFLICT (key) DO NOTHING
+"""
+
+_ANNOUNCE = text("""
+WITH told AS (
+  INSERT INTO outbox (key, type, data, occurred_at)
+  SELECT :key, :event, CAST(:data AS jsonb), :now WHERE CAST(:event AS text) <> ''
+  ON CONFLICT (key) DO NOTHING
+), finished AS (
+  UPDATE student_course_purchases SET completed_at = :now
+  WHERE id = :purchase_id AND CAST(:ending AS text) = 'completed' AND completed_at IS NULL
+)
+UPDATE purchase_starts
+SET ending = :ending, code = :code, ended_at = :now, refunded = coalesce(refunded, false)
+WHERE purchase_id = :purchase_id AND attempt = :attempt AND CAST(:ending AS text) IS NOT NULL
+  AND ending IS NULL
+""")
+
+
+def creation_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
+    """The line with its item as amended, what confirm_payment settled, who holds the line, the older active purchase.
+
+    `decisions`: how many there were when this was read.
+    """
+    values = {
+        "purchase_id": order.purchase_id,
+        "attempt": order.attempt,
+        "payment_id": order.payment_id,
+        "line": order.line,
+        "student_id": order.student_id,
+    }
+    with at_once(engine) as connection:
+        return connection.execute(_FACTS, values).one()
+
+
+def create(engine: Engine, order: PurchaseOrder, facts: Any, **settled: object) -> ledger.Json:
+    """Row, ownership, the older purchase superseded, PURCHASE_CREATED and the ledger: all or nothing (rows 24, 27).
+
+    Raises ledger.Stale when an operator decided something since the facts were read.
+    """
+    return ledger.do(
+        engine,
+        order,
+        "create_purchase",
+        {"fulfilment": facts.fulfilment, "itemId": facts.item_id},
+        _CREATE,
+        workflow_id=order.workflow_id,
+        payment_id=order.payment_id,
+        line=order.line,
+        student_id=order.student_id,
+        key=_key(order, "PURCHASE_CREATED"),
+        older=facts.older,
+        decisions=facts.decisions,
+        item_type=facts.item_type,
+        item_id=facts.item_id,
+        fulfilment=facts.fulfilment,
+        **settled,
+    )
+
+
+def void(engine: Engine, order: PurchaseOrder, now: datetime) -> Undone:
+    """Mark the purchase voided, never delete it; ownership is revoked and the older purchase lives again."""
+    return ledger.undo(engine, order, "create_purchase", _VOID, key=_key(order, "PURCHASE_VOIDED"), now=now)
+
+
+def announce(engine: Engine, what: Announcement, now: datetime) -> None:
+    """The event, once per purchase and kind, and the first ending, on the row that outlives the workflow."""
+    order = what.order
+    data = {
+        "purchaseId": order.purchase_id,
+        "workflowId": order.workflow_id,
+        "paymentId": order.payment_id,
+        "line": order.line,
+        "studentId": order.student_id,
+        "ending": what.ending or None,
+        "code": what.code or None,
+        "skipped": what.skipped or [],
+    }
+    values = {
+        "purchase_id": order.purchase_id,
+        "attempt": order.attempt,
+        "key": _key(order, what.event),
+        "event": what.event,
+        "ending": what.ending or None,
+        "code": what.code or None,
+        "data": json.dumps(data),
+        "now": now,
+    }
+    with at_once(engine) as connection:
+        connection.execute(_ANNOUNCE, values)
+
+
+def _key(order: PurchaseOrder, event: str) -> str:
+    """An event is told once per purchase and kind (spec section 3)."""
+    return f"purchase:{order.purchase_id}:{event}"

@@ -1,0 +1,139 @@
+"""Other lessons for an allocation that stands: slots let go and held again, lessons moved with them, one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.errors import ExclusionViolation
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from db.effects.candidates import arrays, step_key
+from db.ledger import Json
+from domain.purchase import PurchaseOrder
+from domain.refusals import Refused
+from domain.schedule import Lesson
+
+_LOCK = (
+    text("SELECT FROM purchase_starts WHERE purchase_id = :purchase_id FOR SHARE"),
+    text("SELECT FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled' FOR NO KEY UPDATE"),
+    text("""
+      SELECT FROM trainers WHERE id IN
+        (SELECT trainer_id FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled')
+      FOR NO KEY UPDATE
+    """),
+)
+
+# After the locks, so that it sees all that was committed while they were waited for. Lessons that have begun stay.
+_STANDING = text("""
+SELECT allocation.id AS allocation_id, allocation.trainer_id, allocation.metadata ->> 'plannedBy' AS planned_by,
+       decision.request_key, decision.values AS overrides, step.state,
+       ARRAY(SELECT number FROM sessions WHERE sessions.allocation_id = allocation.id AND sessions.status = 'scheduled'
+             ORDER BY number) AS scheduled,
+       ARRAY(SELECT number FROM sessions WHERE sessions.allocation_id = allocation.id AND sessions.status = 'scheduled'
+             AND starts_at <= :now ORDER BY number) AS begun
+FROM allocations AS allocation
+JOIN LATERAL (
+  SELECT request_key, decided.values FROM operator_decisions AS decided
+  WHERE purchase_id = :purchase_id AND decided.attempt = :attempt AND verb = 'create_sessions'
+  ORDER BY decided_at DESC LIMIT 1
+) AS decision ON true
+LEFT JOIN purchase_steps AS step
+  ON step.purchase_id = :purchase_id AND step.attempt = :attempt AND step.step = 'create_sessions'
+WHERE allocation.purchase_id = :purchase_id AND allocation.status = 'approved'
+""")
+
+_LET_GO = text("""
+UPDATE trainer_slots SET status = 'cancelled'
+WHERE allocation_id = :allocation_id AND status = 'held' AND number <> ALL(CAST(:begun AS integer[]))
+""")
+_HOLD_AGAIN = text("""
+INSERT INTO trainer_slots (allocation_id, number, trainer_id, student_id, during, local_start, zone, status)
+SELECT :allocation_id, number, :trainer_id, :student_id, tstzrange(starts_at, ends_at, '[)'), local_start, :zone, 'held'
+FROM unnest(CAST(:numbers AS integer[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]),
+            CAST(:locals AS timestamp[])) AS lesson (number, starts_at, ends_at, local_start)
+ON CONFLICT (allocation_id, number) DO UPDATE
+SET during = excluded.during, local_start = excluded.local_start, zone = excluded.zone, status = 'held'
+""")
+_LESSONS_FOLLOW = (
+    text("""
+      UPDATE sessions
+      SET starts_at = lower(slot.during), ends_at = upper(slot.during), local_start = slot.local_start,
+          zone = slot.zone, status = 'scheduled'
+      FROM trainer_slots AS slot
+      WHERE sessions.allocation_id = :allocation_id AND sessions.number = ANY(CAST(:numbers AS integer[]))
+        AND slot.allocation_id = sessions.allocation_id AND slot.number = sessions.number
+    """),
+    text("""
+      UPDATE sessions SET status = 'cancelled'
+      WHERE allocation_id = :allocation_id AND status = 'scheduled'
+        AND number <> ALL(CAST(:numbers AS integer[])) AND number <> ALL(CAST(:begun AS integer[]))
+    """),
+)
+_SAY_SO = text("UPDATE allocations SET metadata = metadata || CAST(:metadata AS jsonb) WHERE id = :allocation_id")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The approved allocation, locked with its trainer, and the last decision to create sessions.
+
+    `scheduled` are the numbers of all its lessons, `begun` those that have begun and therefore stay as they are.
+    """
+
+    allocation_id: str
+    trainer_id: str
+    planned_by: str | None
+    request_key: str
+    overrides: Json
+    state: str | None
+    scheduled: list[int]
+    begun: list[int]
+
+
+def lock_standing(connection: Connection, order: PurchaseOrder, now: datetime) -> Standing | None:
+    """Locks start, allocation and trainer, then reads; None when there is no approved allocation (any more)."""
+    for lock in _LOCK:
+        connection.execute(lock, step_key(order))
+    row = connection.execute(_STANDING, {**step_key(order), "now": now}).one_or_none()
+    return None if row is None else Standing(*row)
+
+
+def let_go(connection: Connection, standing: Standing) -> None:
+    """The slots of all lessons that have not begun are free."""
+    connection.execute(_LET_GO, {"allocation_id": standing.allocation_id, "begun": standing.begun})
+
+
+def hold_again(
+    connection: Connection, order: PurchaseOrder, standing: Standing, lessons: Sequence[Lesson], zone: str
+) -> None:
+    """The trainer holds these lessons too, and lessons made before follow their slots; numbers left over are cancelled.
+
+    Raises SESSIONS_FAILED when trainer or student was taken meanwhile: the transaction is broken, roll it back.
+    """
+    values = {
+        **step_key(order), **arrays(lessons), "locals": [lesson.local for lesson in lessons], "zone": zone,
+        "allocation_id": standing.allocation_id, "trainer_id": standing.trainer_id, "begun": standing.begun,
+    }  # fmt: skip
+    try:
+        connection.execute(_HOLD_AGAIN, values)
+    except IntegrityError as error:
+        if isinstance(error.orig, ExclusionViolation):
+            clash = error.orig.diag.message_detail or "a time was taken meanwhile"
+            raise Refused("SESSIONS_FAILED", f"the lessons cannot be moved: {clash}") from error
+        raise
+    for statement in _LESSONS_FOLLOW:
+        connection.execute(statement, values)
+
+
+def say_so(connection: Connection, standing: Standing, metadata: Json) -> None:
+    """The allocation says what it holds now, and for which decision."""
+    told = {**metadata, "plannedBy": standing.request_key}
+    connection.execute(_SAY_SO, {"allocation_id": standing.allocation_id, "metadata": json.dumps(told)})
+
+
+def left_over(wanted: int, standing: Standing) -> list[int]:
+    """The numbers of 1..`wanted` whose lesson has not begun."""
+    return sorted(set(range(1, wanted + 1)) - set(standing.begun))

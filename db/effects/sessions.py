@@ -1,0 +1,152 @@
+"""The lessons of an allocation: made from its held slots, one statement however many; cancelled, never deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.errors import UniqueViolation
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
+
+from db.engine import at_once
+from db.ledger import Json
+from domain.purchase import PurchaseOrder
+
+_READY = text("""
+SELECT step.state, step.result, allocation.id AS allocation_id, allocation.status,
+       allocation.metadata -> 'sessionCount' AS session_count, allocation.metadata ->> 'plannedBy' AS planned_by,
+       decision.request_key, decision.values AS overrides,
+       student.timezone, student.latitude, student.longitude
+FROM students AS student
+LEFT JOIN allocations AS allocation
+  ON allocation.purchase_id = :purchase_id AND allocation.status <> 'cancelled'
+LEFT JOIN purchase_steps AS step
+  ON step.purchase_id = :purchase_id AND step.attempt = :attempt AND step.step = 'create_sessions'
+LEFT JOIN LATERAL (
+  SELECT request_key, decided.values FROM operator_decisions AS decided
+  WHERE purchase_id = :purchase_id AND decided.attempt = :attempt AND verb = 'create_sessions'
+  ORDER BY decided_at DESC LIMIT 1
+) AS decision ON true
+WHERE student.id = :student_id
+""")
+
+# The ledger row is written only when every number stands, and without ON CONFLICT: another try's row, or a tombstone,
+# fails the whole statement, lessons included. A partial outcome keeps its lessons and writes no ledger row, so it could
+# slip past a cancel_sessions at the same moment: FOR SHARE makes cancel_allocation, which comes next, wait and see them. It also
+# waits for a new plan under way, and makes nothing of the old one: a plan is known by the decision it was made for.
+_MAKE = text("""
+WITH approved AS (
+  SELECT id FROM allocations
+  WHERE id = :allocation_id AND status = 'approved'
+    AND metadata ->> 'plannedBy' IS NOT DISTINCT FROM CAST(:planned_by AS text)
+  FOR SHARE
+), made AS (
+  INSERT INTO sessions (allocation_id, number, purchase_id, starts_at, ends_at, local_start, zone, status, created_at)
+  SELECT slot.allocation_id, slot.number, :purchase_id, lower(during), upper(during), local_start, zone, 'scheduled', :now
+  FROM approved JOIN trainer_slots AS slot ON slot.allocation_id = approved.id
+  WHERE slot.status = 'held' AND slot.number <= :wanted
+  ORDER BY slot.number -- two tries at once meet at the first number, so they cannot deadlock
+  ON CONFLICT (allocation_id, number) DO NOTHING
+  RETURNING number
+), standing AS (
+  SELECT number FROM sessions
+  WHERE allocation_id = :allocation_id AND number <= :wanted AND status = 'scheduled'
+  UNION SELECT number FROM made
+), counts AS (
+  SELECT (SELECT count(*) FROM made) AS created, count(*) AS standing FROM standing
+), step AS (
+  INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
+  SELECT :purchase_id, :attempt, 'create_sessions', 'done',
+         jsonb_build_object('outcome', 'all', 'created', created, 'existing', standing - created, 'missing', '[]'::jsonb),
+         now()
+  FROM counts, approved WHERE standing = :wanted
+)
+SELECT EXISTS (SELECT FROM approved) AS as_planned, ARRAY(SELECT number FROM made ORDER BY number) AS created, standing - created AS existing, ARRAY(
+  SELECT number FROM generate_series(1, :wanted) AS number
+  WHERE number NOT IN (SELECT standing.number FROM standing) ORDER BY number
+) AS missing
+FROM counts
+""")
+
+_CANCEL = text("""
+UPDATE sessions SET status = 'cancelled'
+WHERE purchase_id = :purchase_id AND status = 'scheduled' AND starts_at > :now
+""")
+_ANY_CANCELLED = text("SELECT EXISTS (SELECT FROM sessions WHERE purchase_id = :purchase_id AND status = 'cancelled')")
+
+
+class Raced(Exception):
+    """Another try of this step, its undo, or a new plan was first; nothing was written: look again."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What lessons are made from, and the step's ledger row. `session_count` is as it stands in the allocation.
+
+    `request_key` and `overrides`: the last decision to create sessions; `planned_by`: the one the slots were held for.
+    """
+
+    state: str | None
+    result: Json | None
+    allocation_id: str | None
+    status: str | None
+    session_count: Any
+    planned_by: str | None
+    request_key: str | None
+    overrides: Json | None
+    zone: str | None
+    latitude: float | None
+    longitude: float | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """One try: numbers it made, how many stood before, numbers of 1..N that still have none."""
+
+    created: list[int]
+    existing: int
+    missing: list[int]
+
+
+def read_ready(engine: Engine, order: PurchaseOrder) -> Ready:
+    """Reads what create_sessions needs to know, in one round trip."""
+    values = {"purchase_id": order.purchase_id, "attempt": order.attempt, "student_id": order.student_id}
+    with at_once(engine) as connection:
+        row = connection.execute(_READY, values).one()
+    return Ready(
+        row.state, row.result, row.allocation_id, row.status, row.session_count, row.planned_by,
+        row.request_key, row.overrides,
+        row.timezone, row.latitude, row.longitude,
+    )  # fmt: skip
+
+
+def make_missing(
+    engine: Engine, order: PurchaseOrder, allocation_id: str, planned_by: str | None, wanted: int, now: datetime
+) -> Made:
+    """Makes exactly the missing numbers of 1..`wanted`, and the ledger row when all stand: one statement.
+
+    Raises Raced when the step was done or undone, or planned anew, meanwhile.
+    """
+    values = {
+        "purchase_id": order.purchase_id, "attempt": order.attempt, "allocation_id": allocation_id,
+        "planned_by": planned_by, "wanted": wanted, "now": now,
+    }  # fmt: skip
+    with at_once(engine) as connection:
+        try:
+            row = connection.execute(_MAKE, values).one()
+        except IntegrityError as error:
+            if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == "purchase_steps_pkey":
+                raise Raced from error
+            raise
+    if not row.as_planned:
+        raise Raced
+    return Made(row.created, row.existing, row.missing)
+
+
+def cancel_future(engine: Engine, order: PurchaseOrder, now: datetime) -> bool:
+    """Cancels the lessons that have not begun at `now`; whether any lesson of the purchase is cancelled."""
+    with engine.begin() as connection:
+        connection.execute(_CANCEL, {"purchase_id": order.purchase_id, "now": now})
+        return connection.execute(_ANY_CANCELLED, {"purchase_id": order.purchase_id}).scalar_one()

@@ -1,0 +1,89 @@
+"""What the API writes of trainers and students: the catalogue side of life, no part of a saga. One transaction each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Weekly hours in the trainer's zone: ISO weekday, times as HH:MM:SS."""
+
+    weekday: int
+    starts: str
+    ends: str
+
+
+@dataclass(frozen=True)
+class TrainerRecord:
+    """A trainer, whole. `blocked_days` as YYYY-MM-DD; `max_group_size` None: any."""
+
+    id: str
+    name: str
+    timezone: str
+    latitude: float | None
+    longitude: float | None
+    radius_km: float
+    max_group_size: int | None
+    courses: Sequence[str]
+    availability: Sequence[Hours]
+    blocked_days: Sequence[str]
+
+
+_TRAINER = text(
+    """
+    INSERT INTO trainers (id, name, timezone, latitude, longitude, radius_km, max_group_size)
+    VALUES (:id, :name, :timezone, :latitude, :longitude, :radius_km, :max_group_size)
+    ON CONFLICT (id) DO UPDATE
+       SET name = excluded.name, timezone = excluded.timezone, latitude = excluded.latitude,
+           longitude = excluded.longitude, radius_km = excluded.radius_km, max_group_size = excluded.max_group_size
+    RETURNING xmax = 0 AS is_new
+    """
+)
+_PARTS = (
+    "DELETE FROM trainer_courses WHERE trainer_id = :id",
+    "DELETE FROM trainer_availability WHERE trainer_id = :id",
+    "DELETE FROM trainer_blocked_days WHERE trainer_id = :id",
+    """
+    INSERT INTO trainer_courses (trainer_id, course_id)
+    SELECT DISTINCT :id, course FROM jsonb_array_elements_text(CAST(:courses AS jsonb)) AS course
+    """,
+    """
+    INSERT INTO trainer_availability (trainer_id, weekday, starts, ends)
+    SELECT :id, weekday, starts, ends
+      FROM jsonb_to_recordset(CAST(:availability AS jsonb)) AS hours (weekday int, starts time, ends time)
+    """,
+    """
+    INSERT INTO trainer_blocked_days (trainer_id, day)
+    SELECT DISTINCT :id, day::date FROM jsonb_array_elements_text(CAST(:blocked_days AS jsonb)) AS day
+    """,
+)
+_PROFILE = text(
+    "UPDATE students SET timezone = :timezone, latitude = :latitude, longitude = :longitude WHERE id = :id RETURNING id"
+)
+
+
+async def put_trainer(engine: AsyncEngine, trainer: TrainerRecord) -> bool:
+    """Make the trainer be exactly this; True when it is new. Two writers of one trainer follow each other."""
+    values = asdict(trainer)
+    parts = {"id": trainer.id} | {
+        name: json.dumps(values.pop(name)) for name in ("courses", "availability", "blocked_days")
+    }
+    async with engine.begin() as conn:
+        is_new = bool((await conn.execute(_TRAINER, values)).scalar_one())  # locks the row: parts of one writer only
+        for statement in _PARTS:
+            used = {name: value for name, value in parts.items() if f":{name}" in statement}
+            await conn.execute(text(statement), used)
+    return is_new
+
+
+async def set_profile(engine: AsyncEngine, student_id: str, timezone: str, latitude: float, longitude: float) -> bool:
+    """Store where the student lives; False when there is no such student."""
+    values = {"id": student_id, "timezone": timezone, "latitude": latitude, "longitude": longitude}
+    async with engine.begin() as conn:
+        return (await conn.execute(_PROFILE, values)).scalar_one_or_none() is not None

@@ -1,0 +1,71 @@
+"""What a door reads before it starts anything: the payment and its lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True)
+class PaidLine:
+    """One item of a payment."""
+
+    line: int
+    item_type: str
+    item_id: str
+
+
+@dataclass(frozen=True)
+class PaymentToStart:
+    """A payment as the doors need it; its student is the only student a purchase is started for."""
+
+    payment_id: str
+    student_id: str
+    status: str
+    lines: tuple[PaidLine, ...]
+
+
+_PAYMENT = text(
+    """
+    SELECT p.student_id, p.status, l.line, l.item_type, l.item_id
+      FROM payments p LEFT JOIN payment_lines l ON l.payment_id = p.id
+     WHERE p.id = :payment_id
+     ORDER BY l.line
+    """
+)
+
+# A line is unstarted when no row says a door took it, and also when the row has left no trace of a run: the door
+# may have died, or Temporal been away, between the row and the start. Starting again what runs changes nothing.
+_UNSTARTED = text(
+    """
+    SELECT p.id
+      FROM payments p
+     WHERE p.id > :after
+       AND EXISTS (
+           SELECT 1
+             FROM payment_lines l LEFT JOIN purchase_starts s ON s.payment_id = l.payment_id AND s.line = l.line
+            WHERE l.payment_id = p.id
+              AND (s.purchase_id IS NULL
+                   OR (s.ending IS NULL AND NOT EXISTS (
+                       SELECT 1 FROM purchase_steps t
+                        WHERE t.purchase_id = s.purchase_id AND t.attempt = s.attempt))))
+     ORDER BY p.id
+     LIMIT :limit
+    """
+)
+
+
+async def payment_to_start(conn: AsyncConnection, payment_id: str) -> PaymentToStart | None:
+    """The payment with its lines in order; None when nobody knows it."""
+    rows = (await conn.execute(_PAYMENT, {"payment_id": payment_id})).all()
+    if not rows:
+        return None
+    lines = tuple(PaidLine(row.line, row.item_type, row.item_id) for row in rows if row.line is not None)
+    return PaymentToStart(payment_id, rows[0].student_id, rows[0].status, lines)
+
+
+async def unstarted_payments(conn: AsyncConnection, *, after: str, limit: int) -> list[str]:
+    """Ids of payments with a line no workflow has taken up, in order, beginning after the id `after`."""
+    return list((await conn.execute(_UNSTARTED, {"after": after, "limit": limit})).scalars())

@@ -1,0 +1,109 @@
+"""One purchase, whole: its row, its steps, its trainer and its lessons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A row of the step ledger: what was done or undone, and when. `attempt` counts the starts of the line."""
+
+    step: str
+    state: str
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class BoughtRow:
+    """The purchase row: what the student got. `metadata` holds canonical fields, `metadata_sources` where each is from."""
+
+    item_type: str
+    item_id: str
+    fulfilment: str
+    status: str
+    session_count: int | None
+    session_count_source: str | None
+    metadata: dict[str, Any]
+    metadata_sources: dict[str, Any]
+    warnings: list[Any]
+    series_start: date | None
+    purchased_at: datetime
+    completed_at: datetime | None
+    voided_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Held:
+    """The trainer held for the purchase; `lost` says why each other candidate was not taken."""
+
+    allocation_id: str
+    trainer_id: str
+    trainer_name: str
+    status: str
+    lost: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The lessons that exist. Times of day are wall time in `zone`; `minutes` is the length of one."""
+
+    count: int
+    first_local: datetime | None
+    last_local: datetime | None
+    minutes: int | None
+    zone: str | None
+
+
+_STEPS = text("SELECT step, state, attempt, at FROM purchase_steps WHERE purchase_id = :id ORDER BY at, step")
+_BOUGHT = text(
+    """
+    SELECT item_type, item_id, fulfilment, status, session_count, session_count_source, metadata, metadata_sources,
+           warnings, series_start, purchased_at, completed_at, voided_at
+      FROM student_course_purchases WHERE id = :id
+    """
+)
+_HELD = text(
+    """
+    SELECT a.id AS allocation_id, a.trainer_id, t.name AS trainer_name, a.status, a.lost
+      FROM allocations a JOIN trainers t ON t.id = a.trainer_id
+     WHERE a.purchase_id = :id
+     ORDER BY a.status = 'cancelled', a.created_at DESC
+     LIMIT 1
+    """
+)
+_LESSONS = text(
+    """
+    SELECT count(*) AS count, min(local_start) AS first_local, max(local_start) AS last_local,
+           (min(extract(epoch FROM ends_at - starts_at)) / 60)::int AS minutes, min(zone) AS zone
+      FROM sessions WHERE purchase_id = :id AND status <> 'cancelled'
+    """
+)
+
+
+async def steps_of(conn: AsyncConnection, purchase_id: str) -> list[StepDone]:
+    """The ledger of a purchase in the order things happened."""
+    return [StepDone(**row) for row in (await conn.execute(_STEPS, {"id": purchase_id})).mappings()]
+
+
+async def bought(conn: AsyncConnection, purchase_id: str) -> BoughtRow | None:
+    """The purchase row; None before `create_purchase`, and of lines that were refused before it."""
+    row = (await conn.execute(_BOUGHT, {"id": purchase_id})).mappings().one_or_none()
+    return BoughtRow(**row) if row else None
+
+
+async def trainer_held(conn: AsyncConnection, purchase_id: str) -> Held | None:
+    """The allocation in force, or the last one cancelled."""
+    row = (await conn.execute(_HELD, {"id": purchase_id})).mappings().one_or_none()
+    return Held(**row) if row else None
+
+
+async def lessons_of(conn: AsyncConnection, purchase_id: str) -> Lessons:
+    """The lessons that exist and are not cancelled."""
+    return Lessons(**(await conn.execute(_LESSONS, {"id": purchase_id})).mappings().one())

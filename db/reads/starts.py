@@ -1,0 +1,72 @@
+"""Reads of `purchase_starts`: what was started, and how it ended, also after Temporal forgot it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# Endings in which no money of the student's was taken: the line may start again once its payment is good.
+NO_MONEY_TAKEN = frozenset({"PAYMENT_NOT_FOUND", "PAYMENT_NOT_SUCCEEDED", "PAYMENT_PENDING_TOO_LONG"})
+
+
+@dataclass(frozen=True)
+class StartRow:
+    """One row. `ending` None: it goes on. `attempt` counts the starts of the line."""
+
+    purchase_id: str
+    workflow_id: str
+    payment_id: str | None
+    line: int
+    student_id: str
+    origin: str
+    attempt: int
+    started_at: datetime
+    ending: str | None
+    code: str | None
+    refunded: bool | None
+    ended_at: datetime | None
+
+    @property
+    def took_no_money(self) -> bool:
+        """It ended before anything was charged, so nothing stands in the way of another start."""
+        return self.ending is not None and self.code in NO_MONEY_TAKEN and self.refunded is not True
+
+
+_COLUMNS = "purchase_id, workflow_id, payment_id, line, student_id, origin, attempt, started_at, ending, code, refunded, ended_at"
+_BY_IDS = text(f"SELECT {_COLUMNS} FROM purchase_starts WHERE purchase_id IN :ids").bindparams(  # noqa: S608 -- constants
+    bindparam("ids", expanding=True)
+)
+_SETTLED = text(
+    """
+    SELECT s.purchase_id, s.ending, c.id IS NOT NULL AS has_row
+      FROM purchase_starts s LEFT JOIN student_course_purchases c ON c.id = s.purchase_id
+     WHERE s.purchase_id IN :ids
+    """
+).bindparams(bindparam("ids", expanding=True))
+
+
+async def starts_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[str, StartRow]:
+    """The start rows of these purchases, by purchase id; absent when never started."""
+    ids = list(purchase_ids)
+    if not ids:
+        return {}
+    rows = (await conn.execute(_BY_IDS, {"ids": ids})).mappings()
+    return {row["purchase_id"]: StartRow(**row) for row in rows}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether the purchase row exists, and how the run ended if it has."""
+
+    has_row: bool
+    ending: str | None
+
+
+async def outcomes_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[str, Outcome]:
+    """What a waiting door looks at, by purchase id."""
+    rows = await conn.execute(_SETTLED, {"ids": list(purchase_ids)})
+    return {row.purchase_id: Outcome(row.has_row, row.ending) for row in rows}

@@ -1,0 +1,47 @@
+"""Every table of the schema; the constraints are part of it. The migrations make exactly this (a test compares)."""
+
+from db.tables.columns import Row
+from db.tables.lessons import Allocation, LessonSession, TrainerSlot
+from db.tables.operators import OperatorAct, OperatorDecision
+from db.tables.people import Holiday, Student, Trainer, TrainerAvailability, TrainerBlockedDay, TrainerCourse
+from db.tables.purchases import (
+    Enrollment,
+    LearningVersion,
+    OutboxEvent,
+    Ownership,
+    Purchase,
+    PurchaseStart,
+    PurchaseStep,
+)
+from db.tables.shop import BundleSubject, CartItem, CatalogueItem, Payment, PaymentLine, Refund
+
+METADATA = Row.metadata
+
+__all__ = [
+    "METADATA",
+    "Allocation",
+    "BundleSubject",
+    "CartItem",
+    "CatalogueItem",
+    "Enrollment",
+    "Holiday",
+    "LearningVersion",
+    "LessonSession",
+    "OperatorAct",
+    "OperatorDecision",
+    "OutboxEvent",
+    "Ownership",
+    "Payment",
+    "PaymentLine",
+    "Purchase",
+    "PurchaseStart",
+    "PurchaseStep",
+    "Refund",
+    "Row",
+    "Student",
+    "Trainer",
+    "TrainerAvailability",
+    "TrainerBlockedDay",
+    "TrainerCourse",
+    "TrainerSlot",
+]

@@ -1,0 +1,96 @@
+"""The trainer held for a purchase, the slots held, the lessons made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKeyConstraint, Index, text
+from sqlalchemy.dialects.postgresql import JSONB, TSTZRANGE, ExcludeConstraint
+from sqlmodel import Field
+
+from db.tables.columns import Id, Json, Number, Object, Row, Words, one_of, reference
+
+NOT_CANCELLED = "status <> 'cancelled'"
+
+
+class Allocation(Row, table=True):
+    """A trainer held for a purchase; `lost` says why each other candidate was not chosen (mission rows 73, 77, 78)."""
+
+    __tablename__ = "allocations"
+    __table_args__ = (
+        one_of("status", "proposed", "approved", "cancelled"),
+        Index("one_allocation_per_purchase", "purchase_id", unique=True, postgresql_where=text(NOT_CANCELLED)),
+        Index("allocations_by_trainer", "trainer_id"),
+    )
+
+    id: Id
+    purchase_id: Annotated[str, reference("student_course_purchases.id")]
+    trainer_id: Annotated[str, reference("trainers.id")]
+    student_id: Annotated[str, reference("students.id")]
+    status: Words
+    details: Json = Field(sa_column=Column("metadata", JSONB, nullable=False, server_default=text("'{}'")))
+    lost: Object
+    created_at: datetime
+    approved_at: datetime | None = None
+    cancelled_at: datetime | None = None
+
+
+class TrainerSlot(Row, table=True):
+    """A time a trainer and a student hold together; `[)`, so back to back is fine, overlap is impossible (row 65)."""
+
+    __tablename__ = "trainer_slots"
+    __table_args__ = (
+        one_of("status", "held", "cancelled"),
+        CheckConstraint("number >= 1", name="number_from_one"),
+        CheckConstraint(
+            "NOT isempty(during) AND lower_inc(during) AND NOT upper_inc(during)"
+            " AND NOT lower_inf(during) AND NOT upper_inf(during)",
+            name="during_is_a_lesson",
+        ),
+        ExcludeConstraint(
+            ("trainer_id", "="),
+            ("during", "&&"),
+            name="trainer_slots_trainer_is_free",
+            using="gist",
+            where=text(NOT_CANCELLED),
+        ),
+        ExcludeConstraint(
+            ("student_id", "="),
+            ("during", "&&"),
+            name="trainer_slots_student_is_free",
+            using="gist",
+            where=text(NOT_CANCELLED),
+        ),
+    )
+
+    allocation_id: Annotated[str, reference("allocations.id", key=True)]
+    number: Number
+    trainer_id: Annotated[str, reference("trainers.id")]
+    student_id: Annotated[str, reference("students.id")]
+    during: Any = Field(sa_column=Column(TSTZRANGE, nullable=False))
+    local_start: Any = Field(sa_column=Column(DateTime(), nullable=False))
+    zone: Words
+    status: Words
+
+
+class LessonSession(Row, table=True):
+    """One lesson, numbered 1..N in its allocation, at its slot's time; shown at `local_start` in `zone`."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        ForeignKeyConstraint(["allocation_id", "number"], ["trainer_slots.allocation_id", "trainer_slots.number"]),
+        one_of("status", "scheduled", "cancelled"),
+        CheckConstraint("starts_at < ends_at", name="starts_before_it_ends"),
+        Index("sessions_by_purchase", "purchase_id", "number"),
+    )
+
+    allocation_id: Id
+    number: Number
+    purchase_id: Annotated[str, reference("student_course_purchases.id")]
+    starts_at: datetime
+    ends_at: datetime
+    local_start: Any = Field(sa_column=Column(DateTime(), nullable=False))
+    zone: Words
+    status: Words
+    created_at: datetime

@@ -1,0 +1,77 @@
+"""The boundary turns our refusals into Temporal's errors, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from psycopg.errors import AdminShutdown
+from sqlalchemy.exc import OperationalError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+
+from activities.boundary import LONGEST_WAIT, Boundary
+from domain.refusals import Refused
+from gateways.payments import ProviderTrouble
+
+
+class Ends(ActivityInboundInterceptor):
+    """The rest of the chain: an activity that returns `answer`, or raises it."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def through_the_boundary(answer: object) -> Any:
+    call = ExecuteActivityInput(fn=lambda: None, args=[], executor=None, headers={})
+    return await Boundary().intercept_activity(Ends(answer)).execute_activity(call)
+
+
+async def error_of(answer: Exception) -> ApplicationError:
+    with pytest.raises(ApplicationError) as error:
+        await through_the_boundary(answer)
+    return error.value
+
+
+async def test_a_refusal_is_never_retried_and_pages_nobody() -> None:
+    error = await error_of(Refused("UNKNOWN_ITEM", "the catalogue has no course x"))
+    assert (error.type, error.message, error.non_retryable) == ("UNKNOWN_ITEM", "the catalogue has no course x", True)
+    assert error.category is ApplicationErrorCategory.BENIGN
+
+
+@pytest.mark.parametrize(("facts", "details"), [({}, ()), ({"missing": 2, "why": "x"}, ({"missing": 2, "why": "x"},))])
+async def test_the_facts_of_a_refusal_are_the_details_of_the_error(
+    facts: dict[str, int | str], details: tuple[object, ...]
+) -> None:
+    assert (await error_of(Refused("SESSIONS_PARTIAL", "two are missing", **facts))).details == details
+
+
+async def test_an_answer_passes() -> None:
+    assert await through_the_boundary("done") == "done"
+
+
+@pytest.mark.parametrize("trouble", [KeyError("a bug"), ProviderTrouble("timed out")])
+async def test_trouble_passes_as_it_is_and_is_retried(trouble: Exception) -> None:
+    with pytest.raises(type(trouble)) as raised:
+        await through_the_boundary(trouble)
+    assert raised.value is trouble
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(2.0, 2.0), (3600.0, LONGEST_WAIT.total_seconds())])
+async def test_a_provider_may_ask_for_a_pause_but_quick_tries_stay_quick(asked: float, waited: float) -> None:
+    error = await error_of(ProviderTrouble("busy", retry_after=asked))
+    assert not error.non_retryable
+    assert error.next_retry_delay
+    assert error.next_retry_delay.total_seconds() == waited
+
+
+async def test_database_trouble_is_told_without_the_statement_or_its_values() -> None:
+    cause = AdminShutdown("shutting down\nDETAIL: Key (email)=(a@example.test)")
+    error = await error_of(OperationalError("SELECT :email", {"email": "a@example.test"}, cause))
+    assert (error.type, error.message, error.non_retryable) == ("AdminShutdown", "the database: shutting down", False)
+    assert error.__cause__ is None
