@@ -1,0 +1,102 @@
+"""The provider's HTTP door: payments, refunds, cancel, confirm (for tests), its ledger and its planned faults."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from .faults import Fault, Faults
+from .ledger import Ledger
+
+Amount = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="forbid")
+
+
+class _Line(_Body):
+    line: Annotated[int, Field(ge=1)]
+    amount_minor: Amount
+    refunded_minor: Amount = 0
+
+
+class _Payment(_Body):
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}\z")]
+    student_id: str
+    status: Literal["pending", "succeeded", "failed", "refunded", "partially_refunded"]
+    amount_minor: Amount
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}\z")]
+    lines: Annotated[list[_Line], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> _Payment:
+        if sum(line.amount_minor for line in self.lines) != self.amount_minor:
+            raise ValueError("the lines do not add up to the amount")
+        if len({line.line for line in self.lines}) != len(self.lines):
+            raise ValueError("two lines have one number")
+        if any(line.refunded_minor > line.amount_minor for line in self.lines):
+            raise ValueError("more refunded than paid")
+        return self
+
+
+class _Refund(_Body):
+    line: int
+    amount_minor: int
+
+
+def make_app(db: Path) -> FastAPI:
+    """The provider on this ledger file. Handlers run one at a time on the event loop, each write synced to disk."""
+    ledger, faults = Ledger(db), Faults()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        yield
+        ledger.close()
+
+    app = FastAPI(title="Stand-in payment provider", lifespan=lifespan)
+
+    @app.post("/payments")
+    async def create(body: _Payment) -> Response:
+        content = body.model_dump(by_alias=True)
+        return await faults.around("create", body.id, lambda: ledger.create(content))
+
+    @app.get("/payments/{payment_id}")
+    async def get(payment_id: str) -> Response:
+        return await faults.around("get", payment_id, lambda: ledger.get(payment_id))
+
+    @app.post("/payments/{payment_id}/refunds")
+    async def refund(payment_id: str, body: _Refund, idempotency_key: Annotated[str, Header()] = "") -> Response:
+        if not idempotency_key:  # a key made up here would make every retry a second refund
+            return JSONResponse({"code": "idempotency_key_missing", "message": "send an Idempotency-Key"}, 400)
+        content = body.model_dump(by_alias=True)
+        return await faults.around("refund", payment_id, lambda: ledger.refund(payment_id, idempotency_key, content))
+
+    @app.post("/payments/{payment_id}/{operation}")
+    async def settle(payment_id: str, operation: Literal["cancel", "confirm"]) -> Response:
+        return await faults.around(operation, payment_id, lambda: ledger.settle(payment_id, operation))
+
+    @app.get("/_ledger")
+    async def operations() -> list[dict[str, Any]]:
+        return ledger.operations()
+
+    @app.post("/_faults")
+    async def plan(added: list[Fault]) -> dict[str, int]:
+        return {"planned": faults.add(added)}
+
+    @app.delete("/_faults")
+    async def forget() -> dict[str, int]:
+        return {"planned": faults.clear()}
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return app

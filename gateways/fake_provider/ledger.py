@@ -1,0 +1,135 @@
+"""The provider's memory: SQLite, every answer on disk before it is given, so it survives kill -9."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+Json = dict[str, Any]
+Answer = tuple[int, Json]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS payments (id TEXT PRIMARY KEY, created TEXT NOT NULL, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (
+  key TEXT PRIMARY KEY, request TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS operations (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, operation TEXT NOT NULL, payment_id TEXT NOT NULL,
+  key TEXT, request TEXT NOT NULL, status INTEGER NOT NULL, code TEXT);
+"""
+
+
+def _no(status: int, code: str, message: str) -> Answer:
+    return status, {"code": code, "message": message}
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+class Ledger:
+    """All payments, their refunds, and every operation in order. One process, one connection, one write at a time."""
+
+    def __init__(self, file: Path) -> None:
+        self._db = sqlite3.connect(file, isolation_level=None, timeout=10)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def create(self, body: Json) -> Answer:
+        """201 with the new payment; 200 if it was created with the same body; 409 with another."""
+        with self._transaction():
+            known = self._db.execute("SELECT created FROM payments WHERE id = ?", (body["id"],)).fetchone()
+            if known is None:
+                self._db.execute("INSERT INTO payments VALUES (?, ?, ?)", (body["id"], _text(body), _text(body)))
+                self._note("create", body["id"], body, (201, {}))
+                return 201, body
+            if known[0] != _text(body):
+                return _no(409, "payment_differs", "there is another payment under this id")
+            return self.get(body["id"])
+
+    def get(self, payment_id: str) -> Answer:
+        """200 with the payment, its lines and what was refunded of each, or 404."""
+        row = self._db.execute("SELECT state FROM payments WHERE id = ?", (payment_id,)).fetchone()
+        return (200, json.loads(row[0])) if row else _no(404, "payment_not_found", "there is no such payment")
+
+    def refund(self, payment_id: str, key: str, body: Json) -> Answer:
+        """Give back part of a line, once per key; the first answer to a key is saved, a refusal too."""
+        request = _text({"payment": payment_id, **body})
+        with self._transaction():
+            saved = self._db.execute("SELECT request, status, body FROM answers WHERE key = ?", (key,)).fetchone()
+            if saved is not None and saved[0] != request:
+                return _no(400, "idempotency_key_reused", "this key was used for another refund")
+            if saved is not None:
+                return saved[1], json.loads(saved[2])
+            answer = self._give_back(payment_id, body["line"], body["amountMinor"])
+            self._db.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (key, request, answer[0], _text(answer[1])))
+            self._note("refund", payment_id, body, answer, key)
+            return answer
+
+    def settle(self, payment_id: str, operation: str) -> Answer:
+        """`cancel`: pending becomes failed, all else stays. `confirm`: pending becomes succeeded, failed is refused."""
+        with self._transaction():
+            status, payment = self.get(payment_id)
+            if operation == "confirm" and payment.get("status") == "failed":
+                return _no(422, "payment_failed", "a failed payment cannot succeed")
+            if payment.get("status") == "pending":
+                payment["status"] = {"cancel": "failed", "confirm": "succeeded"}[operation]
+                self._save(payment)
+                self._note(operation, payment_id, {}, (status, {}))
+            return status, payment
+
+    def operations(self) -> list[Json]:
+        """What was done or refused for good, in order. Repeated answers, reads and planned faults are not in it."""
+        names = ("seq", "at", "operation", "paymentId", "key", "request", "status", "code")
+        rows = self._db.execute("SELECT * FROM operations ORDER BY seq").fetchall()
+        return [{**dict(zip(names, row, strict=True)), "request": json.loads(row[5])} for row in rows]
+
+    def _give_back(self, payment_id: str, number: int, amount: int) -> Answer:
+        status, payment = self.get(payment_id)
+        if status != 200:
+            return status, payment
+        if payment["status"] in ("pending", "failed"):
+            return _no(422, "payment_not_succeeded", f"the payment is {payment['status']}")
+        line = next((line for line in payment["lines"] if line["line"] == number), None)
+        if line is None:
+            return _no(422, "unknown_line", "the payment has no such line")
+        if amount < 1:
+            return _no(422, "amount_too_small", "a refund gives something back")
+        if line["refundedMinor"] + amount > line["amountMinor"]:
+            return _no(422, "amount_too_large", "that is more than is left of the line")
+        line["refundedMinor"] += amount
+        whole = all(line["refundedMinor"] == line["amountMinor"] for line in payment["lines"])
+        payment["status"] = "refunded" if whole else "partially_refunded"
+        self._save(payment)
+        refund = {"id": f"re_{uuid4().hex}", "paymentId": payment_id, "line": number, "amountMinor": amount}
+        return 200, {**refund, "currency": payment["currency"], "status": "succeeded"}
+
+    def _save(self, payment: Json) -> None:
+        self._db.execute("UPDATE payments SET state = ? WHERE id = ?", (_text(payment), payment["id"]))
+
+    def _note(self, operation: str, payment_id: str, request: Json, answer: Answer, key: str | None = None) -> None:
+        row = (datetime.now(UTC).isoformat(), operation, payment_id, key, _text(request), answer[0])
+        self._db.execute(
+            "INSERT INTO operations (at, operation, payment_id, key, request, status, code) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*row, answer[1].get("code")),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
