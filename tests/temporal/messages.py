@@ -1,0 +1,40 @@
+"""Talking to a purchase in tests: acts, cancels, waiting until it is parked."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio.client import WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
+
+from workflows.board import Attention, Progress
+from workflows.messages import Act, Cancel
+from workflows.purchase import PurchaseWorkflow
+
+ACCEPTED = WorkflowUpdateStage.ACCEPTED
+Handle = WorkflowHandle[PurchaseWorkflow, str]
+
+
+def act(key: str) -> Act:
+    return Act("ann", "asked for by a test", key)
+
+
+def cancelling(key: str, refund: str = "full") -> Cancel:
+    return Cancel("ann", "asked for by a test", key, refund)
+
+
+async def progress(handle: Handle) -> Progress:
+    return await handle.query(PurchaseWorkflow.progress)
+
+
+async def parked(handle: Handle) -> Attention:
+    """Wait until it needs attention; the test's timeout bounds it."""
+    while (seen := (await progress(handle)).attention) is None:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
+        await asyncio.sleep(0.01)
+    return seen
+
+
+async def cancel(handle: Handle, how: str) -> WorkflowUpdateHandle[str] | None:
+    if how == "client":
+        await handle.cancel()
+        return None
+    return await handle.start_update(PurchaseWorkflow.cancel, cancelling("cancel"), wait_for_stage=ACCEPTED)

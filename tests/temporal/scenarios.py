@@ -1,0 +1,174 @@
+"""Every branch of the saga and every reason to park, as plans for the fakes: recorded once, replayed on every run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from domain.purchase import PurchaseCreated
+from tests.temporal.conftest import FAST, PATIENT, Handle
+from tests.temporal.fakes import Answer, Hold, Refuse, Trouble
+from tests.temporal.messages import act, cancel, parked
+from workflows.messages import Amend, SkipStep
+from workflows.policies import Rules
+from workflows.purchase import PurchaseWorkflow
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`plan`: outcomes per activity. `then`: what is done to it, one after the other. It ends as `ending`."""
+
+    ending: str
+    plan: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    rules: Rules = FAST
+    then: tuple[Callable[[Handle], Coroutine[Any, Any, None]], ...] = ()
+
+
+async def retried(handle: Handle) -> None:
+    """An operator waits until it is parked and retries it."""
+    seen = await parked(handle)
+    await handle.execute_update(PurchaseWorkflow.retry_now, act(f"retry {seen.stage} {seen.code}"))
+
+
+async def skipped(handle: Handle) -> None:
+    seen = await parked(handle)
+    await handle.execute_update(PurchaseWorkflow.skip_step, SkipStep("ann", "not wanted", "skip", seen.stage))
+
+
+async def amended(handle: Handle) -> None:
+    await parked(handle)
+    await handle.execute_update(PurchaseWorkflow.amend, Amend("ann", "asked", "amend", {"timeSlot": "18:00"}))
+
+
+async def signalled(handle: Handle) -> None:
+    await parked(handle)
+    await handle.signal(PurchaseWorkflow.create_sessions_manually, {"count": 5})
+
+
+async def escalated(handle: Handle) -> None:
+    """Waits until the escalation is over: its activity is the second announcement."""
+    while True:
+        history = await handle.fetch_history()
+        done = [e for e in history.events if e.HasField("activity_task_completed_event_attributes")]
+        if len(done) >= _ESCALATED_AFTER:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def cancelled(handle: Handle) -> None:
+    await parked(handle)
+    await cancel(handle, "operator")
+
+
+async def cancelled_by_client(handle: Handle) -> None:
+    await parked(handle)
+    await cancel(handle, "client")
+
+
+def during(hold: Hold, how: str) -> Callable[[Handle], Coroutine[Any, Any, None]]:
+    async def cancelled_during(handle: Handle) -> None:
+        await hold.entered.wait()
+        await cancel(handle, how)
+        # The answer to a client's cancel is not awaited: give the worker its event before the step ends.
+        await asyncio.sleep(0.1)
+        hold.release.set()
+
+    return cancelled_during
+
+
+def _parks(step: str, code: str) -> Scenario:
+    return Scenario("completed", {step: [Refuse(code)]}, PATIENT, (retried,))
+
+
+def _ends(step: str, code: str) -> Scenario:
+    return Scenario(code, {step: [Refuse(code)]})
+
+
+def _cancelled_during(step: str, how: str, ending: str) -> Scenario:
+    hold = Hold()
+    return Scenario(ending, {step: [hold]}, PATIENT, (during(hold, how),))
+
+
+_ESCALATED_AFTER = 8  # activities that end well: six steps and mentions, the news, the escalation
+_FULL = {"create_sessions": [Refuse("SESSIONS_FAILED")]}
+_ONE_TRY = replace(PATIENT, quick_tries=1)
+_IN_ROLLBACK = Hold()
+
+SCENARIOS: dict[str, Scenario] = {
+    "completed": Scenario("completed"),
+    "completed-ownership": Scenario(
+        "completed", {"create_purchase": [Answer(PurchaseCreated("ownership", "course-welcome"))]}
+    ),
+    "completed-cart-noted": Scenario("completed", {"clear_cart": [Trouble()] * 3}),
+    "completed-cache-noted": Scenario("completed", {"invalidate_learning_cache": [Trouble()] * 3}),
+    "completed-after-quick-tries": Scenario("completed", {"enroll": [Trouble()] * 2}),
+    "completed-after-pending": Scenario("completed", {"confirm_payment": [Refuse("PAYMENT_PENDING")] * 2}),
+    "completed-by-itself": Scenario("completed", {"assign_trainer": [Refuse("NO_TRAINER_AVAILABLE")]}),
+    "completed-announced-late": Scenario("completed", {"announce": [Trouble()]}, replace(FAST, quick_tries=1)),
+    "ended-PAYMENT_NOT_FOUND": _ends("confirm_payment", "PAYMENT_NOT_FOUND"),
+    "ended-PAYMENT_NOT_SUCCEEDED": _ends("confirm_payment", "PAYMENT_NOT_SUCCEEDED"),
+    "ended-PAYMENT_OWNER_MISMATCH": _ends("confirm_payment", "PAYMENT_OWNER_MISMATCH"),
+    "ended-PAYMENT_PENDING_TOO_LONG": Scenario(
+        "PAYMENT_PENDING_TOO_LONG",
+        {"confirm_payment": [Refuse("PAYMENT_PENDING")] * 9},
+        replace(FAST, pending_deadline=0.1),
+    ),
+    "ended-COURSE_UNAVAILABLE": _ends("create_purchase", "COURSE_UNAVAILABLE"),
+    "ended-CONFLICT_OTHER_OWNER": _ends("create_purchase", "CONFLICT_OTHER_OWNER"),
+    "ended-ALREADY_MADE_WHOLE": _ends("enroll", "ALREADY_MADE_WHOLE"),
+    "ended-at-gate-deadline": Scenario(
+        "UNKNOWN_ITEM", {"create_purchase": [Refuse("UNKNOWN_ITEM")] * 2}, replace(PATIENT, gate_deadline=0.1)
+    ),
+    "ended-at-repair-deadline": Scenario(
+        "NO_TRAINER_AVAILABLE",
+        {"assign_trainer": [Refuse("NO_TRAINER_AVAILABLE")] * 2},
+        replace(PATIENT, repair_deadline=0.1),
+    ),
+    "parked-UNKNOWN_ITEM": _parks("create_purchase", "UNKNOWN_ITEM"),
+    "parked-METADATA_INCOMPLETE": _parks("create_purchase", "METADATA_INCOMPLETE"),
+    "parked-DUPLICATE_PAYMENT_SUSPECTED": _parks("create_purchase", "DUPLICATE_PAYMENT_SUSPECTED"),
+    "parked-STUDENT_PROFILE_MISSING": _parks("assign_trainer", "STUDENT_PROFILE_MISSING"),
+    "parked-GPS_INVALID": _parks("assign_trainer", "GPS_INVALID"),
+    "parked-SCHEDULE_CONFLICT": _parks("assign_trainer", "SCHEDULE_CONFLICT"),
+    "parked-NO_TRAINER_AVAILABLE": _parks("assign_trainer", "NO_TRAINER_AVAILABLE"),
+    "parked-AWAITING_APPROVAL": _parks("approve_allocation", "AWAITING_APPROVAL"),
+    "parked-ALLOCATION_NOT_APPROVED": _parks("create_sessions", "ALLOCATION_NOT_APPROVED"),
+    "parked-SESSION_COUNT_MISSING": _parks("create_sessions", "SESSION_COUNT_MISSING"),
+    "parked-SESSIONS_PARTIAL": _parks("create_sessions", "SESSIONS_PARTIAL"),
+    "parked-SESSIONS_FAILED": _parks("create_sessions", "SESSIONS_FAILED"),
+    "parked-STEP_TROUBLE": Scenario("completed", {"enroll": [Trouble()]}, _ONE_TRY, (retried,)),
+    "parked-REFUND_FAILED": Scenario(
+        "COURSE_UNAVAILABLE",
+        {"create_purchase": [Refuse("COURSE_UNAVAILABLE")], "refund_payment": [Refuse("REFUND_FAILED")]},
+        PATIENT,
+        (retried,),
+    ),
+    "parked-REFUND_UNKNOWN": Scenario(
+        "COURSE_UNAVAILABLE",
+        {"create_purchase": [Refuse("COURSE_UNAVAILABLE")], "refund_payment": [Trouble()]},
+        _ONE_TRY,
+        (retried,),
+    ),
+    "parked-COMPENSATION_STUCK": Scenario(
+        "CANCELLED", {**_FULL, "unenroll": [Trouble()]}, _ONE_TRY, (cancelled, retried)
+    ),
+    "skipped": Scenario("completed", {"assign_trainer": [Refuse("NO_TRAINER_AVAILABLE")]}, PATIENT, (skipped,)),
+    "amended": Scenario("completed", {"create_purchase": [Refuse("METADATA_INCOMPLETE")]}, PATIENT, (amended,)),
+    "signalled": Scenario("completed", {"create_sessions": [Refuse("SESSIONS_FAILED")]}, PATIENT, (signalled,)),
+    "escalated": Scenario(
+        "completed",
+        {"create_sessions": [Refuse("SESSIONS_FAILED")]},
+        replace(PATIENT, escalate_after=0.1),
+        (escalated, retried),
+    ),
+    "cancelled-while-parked": Scenario("CANCELLED", _FULL, PATIENT, (cancelled,)),
+    "cancelled-while-parked-by-client": Scenario("Canceled", _FULL, PATIENT, (cancelled_by_client,)),
+    "cancelled-during-a-step": _cancelled_during("assign_trainer", "operator", "CANCELLED"),
+    "cancelled-during-a-step-by-client": _cancelled_during("assign_trainer", "client", "Canceled"),
+    "cancelled-from-the-cart-on": _cancelled_during("clear_cart", "client", "completed"),
+    "cancelled-twice": Scenario(
+        "CANCELLED", {**_FULL, "unenroll": [_IN_ROLLBACK]}, PATIENT, (cancelled, during(_IN_ROLLBACK, "client"))
+    ),
+}

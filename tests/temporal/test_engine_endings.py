@@ -1,0 +1,294 @@
+"""What a refusal, trouble or a cancel at each step of THE TABLE ends in, on a real server (rows 34, 52, 70; C7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError, CancelledError
+
+from domain.purchase import PurchaseOrder
+from tests.temporal.conftest import FAST, PATIENT, Handle, Start
+from tests.temporal.fakes import Fakes, Hold, Refuse, Trouble
+from tests.temporal.messages import ACCEPTED, act, cancel, cancelling, parked, progress
+from workflows.purchase import PurchaseWorkflow
+from workflows.steps import ASSIGN_TRAINER, CLEAR_CART, CONFIRM_PAYMENT, CREATE_PURCHASE, TABLE
+from workflows.story import Kind, Step
+
+GATES = [step for step in TABLE if step.kind is Kind.GATE]
+REPAIRS = [step for step in TABLE if step.kind is Kind.REPAIR]
+BEST_EFFORTS = [step for step in TABLE if step.kind is Kind.BEST_EFFORT]
+UNDOABLE = [step for step in TABLE if step.undo]
+HAPPY = [
+    "confirm_payment",
+    "create_purchase",
+    "invalidate_learning_cache",
+    "enroll",
+    "assign_trainer",
+    "approve_allocation",
+    "create_sessions",
+    "invalidate_learning_cache",
+    "clear_cart",
+    "announce",
+]
+
+
+def named(step: Step) -> str:
+    return step.name
+
+
+def undos_through(last: Step) -> list[str]:
+    """The undos owed once `last` was entered, in the order they must run."""
+    owed = UNDOABLE[: UNDOABLE.index(last) + 1] if last in UNDOABLE else UNDOABLE
+    return [step.undo.__name__ for step in reversed(owed) if step.undo]
+
+
+def made_whole(calls: list[str]) -> list[str]:
+    return [name for name in calls if name in {step.undo.__name__ for step in UNDOABLE if step.undo}]
+
+
+async def ending_of(handle: Handle) -> str:
+    """completed, a refusal's code, or Canceled."""
+    try:
+        return await handle.result()
+    except WorkflowFailureError as err:
+        if isinstance(err.cause, CancelledError):
+            return "Canceled"
+        return (isinstance(err.cause, ApplicationError) and err.cause.type) or repr(err.cause)
+
+
+async def test_completes_in_the_order_of_the_sentence(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    assert await (await start(order)).result() == "completed"
+    assert fakes.did(order) == HAPPY
+    assert [news.event for news in fakes.announced[order.purchase_id]] == ["PURCHASE_COMPLETED"]
+
+
+@pytest.mark.parametrize("step", GATES, ids=named)
+async def test_a_refusal_that_ends_undoes_in_reverse(
+    step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, step.name, Refuse("COURSE_UNAVAILABLE"))
+    assert await ending_of(await start(order)) == "COURSE_UNAVAILABLE"
+    assert made_whole(fakes.did(order)) == undos_through(step)
+    [news] = fakes.announced[order.purchase_id]
+    assert (news.event, news.ending, news.code) == ("PURCHASE_REFUNDED", "refused", "COURSE_UNAVAILABLE")
+
+
+@pytest.mark.parametrize("step", [*GATES, *REPAIRS], ids=named)
+async def test_a_refusal_that_parks_waits_for_an_operator(
+    step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, step.name, Refuse("METADATA_INCOMPLETE"))
+    handle = await start(order, PATIENT)
+    seen = await parked(handle)
+    assert (seen.stage, seen.code, seen.next_try is None) == (
+        step.name,
+        "METADATA_INCOMPLETE",
+        step.kind is Kind.REPAIR,
+    )
+    assert await handle.execute_update(PurchaseWorkflow.retry_now, act("k1")) == "done"
+    assert await handle.result() == "completed"
+    assert made_whole(fakes.did(order)) == []
+    assert [news.event for news in fakes.announced[order.purchase_id]] == [
+        "PURCHASE_NEEDS_ATTENTION",
+        "PURCHASE_COMPLETED",
+    ]
+
+
+@pytest.mark.parametrize("step", REPAIRS, ids=named)
+async def test_a_repair_step_never_ends_a_purchase(
+    step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, step.name, Refuse("COURSE_UNAVAILABLE"))
+    handle = await start(order, PATIENT)
+    assert (await parked(handle)).code == "COURSE_UNAVAILABLE"
+    await handle.execute_update(PurchaseWorkflow.retry_now, act("k1"))
+    assert await handle.result() == "completed"
+
+
+@pytest.mark.parametrize("step", BEST_EFFORTS, ids=named)
+async def test_a_best_effort_step_is_only_noted(step: Step, order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, step.name, Trouble(), Trouble(), Trouble())
+    handle = await start(order)
+    assert await handle.result() == "completed"
+    assert made_whole(fakes.did(order)) == []
+    assert step.name in (await progress(handle)).notes[0]
+
+
+@pytest.mark.parametrize("step", [*GATES, *REPAIRS], ids=named)
+async def test_trouble_then_success_needs_nobody(step: Step, order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, step.name, Trouble(), Trouble())
+    assert await (await start(order)).result() == "completed"
+    assert fakes.did(order) == HAPPY
+    assert fakes.calls[order.purchase_id].count(step.name) == 3
+    assert [news.event for news in fakes.announced[order.purchase_id]] == ["PURCHASE_COMPLETED"]
+
+
+@pytest.mark.parametrize("step", [*GATES, *REPAIRS], ids=named)
+async def test_lasting_trouble_parks_heals_by_itself_and_refunds_nobody(
+    step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, step.name, *[Trouble()] * 2)
+    # One quick try, so that each failure parks. The deadlines count refusals only: trouble outlives them.
+    handle = await start(order, replace(FAST, quick_tries=1, gate_deadline=0.01, repair_deadline=0.01))
+    assert await handle.result() == "completed"
+    assert fakes.calls[order.purchase_id].count(step.name) == 3
+    assert made_whole(fakes.did(order)) == []
+    codes = [news.code for news in fakes.announced[order.purchase_id]]
+    assert codes == ["STEP_TROUBLE", ""]
+
+
+@pytest.mark.parametrize("how", ["operator", "client"])
+@pytest.mark.parametrize("step", UNDOABLE, ids=named)
+async def test_a_cancel_during_a_step_undoes_it_and_all_before(
+    step: Step, how: str, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    hold = Hold()
+    fakes.plan(order, step.name, hold)
+    handle = await start(order, PATIENT)
+    await hold.entered.wait()
+    asked = await cancel(handle, how)
+    hold.release.set()
+    assert await ending_of(handle) == ("CANCELLED" if how == "operator" else "Canceled")
+    assert made_whole(fakes.did(order)) == undos_through(step)
+    if asked:
+        assert await asked.result() == "rolled back"
+    [news] = fakes.announced[order.purchase_id]
+    assert (news.ending, news.code) == ("cancelled", "CANCELLED")
+
+
+@pytest.mark.parametrize("how", ["operator", "client"])
+@pytest.mark.parametrize("step", [*GATES, *REPAIRS], ids=named)
+async def test_a_cancel_while_parked_undoes_all(
+    step: Step, how: str, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, step.name, Refuse("METADATA_INCOMPLETE"))
+    handle = await start(order, PATIENT)
+    await parked(handle)
+    await cancel(handle, how)
+    assert await ending_of(handle) == ("CANCELLED" if how == "operator" else "Canceled")
+    assert made_whole(fakes.did(order)) == undos_through(step)
+
+
+@pytest.mark.parametrize("how", ["operator", "client"])
+async def test_a_cancel_from_the_cart_on_changes_nothing(
+    how: str, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    hold = Hold()
+    fakes.plan(order, CLEAR_CART.name, hold)
+    handle = await start(order)
+    await hold.entered.wait()
+    asked = await cancel(handle, how)
+    hold.release.set()
+    assert await handle.result() == "completed"
+    assert made_whole(fakes.did(order)) == []
+    if asked:
+        assert await asked.result() == "completed"
+
+
+@pytest.mark.parametrize("how", ["operator", "client"])
+@pytest.mark.parametrize("step", UNDOABLE, ids=named)
+async def test_a_cancel_during_an_undo_does_not_stop_the_rest(
+    step: Step, how: str, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    hold = Hold()
+    assert step.undo
+    fakes.plan(order, step.undo.__name__, hold)
+    fakes.plan(order, "create_sessions", Refuse("SESSIONS_FAILED"))
+    handle = await start(order, PATIENT)
+    await parked(handle)
+    await handle.start_update(PurchaseWorkflow.cancel, cancelling("first"), wait_for_stage=ACCEPTED)
+    await hold.entered.wait()
+    await cancel(handle, how)
+    hold.release.set()
+    assert await ending_of(handle) == "CANCELLED"
+    assert made_whole(fakes.did(order)) == undos_through(UNDOABLE[-1])
+
+
+@pytest.mark.parametrize("step", UNDOABLE, ids=named)
+async def test_a_stuck_undo_does_not_stop_the_others_and_is_tried_again(
+    step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    assert step.undo
+    fakes.plan(order, step.undo.__name__, *[Trouble()] * 3)
+    fakes.plan(order, "create_sessions", Refuse("SESSIONS_FAILED"))
+    handle = await start(order, PATIENT)
+    await parked(handle)
+    answer = await handle.execute_update(PurchaseWorkflow.cancel, cancelling("k"))
+    assert answer == f"rolling back; stuck: {step.name}"
+    seen = await parked(handle)
+    assert (seen.stage, seen.code) == (
+        "rolling_back",
+        "REFUND_UNKNOWN" if step is CONFIRM_PAYMENT else "COMPENSATION_STUCK",
+    )
+    await handle.execute_update(PurchaseWorkflow.retry_now, act("again"))
+    assert await ending_of(handle) == "CANCELLED"
+    undone = made_whole(fakes.did(order))
+    assert undone == [*undos_through(UNDOABLE[-1]), step.undo.__name__]
+
+
+async def test_a_refused_refund_is_named_as_such(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, CREATE_PURCHASE.name, Refuse("COURSE_UNAVAILABLE"))
+    fakes.plan(order, "refund_payment", Refuse("REFUND_FAILED"))
+    handle = await start(order, PATIENT)
+    assert (await parked(handle)).code == "REFUND_FAILED"
+    await handle.execute_update(PurchaseWorkflow.retry_now, act("again"))
+    assert await ending_of(handle) == "COURSE_UNAVAILABLE"
+
+
+async def test_an_undo_that_times_out_is_tried_again(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, CREATE_PURCHASE.name, Refuse("COURSE_UNAVAILABLE"))
+    fakes.plan(order, "void_purchase", Hold())
+    assert await ending_of(await start(order, replace(FAST, attempt=0.3))) == "COURSE_UNAVAILABLE"
+    assert made_whole(fakes.did(order)) == ["void_purchase", "refund_payment"]
+    assert fakes.calls[order.purchase_id].count("void_purchase") == 2
+
+
+async def test_a_gate_parked_on_a_refusal_ends_at_its_deadline(
+    order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, CREATE_PURCHASE.name, *[Refuse("UNKNOWN_ITEM")] * 2)
+    assert await ending_of(await start(order, replace(PATIENT, gate_deadline=0.2))) == "UNKNOWN_ITEM"
+    assert made_whole(fakes.did(order)) == ["void_purchase", "refund_payment"]
+    assert fakes.announced[order.purchase_id][-1].ending == "refused"
+
+
+async def test_a_repair_step_has_no_deadline_unless_it_is_set(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, ASSIGN_TRAINER.name, *[Refuse("NO_TRAINER_AVAILABLE")] * 2)
+    assert await ending_of(await start(order, replace(PATIENT, repair_deadline=0.2))) == "NO_TRAINER_AVAILABLE"
+
+
+async def test_a_refusal_that_time_heals_needs_no_operator(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, ASSIGN_TRAINER.name, *[Refuse("NO_TRAINER_AVAILABLE")] * 4)
+    assert await (await start(order)).result() == "completed"
+
+
+async def test_a_pending_payment_waits_on_a_named_timer_without_attention(
+    order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, CONFIRM_PAYMENT.name, *[Refuse("PAYMENT_PENDING")] * 3)
+    assert await (await start(order)).result() == "completed"
+    assert [news.event for news in fakes.announced[order.purchase_id]] == ["PURCHASE_COMPLETED"]
+
+
+async def test_a_payment_pending_too_long_ends_and_asks_the_provider(
+    order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, CONFIRM_PAYMENT.name, *[Refuse("PAYMENT_PENDING")] * 99)
+    rules = replace(FAST, pending_deadline=0.2)
+    assert await ending_of(await start(order, rules)) == "PAYMENT_PENDING_TOO_LONG"
+    assert made_whole(fakes.did(order)) == ["refund_payment"]
+
+
+async def test_the_ending_is_written_however_long_it_takes(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, "announce", *[Trouble()] * 2)
+    assert await (await start(order, replace(FAST, quick_tries=1))).result() == "completed"
+    assert len(fakes.announced[order.purchase_id]) == 1
+
+
+async def test_a_made_whole_purchase_started_again_by_a_reset_ends_at_once(
+    order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, "enroll", Refuse("ALREADY_MADE_WHOLE"))
+    assert await ending_of(await start(order)) == "ALREADY_MADE_WHOLE"

@@ -1,0 +1,88 @@
+"""The replay gate: running purchases survive a deployment, and the gate itself is tested by breaking the workflow."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from domain.refusals import REFUSALS, Fate
+from tests.temporal.record import FOLDER
+from tests.temporal.replay import broken_by_this_code
+from tests.temporal.scenarios import SCENARIOS
+
+ROOT = Path(__file__).parents[2]
+# Parked by steps that later issues add.
+NOT_YET = {"COINS_INSUFFICIENT", "CARDS_FAILED"}
+
+# Ten edits a colleague might make without a second thought. Each would break purchases that are under way.
+BREAKING_EDITS = {
+    "a step dropped": ("purchase.py", "            await saga.run(ENROLL)\n", ""),
+    "two steps swapped": (
+        "purchase.py",
+        "await saga.run(APPROVE_ALLOCATION)\n                await saga.run(CREATE_SESSIONS)",
+        "await saga.run(CREATE_SESSIONS)\n                await saga.run(APPROVE_ALLOCATION)",
+    ),
+    "a step added": (
+        "purchase.py",
+        "        await saga.finish(CLEAR_CART)\n",
+        "        await saga.mention(INVALIDATE_LEARNING_CACHE)\n        await saga.finish(CLEAR_CART)\n",
+    ),
+    "a new timer": (
+        "purchase.py",
+        "        self._paid(await saga.run(CONFIRM_PAYMENT))\n",
+        "        await workflow.sleep(1)\n        self._paid(await saga.run(CONFIRM_PAYMENT))\n",
+    ),
+    "an activity renamed": (
+        "steps.py",
+        "Step(EnrollmentActivities.enroll, ",
+        "Step(CartActivities.clear_cart, ",
+    ),
+    "the workflow renamed": ("purchase.py", 'name="PurchaseWorkflow"', 'name="BuyWorkflow"'),
+    "a decision by chance": (
+        "purchase.py",
+        "        purchase = await saga.run(CREATE_PURCHASE)\n",
+        "        import random\n        random.random()\n        purchase = await saga.run(CREATE_PURCHASE)\n",
+    ),
+    "undos in the order of the steps": ("saga.py", "self.undos[::-1]", "self.undos[:]"),
+    "an undo forgotten": ("steps.py", ", undo=EnrollmentActivities.unenroll", ""),
+    "no news of a parked purchase": ("saga.py", "            await self._notify(why)\n", ""),
+    "parked without a timer": ("saga.py", "timeout=pause, timeout_summary=summary", "timeout=None"),
+}
+
+
+async def test_every_recorded_history_is_told_the_same_way() -> None:
+    assert await broken_by_this_code(FOLDER) == {}
+
+
+def test_every_branch_and_every_reason_to_park_is_recorded() -> None:
+    assert {file.stem for file in FOLDER.glob("*.json")} == set(SCENARIOS)
+    assert len(SCENARIOS) >= 30
+    parks = {code for code, refusal in REFUSALS.items() if refusal.fate is Fate.PARK} - NOT_YET
+    assert {name.removeprefix("parked-") for name in SCENARIOS if name.startswith("parked-")} == parks
+
+
+@pytest.mark.parametrize("edit", BREAKING_EDITS)
+async def test_a_breaking_edit_is_caught(edit: str, tmp_path: Path) -> None:
+    for package in ("activities", "db", "domain", "gateways", "runtime", "workflows", "tests"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.json"))
+    name, before, after = BREAKING_EDITS[edit]
+    file = tmp_path / "workflows" / name
+    source = file.read_text()
+    assert source.count(before) >= 1, "the edit no longer fits the code"
+    file.write_text(source.replace(before, after, 1))
+    replaying = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.temporal.replay",
+        str(FOLDER),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await replaying.communicate()
+    assert replaying.returncode == 1, err.decode()
+    assert out.decode().strip(), err.decode()

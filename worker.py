@@ -1,0 +1,128 @@
+"""The worker process: wiring only. `python -m worker` serves the task queue until SIGTERM or SIGINT.
+
+Exit codes: 0 stopped as asked, 2 a setting is wrong, 3 a server is not reachable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
+
+from activities.acts import ActActivities
+from activities.boundary import Boundary
+from activities.cart import CartActivities
+from activities.enrollment import EnrollmentActivities
+from activities.learning import LearningActivities
+from activities.payment import PaymentActivities
+from activities.purchase import PurchaseActivities
+from activities.sessions import SessionActivities
+from activities.trainer import TrainerActivities
+from db.engine import make_engine
+from gateways.payments import HttpPaymentProvider, PaymentProvider
+from runtime.build import build_id
+from runtime.clock import clock
+from runtime.logs import set_up_logs
+from runtime.settings import Settings, SettingsError, load_settings
+from runtime.state import attached
+from runtime.temporal import TemporalUnreachable, connect
+from workflows.policies import Rules
+from workflows.purchase import PurchaseWorkflow
+
+log = structlog.stdlib.get_logger()
+
+
+def activities_of(
+    engine: Engine, provider: PaymentProvider, now: Callable[[], datetime], *, auto_approve: bool
+) -> list[Callable[..., Any]]:
+    """Every activity of the saga, wired to its database, its provider and its clock."""
+    payment = PaymentActivities(engine, provider, now)
+    purchase = PurchaseActivities(engine, now)
+    enrollment = EnrollmentActivities(engine)
+    trainer = TrainerActivities(engine, now, auto_approve)
+    sessions = SessionActivities(engine, now)
+    acts = ActActivities(engine, now)
+    return [
+        payment.confirm_payment,
+        payment.refund_payment,
+        purchase.create_purchase,
+        purchase.void_purchase,
+        purchase.announce,
+        enrollment.enroll,
+        enrollment.unenroll,
+        trainer.assign_trainer,
+        trainer.release_trainer,
+        trainer.approve_allocation,
+        trainer.cancel_allocation,
+        sessions.create_sessions,
+        sessions.cancel_sessions,
+        CartActivities(engine).clear_cart,
+        acts.decide,
+        acts.record_act,
+        LearningActivities(engine).invalidate_learning_cache,
+    ]
+
+
+def make_worker(client: Client, settings: Settings, engine: Engine, provider: PaymentProvider) -> Worker:
+    """A worker of the purchases' task queue. Threads, database connections and activity slots are the same number."""
+    slots = settings.activity_slots
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[PurchaseWorkflow],
+        activities=activities_of(engine, provider, clock(settings), auto_approve=settings.auto_approve_allocations),
+        activity_executor=ThreadPoolExecutor(slots, thread_name_prefix="activity"),
+        max_concurrent_activities=slots,
+        interceptors=[Boundary()],
+        # Longer than one try of a step, so that SIGTERM lets running tries end.
+        graceful_shutdown_timeout=timedelta(seconds=Rules().attempt + 2),
+        deployment_config=WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion("purchases", build_id()), use_worker_versioning=False
+        ),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then let the running tries end."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if not settings.database_url or not settings.provider_url:
+        raise SettingsError("a worker needs DATABASE_URL and PROVIDER_URL (or start everything with `coursaga up`)")
+    client = await connect(settings)
+    engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.activity_slots)
+    with HttpPaymentProvider(settings.provider_url, timeout=Rules().attempt - 2) as provider:
+        async with make_worker(client, settings, engine, provider):
+            log.info("worker_serves", task_queue=settings.task_queue, build=build_id())
+            await stop.wait()
+            log.info("worker_stops")
+    engine.dispose()
+
+
+def main() -> int:
+    """Run the worker process."""
+    try:
+        settings = attached(load_settings())
+        set_up_logs(settings.log_level, settings.log_format)
+        asyncio.run(serve(settings))
+    except SettingsError as error:
+        print(f"worker: {error}", file=sys.stderr)  # noqa: T201 - logs may not be set up yet
+        return 2
+    except TemporalUnreachable as error:
+        log.error("worker_cannot_start", reason=str(error))
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

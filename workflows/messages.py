@@ -1,0 +1,89 @@
+"""What operators' messages must say, and when each verb makes sense. Inside Temporal the fields are snake_case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+
+from domain.acts import check_values
+
+
+@dataclass(frozen=True)
+class Act:
+    """Who asks, why, and the key that makes it happen once."""
+
+    actor: str = ""
+    reason: str = ""
+    request_key: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Cancel(Act):
+    """`refund`: full, undelivered (the lessons not yet given) or none."""
+
+    refund: str = "full"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {"refund": self.refund}
+
+
+@dataclass(frozen=True)
+class Amend(Act):
+    """`changes`: canonical metadata fields, `itemId`, `itemType`, or {"treatAs": "renewal"}."""
+
+    changes: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return self.changes
+
+
+@dataclass(frozen=True)
+class SkipStep(Act):
+    """`step`: the repair step the purchase is parked at."""
+
+    step: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+
+@dataclass(frozen=True)
+class AssignTrainer(Act):
+    trainer_id: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {"trainerId": self.trainer_id}
+
+
+@dataclass(frozen=True)
+class CreateSessions(Act):
+    """`overrides`: count, startDate, timeSlot, scheduleType, sessionDuration, isSundayOnly; none keeps the plan."""
+
+    overrides: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return self.overrides
+
+
+def refuse(code: str, message: str) -> ApplicationError:
+    """What a validator raises: a clear no that leaves nothing in the history."""
+    return ApplicationError(message, type=code, non_retryable=True)
+
+
+def check(verb: str, act: Act) -> None:
+    """Raises INVALID_ACT naming everything that is missing or malformed."""
+    faults = [f"say {name}" for name in ("actor", "reason", "request_key") if not getattr(act, name).strip()]
+    faults += check_values(verb, act.values)
+    if faults:
+        raise refuse("INVALID_ACT", "; ".join(faults))

@@ -1,0 +1,44 @@
+"""Every timeout, pause, deadline and retry number of the saga, and nowhere else.
+
+A door copies the rules in force into the start input, so that a run keeps them and replay never reads settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The numbers of one purchase, in seconds but for `quick_tries` and `two_person_limit`. Zero of `repair_deadline`: none."""
+
+    attempt: float = 10.0  # one try of a step at most; also what detects a dead worker
+    quick_tries: int = 3
+    quick_pause: float = 0.5  # before the second try, doubling
+    trouble_pause: float = 30.0  # between rounds of quick tries, doubling ...
+    trouble_pause_most: float = 15 * MINUTE  # ... up to this
+    heal_pause: float = 15 * MINUTE  # between looks at a refusal that time can heal
+    pending_pause: float = 30.0  # between looks at a payment that is still pending
+    pending_deadline: float = 24 * HOUR
+    gate_deadline: float = 72 * HOUR  # time parked on a refusal at a gate, then refunded
+    repair_deadline: float = 0.0  # the same of a repair step; off by default
+    escalate_after: float = 24 * HOUR  # needing somebody for so long is told once more, louder; zero: never
+    two_person_limit: int = 0  # minor units from which giving money back needs two people; zero: never
+
+    def quick(self) -> RetryPolicy:
+        """The tries Temporal makes before the step counts as in trouble."""
+        return RetryPolicy(initial_interval=timedelta(seconds=self.quick_pause), maximum_attempts=self.quick_tries)
+
+    def trouble_pauses(self) -> Iterator[timedelta]:
+        """Growing pauses, for ever."""
+        pause = self.trouble_pause
+        while True:
+            yield timedelta(seconds=pause)
+            pause = min(pause * 2, self.trouble_pause_most)

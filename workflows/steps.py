@@ -1,0 +1,36 @@
+"""THE TABLE: do, undo and kind of every step, in the order of the sentence in `workflows/purchase.py`."""
+
+from typing import Any
+
+from activities.cart import CartActivities
+from activities.enrollment import EnrollmentActivities
+from activities.learning import LearningActivities
+from activities.payment import PaymentActivities
+from activities.purchase import PurchaseActivities
+from activities.sessions import SessionActivities
+from activities.trainer import TrainerActivities
+from domain.purchase import PurchaseOrder
+from workflows.story import Kind, Step
+
+# fmt: off
+CONFIRM_PAYMENT    = Step(PaymentActivities.confirm_payment,     Kind.GATE,   undo=PaymentActivities.refund_payment)
+CREATE_PURCHASE    = Step(PurchaseActivities.create_purchase,    Kind.GATE,   undo=PurchaseActivities.void_purchase)
+ENROLL             = Step(EnrollmentActivities.enroll,           Kind.REPAIR, undo=EnrollmentActivities.unenroll)
+ASSIGN_TRAINER     = Step(TrainerActivities.assign_trainer,      Kind.REPAIR, undo=TrainerActivities.release_trainer)
+APPROVE_ALLOCATION = Step(TrainerActivities.approve_allocation,  Kind.REPAIR, undo=TrainerActivities.cancel_allocation)
+CREATE_SESSIONS    = Step(SessionActivities.create_sessions,     Kind.REPAIR, undo=SessionActivities.cancel_sessions)
+CLEAR_CART         = Step(CartActivities.clear_cart,             Kind.BEST_EFFORT)
+
+INVALIDATE_LEARNING_CACHE = Step(LearningActivities.invalidate_learning_cache, Kind.BEST_EFFORT)
+# fmt: on
+
+TABLE: tuple[Step[PurchaseOrder, Any], ...] = (
+    CONFIRM_PAYMENT,
+    CREATE_PURCHASE,
+    ENROLL,
+    ASSIGN_TRAINER,
+    APPROVE_ALLOCATION,
+    CREATE_SESSIONS,
+    CLEAR_CART,
+    INVALIDATE_LEARNING_CACHE,
+)

@@ -1,0 +1,122 @@
+"""What a story is made of: steps, why one fails, how long it may wait, what goes on in a new run, who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
+
+from workflows.inbox import Intent
+
+A = TypeVar("A")
+R = TypeVar("R")
+T = TypeVar("T")
+
+# What may end a story: never `Exception` (a bug must suspend, not refund), never BaseException (continue-as-new).
+STORY_ENDS = (FailureError, TimeoutError, asyncio.CancelledError)
+
+
+class Kind(StrEnum):
+    """How a step fails: a gate may end the purchase, a repair step waits, a best-effort step is only noted."""
+
+    GATE = "gate"
+    REPAIR = "repair"
+    BEST_EFFORT = "best effort"
+
+
+@dataclass(frozen=True)
+class Step(Generic[A, R]):
+    """One row of the table: do and undo take the same argument, so a new run can rebuild any undo."""
+
+    do: Callable[[Any, A], R]
+    kind: Kind
+    undo: Callable[[Any, A], Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.do.__name__
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a step or undo failed. Trouble (no refusal) is retried with growing pauses and has no deadline."""
+
+    code: str
+    message: str
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    refusal: bool = False
+    ends: bool = False  # a gate refused so ends the story
+    waits: bool = False  # waits on a named timer, needs nobody
+    heals: bool = False  # time may heal it
+    expires_as: str = ""  # the code it ends with at its deadline, if another
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a parked run hands to its continuation; the step ledger remembers the rest."""
+
+    stage: str
+    since: datetime
+    refused_for: float  # seconds parked on refusals at that stage
+    pending_for: float
+    answers: dict[str, str]
+    undos: list[str]  # the steps whose undos are owed
+    skipped: list[str]
+    escalated: bool = False
+    code: str = ""  # set when it was rolling back
+    refunded: bool = False
+    past_pivot: bool = False
+
+
+@dataclass
+class Patience:
+    """How long a step has waited, and how long it may."""
+
+    pauses: Iterator[timedelta]
+    since: datetime | None = None
+    refused_for: float = 0.0
+    pending_for: float = 0.0
+    escalated: bool = False
+
+
+class Board(Protocol):
+    """Where the engine shows what happens, for people."""
+
+    def at(self, stage: str) -> None: ...
+    def done(self, stage: str) -> None: ...
+    def parked(self, stage: str, why: Why, since: datetime, next_try: datetime | None) -> None: ...
+    def gave_up(self, stage: str, why: Why) -> None: ...
+
+
+async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
+    """Run to the end whatever cancels arrive (one `shield` would lose all but the undo in flight)."""
+    task = asyncio.create_task(coro)
+    while not task.done():
+        try:
+            await workflow.wait([task])
+        except asyncio.CancelledError:
+            continue
+    return task.result()
+
+
+def ended_by(code: str, message: str) -> ApplicationError:
+    """The failure a story ends with: its type is the code; benign, so nobody is paged."""
+    return ApplicationError(message, type=code, non_retryable=True, category=ApplicationErrorCategory.BENIGN)
+
+
+Deed = tuple[Callable[[Any, Any], Any], Any]  # an activity and its argument
+
+
+class Desk(Protocol):
+    """What a story does beside its steps: tell others, store what operators decide, keep the record of their acts."""
+
+    def needs_attention(self, why: Why) -> Deed: ...
+    def escalated(self, why: Why) -> Deed: ...
+    def decide(self, intent: Intent) -> Deed: ...
+    def record(self, intent: Intent) -> Deed: ...
