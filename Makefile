@@ -24,7 +24,7 @@ demo: install ## the whole story in the terminal: three purchases, real servers
 
 .PHONY: test
 test: check temporal ## environment, checks and all tests, with real servers
-	@$(BIN)/pytest -m "not soak" $(PYTEST_ARGS)
+	@$(BIN)/pytest -m "not soak" -n 2 --dist loadscope $(PYTEST_ARGS)
 
 .PHONY: check
 check: install ## formatting, lint, types, floors, dependencies
@@ -40,7 +40,7 @@ soak: install temporal ## the tests in full counts, slow
 
 .PHONY: bench
 bench: install temporal ## purchases per second, latency, memory; beside plain calls
-	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+	@$(BIN)/coursaga bench $(BENCH_ARGS)
 
 .PHONY: temporal
 temporal: install ## find, download or build the Temporal server
@@ -53,7 +53,7 @@ fix: install ## format, and mend what lint can mend
 
 .PHONY: lock
 lock: .venv/.uv-path ## renew requirements.lock from pyproject.toml; without addresses, on purpose
-	@$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --extra embedded --extra dev pyproject.toml -o requirements.lock
 
 .PHONY: clean

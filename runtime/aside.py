@@ -1,0 +1,16 @@
+"""Runs async code from synchronous code, also where an event loop already runs in this thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def aside(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of the coroutine, run in a loop and a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(make())).result()

@@ -1,0 +1,151 @@
+"""What `coursaga doctor` looks at: each check says how things stand, and what to do when they do not."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import psycopg
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from db.migrate import MIGRATIONS
+from runtime.settings import Settings
+from runtime.temporal import RPC, TemporalUnreachable, attribute_gaps, connect
+from runtime.temporal_binary import locate, server_version
+from workflows.attributes import REPORTED_PROBLEMS
+
+FINE, WRONG, UNREACHABLE = "fine", "wrong", "unreachable"
+_MOST_NAMED = 10  # runs
+_NOT_RUNNING = "start everything with `coursaga up`, or set {}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `state`: fine, wrong or unreachable; `remedy` is empty when it is fine."""
+
+    name: str
+    state: str
+    says: str
+    remedy: str = ""
+
+    def report(self) -> dict[str, str]:
+        """As JSON."""
+        return asdict(self)
+
+
+async def all_checks(settings: Settings) -> list[Check]:
+    """Every check, in the order in which things depend on each other; the settings are attached to the stack."""
+    return [python(), temporal_program(settings), *postgres(settings), *await temporal(settings), provider(settings)]
+
+
+def python() -> Check:
+    """The interpreter; the package installs on Python 3.11 and later only."""
+    return Check("python", FINE, f"{platform.python_version()}, {sys.executable}")
+
+
+def temporal_program(settings: Settings) -> Check:
+    """The program of an embedded Temporal server; needless when a server is named or runs."""
+    if settings.temporal_address:
+        return Check("temporal program", FINE, "not needed, a server is named or runs")
+    if found := locate():
+        return Check("temporal program", FINE, f"{found} (server {server_version(found)})")
+    return Check("temporal program", WRONG, "none on PATH, none cached", "run `make temporal`")
+
+
+def postgres(settings: Settings) -> list[Check]:
+    """Whether the database answers and has the newest schema."""
+    if settings.database_url is None:
+        return [Check("postgresql", UNREACHABLE, "no database", _NOT_RUNNING.format("DATABASE_URL"))]
+    url = settings.database_url.get_secret_value().replace("+psycopg", "")
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            answers = Check("postgresql", FINE, f"server {connection.info.server_version // 10000}")
+            return [answers, _schema(connection)]
+    except psycopg.OperationalError as error:
+        return [Check("postgresql", UNREACHABLE, str(error).strip(), "start it, or correct DATABASE_URL")]
+
+
+def _schema(connection: psycopg.Connection) -> Check:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    try:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except psycopg.errors.UndefinedTable:
+        row = None
+    here = row[0] if row else None
+    if here == newest:
+        return Check("schema", FINE, f"{here}, the newest")
+    return Check("schema", WRONG, f"{here or 'empty'}, the newest is {newest}", "run `coursaga migrate`")
+
+
+async def temporal(settings: Settings) -> list[Check]:
+    """Whether the server answers, knows our search attributes, and has a worker polling the task queue."""
+    try:
+        client = await connect(settings, seconds=5)
+        info = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=RPC)
+        server = f"{settings.temporal_address}, server {info.server_version}, namespace {client.namespace}"
+        return [
+            Check("temporal", FINE, server),
+            await _attributes(client),
+            await _pollers(client, settings.task_queue),
+            await _problems(client),
+        ]
+    except (TemporalUnreachable, RPCError) as error:
+        return [Check("temporal", UNREACHABLE, str(error), _NOT_RUNNING.format("TEMPORAL_ADDRESS"))]
+
+
+async def _attributes(client: Client) -> Check:
+    gaps = await attribute_gaps(client)
+    if not gaps.absent and not gaps.wrong:
+        return Check("search attributes", FINE, "all there, of the right types")
+    remedy = "make them with `temporal operator search-attribute create`, as docker-compose.yml does"
+    return Check("search attributes", WRONG, f"absent: {gaps.absent}, of another type: {gaps.wrong}", remedy)
+
+
+async def _pollers(client: Client, task_queue: str) -> Check:
+    polling: set[str] = set()
+    for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
+        request = DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
+        )
+        answer = await client.workflow_service.describe_task_queue(request, timeout=RPC)
+        polling |= {poller.identity for poller in answer.pollers}
+    if polling:
+        return Check("workers", FINE, f"{len(polling)} polled {task_queue!r} lately")
+    return Check("workers", WRONG, f"nobody polls {task_queue!r}", "start one with `coursaga worker`")
+
+
+async def _problems(client: Client) -> Check:
+    """Runs whose workflow tasks keep failing: nothing of theirs is lost or undone, and no operator can help."""
+    query = f"{REPORTED_PROBLEMS.name} IS NOT NULL AND ExecutionStatus = 'Running'"
+    count = (await client.count_workflows(query, rpc_timeout=RPC)).count
+    if not count:
+        return Check("workflow code", FINE, "no run reports a problem")
+    ids = [run.id async for run in client.list_workflows(query, limit=_MOST_NAMED, rpc_timeout=RPC)]
+    remedy = "an engineer is needed: deploy a worker with a fix, they go on by themselves"
+    return Check("workflow code", WRONG, f"{count} runs fail in our code: {', '.join(ids)}", remedy)
+
+
+def provider(settings: Settings) -> Check:
+    """Whether the payment provider answers at all."""
+    if settings.provider_url is None:
+        return Check("payment provider", UNREACHABLE, "no provider", _NOT_RUNNING.format("PROVIDER_URL"))
+    try:
+        with urlopen(settings.provider_url, timeout=5):
+            pass
+    except HTTPError:
+        pass  # an answer, whatever it says of this path
+    except (URLError, OSError) as error:
+        says = f"{settings.provider_url}: {error}"
+        return Check("payment provider", UNREACHABLE, says, "start it, or correct PROVIDER_URL")
+    return Check("payment provider", FINE, settings.provider_url)

@@ -1,0 +1,98 @@
+"""Logs of a process: one JSON object per line, or coloured lines on a terminal. Personal data never gets in.
+
+The standard library's root logger carries everything, so libraries, Temporal's SDK and our own structlog loggers
+come out alike. Workflow code logs through `workflow.logger` only, which is silent on replay.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import Processor
+from temporalio import activity, workflow
+
+_PERSONAL = ("email", "mail", "phone", "mobile", "address", "lat", "lon", "lng", "latitude", "longitude")
+_SECRET = ("card", "token", "authorization", "password", "secret")
+_PRIVATE_WORDS = frozenset((*_PERSONAL, *_SECRET))
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+_URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+_BEARER = re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+")
+HIDDEN = "[redacted]"
+
+
+def is_private(key: str) -> bool:
+    """Whether a log key names personal data or a secret, in camelCase or snake_case; test cards are no bank cards."""
+    words = [word.lower() for word in _WORD.findall(key)]
+    if "test" in words:
+        words = [word for word in words if word != "card"]
+    return not _PRIVATE_WORDS.isdisjoint(words)
+
+
+def redact(value: Any) -> Any:
+    """The value without e-mail addresses, logins in URLs, bearer tokens, and without private keys at any depth."""
+    if isinstance(value, str):
+        return _BEARER.sub(HIDDEN, _EMAIL.sub(HIDDEN, _URL_LOGIN.sub(f"{HIDDEN}@", value)))
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return {key: HIDDEN if is_private(str(key)) and inner is not None else redact(inner) for key, inner in items}
+    if isinstance(value, (list, tuple)):
+        return [redact(inner) for inner in cast("list[Any] | tuple[Any, ...]", value)]
+    return value
+
+
+def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if not key.startswith("_"):  # structlog's own record, which is dropped before rendering
+            event[key] = HIDDEN if is_private(key) and value is not None else redact(value)
+    return event
+
+
+def set_up_logs(
+    level: str = "INFO", form: Literal["auto", "json", "console"] = "auto", to: TextIO | None = None
+) -> None:
+    """Sets the process's logging up; `auto` writes console lines to a terminal and JSON anywhere else."""
+    stream = to or sys.stderr
+    console = form == "console" or (form == "auto" and stream.isatty())
+    # Workflow and activity facts belong in fields, not glued to the message.
+    workflow.logger.workflow_info_on_message = False
+    activity.logger.activity_info_on_message = False
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structured = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+    last: list[Processor] = (
+        [structlog.processors.format_exc_info, _redact_event, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        if console
+        else [structured, _redact_event, structlog.processors.JSONRenderer(default=str)]
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,160 @@
+"""The embedded Temporal server for development, demos and tests: the CLI's dev server on a file of its own.
+
+Never used when TEMPORAL_ADDRESS is set. What runs survives a restart and a kill -9.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from temporalio.service import RPCError
+
+from runtime.aside import aside
+from runtime.children import Child, StartFailed, environment_without, free_ports
+from runtime.files import open_folder
+from runtime.progress import Say, say_nothing
+from runtime.temporal import TemporalUnreachable, answers, connect_to, ensure_search_attributes, keep_closed_runs
+from runtime.temporal_binary import ensure, server_version
+from workflows.attributes import SEARCH_ATTRIBUTES
+
+RETENTION_DAYS = 30
+_START_SECONDS = 60.0
+_DYNAMIC: dict[str, object] = {
+    "frontend.WorkflowPauseEnabled": True,
+    "history.transferProcessorMaxPollRPS": 2000,  # without it every hand-over waits 50 ms
+    "system.enableActivityEagerExecution": True,
+    "matching.numTaskqueueReadPartitions": 1,
+    "matching.numTaskqueueWritePartitions": 1,
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute": 2,  # a bug shows sooner in the UI
+}
+
+
+class TemporalServer:
+    """One server with its data under `home`. Ports 0 pick free ones, kept for the life of this object.
+
+    `program` is the server to run; without one it is found, or made, at the first start.
+    """
+
+    name = "temporal"
+    ends_with = signal.SIGKILL
+
+    def __init__(
+        self,
+        home: Path,
+        port: int = 0,
+        ui_port: int = 0,
+        *,
+        namespace: str = "default",
+        program: Path | None = None,
+        log: Path | None = None,
+        dynamic: Mapping[str, int] | None = None,
+        say: Say = say_nothing,
+    ) -> None:
+        ports = free_ports({"TEMPORAL_PORT": port, "TEMPORAL_UI_PORT": ui_port})
+        self.port, self.ui_port = ports["TEMPORAL_PORT"], ports["TEMPORAL_UI_PORT"]
+        self.data = home / "temporal" / "temporal.db"
+        self._log = log or home / "logs" / "temporal.log"
+        self._namespace = namespace
+        self._program = program
+        self._dynamic = {**_DYNAMIC, **(dynamic or {})}
+        self._say = say
+        self._child: Child | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port of the frontend."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def ui(self) -> str:
+        """URL of Temporal UI."""
+        return f"http://127.0.0.1:{self.ui_port}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return self._child is not None and self._child.alive
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id."""
+        return None if self._child is None else self._child.pid
+
+    def start(self) -> str:
+        """Starts it and waits until it answers, search attributes included; returns the address."""
+        self.launch()
+        return self.wait()
+
+    def launch(self) -> None:
+        """Starts it without waiting."""
+        self.stop()  # one that was killed holds its file until it is gone
+        self._program = self._program or ensure(self._say)
+        open_folder(self.data.parent)
+        self._check_version(self._program)
+        self._child = Child(self.name, self._command(self._program), self._log, env=environment_without("TEMPORAL_"))
+        self._child.start()
+
+    def wait(self) -> str:
+        """Waits until it answers and its search attributes are there; returns the address. Raises StartFailed."""
+        if self._child is None:
+            raise StartFailed("the Temporal server was not launched")
+        self._child.wait_until(self._answers, _START_SECONDS)
+        return self.address
+
+    def stop(self) -> None:
+        """Stops it."""
+        if self._child is not None:
+            self._child.stop()
+
+    def _command(self, program: Path) -> list[str]:
+        flags = {"ip": "127.0.0.1", "port": self.port, "ui-port": self.ui_port, "log-level": "error"}
+        flags |= {"db-filename": self.data, "namespace": self._namespace}
+        command = [
+            str(program),
+            "server",
+            "start-dev",
+        ]
+        command += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+        # Without these SQLite waits for the disk at each of some fifty commits of a purchase. They keep every commit
+        # through a kill -9; a power cut may take the last ones, which the step ledger makes up for.
+        for pragma in ("journal_mode=wal", "synchronous=normal"):
+            command += ["--sqlite-pragma", pragma]
+        for key, value in self._dynamic.items():
+            command += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
+        for key, kind in SEARCH_ATTRIBUTES.items():
+            command += ["--search-attribute", f"{key}={kind.name.title()}"]
+        return command
+
+    def _check_version(self, program: Path) -> None:
+        """A dev server's file is never migrated: another minor version must not touch it."""
+        note = self.data.with_name("server-version")
+        here = server_version(program) or "unknown"
+        if not note.exists() or not self.data.exists():
+            note.write_text(here)
+        made = note.read_text().strip()
+        if _minor(made) != _minor(here):
+            raise StartFailed(
+                f"the data is of Temporal server {made}, {program} is {here}: "
+                "use that version again, or start afresh with `coursaga down --wipe`"
+            )
+
+    def _answers(self) -> bool:
+        async def ask() -> bool:
+            client = await connect_to(self.address, self._namespace, seconds=5)
+            if not await answers(client):
+                return False
+            await ensure_search_attributes(client)
+            await keep_closed_runs(client, RETENTION_DAYS)
+            return True
+
+        try:
+            return aside(ask)
+        except (TemporalUnreachable, RPCError):
+            return False
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

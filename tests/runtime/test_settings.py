@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runtime.clock import clock
+from runtime.settings import Settings, SettingsError, load_settings
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("72h", timedelta(hours=72)),
+        ("3d", timedelta(days=3)),
+        ("1.5h", timedelta(minutes=90)),
+        ("20", timedelta(seconds=20)),
+    ],
+)
+def test_durations_are_read_as_people_write_them(monkeypatch: pytest.MonkeyPatch, written: str, meant: timedelta):
+    monkeypatch.setenv("GATE_DEADLINE", written)
+    assert load_settings().gate_deadline == meant
+
+
+@pytest.mark.parametrize("written", ["-5s", "soon", "5 weeks"])
+def test_a_duration_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, written: str):
+    monkeypatch.setenv("REPAIR_DEADLINE", written)
+    with pytest.raises(SettingsError, match="REPAIR_DEADLINE"):
+        load_settings()
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "")
+    monkeypatch.setenv("API_PORT", "")
+    settings = load_settings()
+    assert settings.database_url is None
+    assert settings.api_port == 8000
+
+
+def test_each_wrong_setting_is_named_on_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("API_PORT", "70000")
+    monkeypatch.setenv("DATABASE_URL", "mysql://somewhere")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    named = [line.split(":")[0] for line in str(refused.value).splitlines()]
+    assert sorted(named) == ["API_PORT", "DATABASE_URL"]
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_postgresql_url_means_our_driver(scheme: str):
+    settings = Settings.model_validate({"database_url": f"{scheme}://u:p@h:1/d"})
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgresql+psycopg://u:p@h:1/d"
+
+
+def test_another_process_reads_the_same_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    made = Settings.model_validate(
+        {
+            "coursaga_home": tmp_path,
+            "coursaga_today": "2026-11-21",
+            "database_url": "postgresql://u:p@h:1/d",
+            "auto_approve_allocations": False,
+            "gate_deadline": timedelta(milliseconds=1500),
+            "repair_deadline": timedelta(days=2),
+            "workers": 3,
+        }
+    )
+    for name, value in made.environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == made
+
+
+def test_the_password_does_not_show_in_print(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@h:1/d")
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_production_refuses_what_exists_for_development(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COURSAGA_ENV", "production")
+    monkeypatch.setenv("COURSAGA_TODAY", "2026-11-21")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    for name in ("DATABASE_URL", "TEMPORAL_ADDRESS", "PROVIDER_URL", "COURSAGA_TODAY"):
+        assert name in str(refused.value)
+
+
+def test_production_boots_on_servers_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COURSAGA_ENV", "production")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@h:1/d")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal:7233")
+    monkeypatch.setenv("PROVIDER_URL", "https://provider.example")
+    assert load_settings().coursaga_env == "production"
+
+
+def test_the_clock_stands_at_noon_of_a_fixed_day():
+    tell = clock(Settings.model_validate({"coursaga_today": date(2026, 11, 21)}))
+    assert tell() == datetime(2026, 11, 21, 12, tzinfo=UTC)
+    assert tell() == tell()
+
+
+def test_the_clock_tells_the_time_in_utc_otherwise():
+    before = datetime.now(UTC)
+    assert before <= clock(Settings.model_validate({"coursaga_today": None}))() <= datetime.now(UTC)
