@@ -1,0 +1,1 @@
+"""The HTTP door: thin. Validate, start, update, query or read, answer."""

@@ -1,0 +1,124 @@
+"""What an operator sends with each verb, and what is answered. Every body says why and has its key."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
+
+from api.auth import actor_of
+from api.ids import Key, PersonId, Words
+from api.wire import Answer, Body
+from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, SkipStep
+
+
+def _example(**more: Any) -> ConfigDict:
+    said: JsonDict = {"reason": "the student called", "requestKey": "ticket-4711", "actor": "ann@example.test", **more}
+    return ConfigDict(json_schema_extra={"examples": [said]})
+
+
+class ActBody(Body):
+    """`requestKey` makes the act happen once: send the same again to hear the first answer again."""
+
+    reason: Words
+    request_key: Key
+    actor: Key | None = None
+    model_config = _example()
+
+    @property
+    def who(self) -> str:
+        """Who acts."""
+        return actor_of(self.actor)
+
+    def act(self) -> Act:
+        """As the workflow is told."""
+        return Act(self.who, self.reason, self.request_key)
+
+
+class AmendBody(ActBody):
+    """`changes`: metadata fields by their canonical names, `itemId`, `itemType`, or {"treatAs": "renewal"}."""
+
+    changes: dict[str, Any]
+    model_config = _example(changes={"startDate": "2026-12-01", "timeSlot": "18:00"})
+
+    def act(self) -> Act:
+        return Amend(self.who, self.reason, self.request_key, self.changes)
+
+
+class SkipStepBody(ActBody):
+    """`step`: the repair step the purchase is parked at."""
+
+    step: str = Field(max_length=64)
+    model_config = _example(step="assign_trainer")
+
+    def act(self) -> Act:
+        return SkipStep(self.who, self.reason, self.request_key, self.step)
+
+
+class AssignTrainerBody(ActBody):
+    """`trainerId`: who is to give all the lessons."""
+
+    trainer_id: PersonId
+    model_config = _example(trainerId="trainer-1")
+
+    def act(self) -> Act:
+        return AssignTrainer(self.who, self.reason, self.request_key, self.trainer_id)
+
+
+class CreateSessionsBody(ActBody):
+    """`overrides`: count, startDate, timeSlot, scheduleType, sessionDuration, isSundayOnly; none keeps the plan."""
+
+    overrides: dict[str, Any] = Field(default_factory=dict[str, Any])
+    model_config = _example(overrides={"count": 12, "timeSlot": "19:00"})
+
+    def act(self) -> Act:
+        return CreateSessions(self.who, self.reason, self.request_key, self.overrides)
+
+
+class CancelBody(ActBody):
+    """`refund`: full, undelivered (the share of the lessons not given) or none."""
+
+    refund: Literal["full", "undelivered", "none"] = "full"
+    model_config = _example(refund="full")
+
+    def act(self) -> Act:
+        return Cancel(self.who, self.reason, self.request_key, self.refund)
+
+
+BODIES: dict[str, type[ActBody]] = {
+    "retry_now": ActBody,
+    "amend": AmendBody,
+    "skip_step": SkipStepBody,
+    "assign_trainer": AssignTrainerBody,
+    "approve_allocation": ActBody,
+    "create_sessions": CreateSessionsBody,
+    "cancel": CancelBody,
+}
+
+
+class ActAnswer(Answer):
+    """`outcome`: what the purchase said; null with `done` false while it is still at it."""
+
+    id: str
+    workflow_id: str
+    verb: str
+    request_key: str
+    actor: str
+    done: bool
+    outcome: Any = None
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "5a1b7ad3-7b4f-5b8e-9c51-0a6d1b1f3c7e",
+                    "workflowId": "purchase:pay-1:1",
+                    "verb": "retry_now",
+                    "requestKey": "ticket-4711",
+                    "actor": "ann@example.test",
+                    "done": True,
+                    "outcome": "done",
+                }
+            ]
+        }
+    )

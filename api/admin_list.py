@@ -1,0 +1,136 @@
+"""`GET /api/v1/admin/purchases`: what was started and what became of it, in pages.
+
+Rows come from the database. Whether a running one needs attention, since when and when it tries again comes from
+Temporal's visibility in one question per page, so it is right with all workers down.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from fastapi_rfc9457.server import problems
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.examples import PURCHASE_ROW
+from api.ids import ID_PATTERN, PERSON_PATTERN
+from api.problems import Unavailable, Unprocessable
+from api.services import Services, ServicesDep
+from api.temporal import RunState, equals, parked_runs, running_states
+from api.views import PurchaseRow, purchase_row
+from api.wire import Answer
+from db.reads.payments import unstarted_payments
+from db.reads.purchase_list import ListedPurchase, Position, Wanted, page_of_purchases
+from workflows.attributes import ATTENTION_REASON, PAYMENT_ID, STUDENT_ID
+
+router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
+
+_CODE = r"^[A-Z][A-Z_]{0,63}$"
+
+
+class Filters(BaseModel):
+    """All conditions hold at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attention: str | None = Field(
+        None, pattern=r"^(any|true|[A-Z][A-Z_]{0,63})$", description="`any`, or the reason it is parked for"
+    )
+    code: str | None = Field(None, pattern=_CODE, description="ended with this code, or parked for it")
+    student: str | None = Field(None, pattern=PERSON_PATTERN)
+    payment: str | None = Field(None, pattern=ID_PATTERN)
+    ending: Literal["completed", "refused", "attention", "running", "cancelled"] | None = None
+    limit: int = Field(100, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=200, description="`nextCursor` of the page before")
+
+
+class PurchasePage(Answer):
+    """Oldest start first. `next_cursor` null: this was the last page."""
+
+    purchases: list[PurchaseRow]
+    next_cursor: str | None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"purchases": [PURCHASE_ROW], "nextCursor": None}]})
+
+
+class UnstartedPage(Answer):
+    """Payments with a line that no workflow has taken up. `next_after` null: this was the last page."""
+
+    payment_ids: list[str]
+    next_after: str | None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"paymentIds": ["pay-1", "pay-2"], "nextAfter": None}]})
+
+
+@router.get("/purchases", summary="Purchases, in pages", responses=problems(Unprocessable, Unavailable))
+async def list_purchases(filters: Annotated[Filters, Query()], at: ServicesDep) -> PurchasePage:
+    """Filter by what they wait for, how they ended, code, student or payment."""
+    after = _position(filters.cursor) if filters.cursor else None
+    wanted, states = await _narrowed(at, filters)
+    async with at.reading() as conn:
+        found = await page_of_purchases(conn, wanted, after, filters.limit + 1)
+    rows, more = found[: filters.limit], len(found) > filters.limit
+    if states is None:
+        states = await running_states(at.temporal, [row.workflow_id for row in rows if row.ending is None])
+    return PurchasePage(
+        purchases=[purchase_row(row, states.get(row.workflow_id)) for row in rows],
+        next_cursor=_cursor(rows[-1]) if more else None,
+    )
+
+
+@router.get(
+    "/payments/unstarted",
+    summary="Payments with a line not started yet",
+    responses=problems(Unprocessable, Unavailable),
+)
+async def list_unstarted(
+    at: ServicesDep,
+    after: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{0,64}$", description="`nextAfter` of the page before")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+) -> UnstartedPage:
+    """What `POST /api/v1/purchases` has to be asked for, so that every paid line has its workflow."""
+    async with at.reading() as conn:
+        ids = await unstarted_payments(conn, after=after, limit=limit)
+    return UnstartedPage(payment_ids=ids, next_after=ids[-1] if len(ids) == limit else None)
+
+
+async def _narrowed(at: Services, filters: Filters) -> tuple[Wanted, dict[str, RunState] | None]:
+    """What to read, and the parked runs where the filters need them before the read."""
+    wanted = Wanted(student=filters.student, payment=filters.payment)
+    parked_only = filters.attention is not None or filters.ending == "attention"
+    if filters.ending in ("completed", "refused", "cancelled"):
+        # An ended purchase waits for nothing: with `attention` no row meets both.
+        return replace(wanted, ending=filters.ending, code=filters.code, running_in=[] if parked_only else None), {}
+    if filters.ending is None and not parked_only and not filters.code:
+        return wanted, None
+    parked = await parked_runs(at.temporal, *_conditions(filters))
+    if filters.ending == "running":
+        if parked_only or filters.code:  # what runs and does not wait has no code
+            return replace(wanted, running_in=[]), {}
+        return replace(wanted, running_not_in=list(parked)), None
+    return replace(wanted, running_in=list(parked), code=None if parked_only else filters.code), parked
+
+
+def _conditions(filters: Filters) -> list[str]:
+    named = filters.attention if filters.attention not in (None, "any", "true") else None
+    conditions = [equals(ATTENTION_REASON, code) for code in (named, filters.code) if code]
+    conditions += [equals(STUDENT_ID, filters.student)] if filters.student else []
+    conditions += [equals(PAYMENT_ID, filters.payment)] if filters.payment else []
+    return conditions
+
+
+def _cursor(row: ListedPurchase) -> str:
+    return base64.urlsafe_b64encode(f"{row.started_at.isoformat()}|{row.purchase_id}".encode()).decode()
+
+
+def _position(cursor: str) -> Position:
+    try:
+        at, _, purchase_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        position = Position(datetime.fromisoformat(at), purchase_id)
+    except (ValueError, binascii.Error) as err:
+        raise Unprocessable(code="INVALID_CURSOR", detail="This cursor is not one of ours.") from err
+    if position.started_at.tzinfo is None or len(purchase_id) != 36 or "\0" in purchase_id:
+        raise Unprocessable(code="INVALID_CURSOR", detail="This cursor is not one of ours.")
+    return position

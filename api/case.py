@@ -1,0 +1,205 @@
+"""`GET .../{id}/case`: why a purchase stands where it stands, what happened, and what can be done; and its audit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict, Field
+
+from api.case_words import cause_of, timeline
+from api.examples import CASE
+from api.ids import PurchaseInPath, purchase_id_from
+from api.next_actions import Action, actions_for
+from api.problems import NotFound, Unavailable, Unprocessable
+from api.purchases import live
+from api.services import Services, ServicesDep
+from api.temporal import RunState
+from api.views import wall
+from api.wire import Answer
+from db.reads.cases import Money, acts_of, money_of, told_of
+from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of, steps_of
+from db.reads.starts import StartRow, starts_of
+from domain.refusals import REFUSALS
+
+router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
+
+_PAID = ("succeeded", "partially_refunded", "refunded")
+
+
+class ActionView(Answer):
+    """A verb that makes sense now: POST `body` to `href`, with a reason and a key of your own."""
+
+    verb: str
+    why: str
+    href: str
+    body: dict[str, Any]
+
+
+class MoneyView(Answer):
+    """Of this payment line, in minor units of `currency`; `status` is the payment's."""
+
+    paid: int
+    refunded: int
+    currency: str
+    status: str
+    refund_status: str | None
+
+
+class Happened(Answer):
+    """One thing that happened."""
+
+    at: datetime
+    what: str
+
+
+class CaseLessons(Answer):
+    """How many of the lessons exist; wall times in `timezone`."""
+
+    count: int
+    of: int | None
+    first: str | None
+    last: str | None
+    timezone: str | None
+
+
+class CaseLinks(Answer):
+    """`temporalUi` null: no Temporal UI is configured."""
+
+    temporal_ui: str | None
+    api: str
+
+
+class CaseFile(Answer):
+    """Everything support needs of one purchase, in words. Without Temporal `cause` says what the database knows."""
+
+    id: str
+    workflow_id: str
+    student_id: str
+    item: str | None
+    ending: str
+    stage: str | None
+    code: str | None
+    cause: str
+    student: str = Field(description="what to tell the student")
+    since: datetime | None
+    next_retry: str | None
+    next_action: str | None
+    actions: list[ActionView]
+    problems: list[str] = Field(description="not empty: the workflow's code fails on it, an engineer is needed")
+    skipped: list[str]
+    money: MoneyView | None
+    lessons: CaseLessons
+    timeline: list[Happened]
+    links: CaseLinks
+    worker: str
+    model_config = ConfigDict(json_schema_extra={"examples": [CASE]})
+
+
+@router.get("/{purchase}/case", summary="The case file", responses=problems(NotFound, Unprocessable, Unavailable))
+async def case_file(purchase: PurchaseInPath, at: ServicesDep) -> CaseFile:
+    """Why it waits, what to tell the student, what to do, the money, and what happened; needs no worker."""
+    purchase_id = purchase_id_from(purchase)
+    async with at.reading() as conn:
+        start = (await starts_of(conn, [purchase_id])).get(purchase_id)
+        if start is None:
+            raise NotFound(code="PURCHASE_NOT_FOUND", detail="No purchase with this id was ever started.")
+        item = await bought(conn, purchase_id)
+        steps = await steps_of(conn, purchase_id)
+        lessons = await lessons_of(conn, purchase_id)
+        money = await money_of(conn, start.payment_id, start.line)
+        told = await told_of(conn, purchase_id)
+        acts = await acts_of(conn, purchase_id)
+    run, reached, worker = await live(at, start)
+    now = run if run and run.running and not start.ending else None
+    attention = now.attention if now else None
+    code = attention.reason if attention else start.code
+    cause, student = _sentences(start, now, reached)
+    return CaseFile(
+        id=start.purchase_id,
+        workflow_id=start.workflow_id,
+        student_id=start.student_id,
+        item=f"{item.item_type} {item.item_id}" if item else None,
+        ending=start.ending or ("attention" if attention else "running"),
+        stage=now.stage if now else None,
+        code=code,
+        cause=cause,
+        student=student,
+        since=attention.since if attention else start.ended_at,
+        next_retry=now.next_retry if now else None,
+        next_action=REFUSALS[code].next_action if code in REFUSALS else None,
+        actions=[_action(start, action) for action in _actions(now)],
+        problems=now.problems if now else [],
+        skipped=[step for event in told if event.type == "PURCHASE_COMPLETED" for step in event.skipped],
+        money=_money(money) if money else None,
+        lessons=_lessons(lessons, item),
+        timeline=[Happened(at=when, what=what) for when, what in timeline(start, steps, told, acts, money)],
+        links=_links(at, start),
+        worker=worker,
+    )
+
+
+def _sentences(start: StartRow, run: RunState | None, reached: bool) -> tuple[str, str]:
+    """The cause for operators, and what a student is told."""
+    if run and run.problems:
+        return "The workflow's own code fails on this purchase; an engineer has to deploy a fix.", _BUSY
+    if run and run.attention:
+        code = run.attention.reason
+        return cause_of(code, run.attention.message), REFUSALS[code].student if code in REFUSALS else _BUSY
+    if start.ending == "completed":
+        return "It is completed: the student has what was bought.", "Your purchase is complete."
+    if start.ending:
+        code = start.code or "CANCELLED"
+        return cause_of(code, None), REFUSALS[code].student if code in REFUSALS else "Your purchase was cancelled."
+    if run:
+        waits = " and waits for its next look" if run.next_retry else ""
+        return f"Nothing is wrong: it is at {run.stage or 'its start'}{waits}.", _BUSY
+    if not reached:
+        return "Temporal does not answer, so it is not known whether it waits; nothing is lost.", _BUSY
+    return "No workflow runs for it; POST its payment to /api/v1/purchases to start it.", _BUSY
+
+
+_BUSY = "We are preparing your purchase."
+
+
+def _actions(run: RunState | None) -> list[Action]:
+    if run is None or run.problems:
+        return []
+    return actions_for(run.stage, run.attention.reason if run.attention else None, datetime.now(UTC).date())
+
+
+def _action(start: StartRow, action: Action) -> ActionView:
+    body = {"reason": "why you do it", "requestKey": f"{action.verb}-1", "actor": "you@example.test", **action.values}
+    return ActionView(
+        verb=action.verb, why=action.why, href=f"{router.prefix}/{start.purchase_id}/{action.verb}", body=body
+    )
+
+
+def _money(money: Money) -> MoneyView:
+    back = money.refund_minor if money.refund_status == "succeeded" else 0
+    return MoneyView(
+        paid=money.amount_minor if money.status in _PAID else 0,
+        refunded=back or 0,
+        currency=money.currency,
+        status=money.status,
+        refund_status=money.refund_status,
+    )
+
+
+def _lessons(lessons: Lessons, item: BoughtRow | None) -> CaseLessons:
+    return CaseLessons(
+        count=lessons.count,
+        of=item.session_count if item and item.fulfilment == "sessions" else None,
+        first=wall(lessons.first_local),
+        last=wall(lessons.last_local),
+        timezone=lessons.zone,
+    )
+
+
+def _links(at: Services, start: StartRow) -> CaseLinks:
+    named = quote(start.workflow_id, safe="")
+    ui = at.temporal_ui_url and f"{at.temporal_ui_url.rstrip('/')}/namespaces/{at.temporal.namespace}/workflows/{named}"
+    return CaseLinks(temporal_ui=ui, api=f"/api/v1/purchases/{start.purchase_id}")

@@ -1,0 +1,105 @@
+"""What happened to a purchase, told to support: one plain sentence per thing, in time order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from db.reads.cases import ActRow, Money, Told
+from db.reads.purchases import StepDone
+from db.reads.starts import StartRow
+from domain.refusals import REFUSALS
+
+_WHOLE = ("CLP", "ISK", "JPY", "KRW", "UGX", "VND", "XAF", "XOF", "XPF")  # currencies without minor units
+_DOORS = {"checkout": "by the checkout", "event": "by an event", "admin": "by an admin", "free": "as a free item"}
+_STEPS = {
+    "confirm_payment": ("The payment was confirmed.", "The payment step was taken back."),
+    "create_purchase": ("The student was given the purchase.", "The purchase was voided."),
+    "redeem_coins": ("The coins were redeemed.", "The coins were given back."),
+    "enroll": ("The student was enrolled.", "The enrolment was ended."),
+    "assign_trainer": ("A trainer was found and holds the lessons' times.", "The trainer was released."),
+    "approve_allocation": ("The trainer was approved.", "The trainer's approval was taken back."),
+    "create_sessions": ("The lessons were created.", "The lessons still to come were cancelled."),
+    "issue_test_cards": ("The test cards were issued.", "The unused test cards were voided."),
+    "clear_cart": ("The item left the student's cart.", ""),
+}
+_ACTS = {
+    "retry_now": "tried it again",
+    "amend": "amended it",
+    "skip_step": "skipped a step",
+    "assign_trainer": "assigned a trainer",
+    "approve_allocation": "approved the trainer",
+    "create_sessions": "had the lessons created",
+    "cancel": "cancelled it",
+}
+_EVENTS = {
+    "PURCHASE_NEEDS_ATTENTION": "It stopped and needed somebody",
+    "PURCHASE_ATTENTION_ESCALATED": "It had needed somebody for too long and was escalated",
+}
+_ENDINGS = {
+    "completed": "It was completed: the student has what was bought",
+    "refused": "It ended without the purchase and the student was made whole",
+    "cancelled": "It ended as cancelled and the student was made whole",
+}
+
+Entry = tuple[datetime, str]
+
+
+def timeline(
+    start: StartRow, steps: Iterable[StepDone], told: Iterable[Told], acts: Iterable[ActRow], money: Money | None
+) -> list[Entry]:
+    """Everything known of the purchase, oldest first."""
+    entries: list[Entry] = [(start.started_at, f"The purchase was started {_door(start)}.")]
+    entries += [(step.at, _step(step)) for step in steps if _step(step)]
+    entries += [(event.occurred_at, _event(event)) for event in told if event.type in _EVENTS]
+    entries += [(act.acted_at, _act(act)) for act in acts]
+    entries += _refund(money) if money else []
+    if start.ending and start.ended_at:
+        why = f" ({start.code})" if start.code else ""
+        entries.append((start.ended_at, f"{_ENDINGS.get(start.ending, start.ending)}{why}."))
+    return sorted(entries, key=lambda entry: entry[0])
+
+
+def cause_of(code: str, message: str | None) -> str:
+    """Why it waits or ended: the table's sentence, then what exactly was found."""
+    refusal = REFUSALS.get(code)
+    said = refusal.operator if refusal else f"It stopped for a reason this version does not know ({code})."
+    return f"{said.removesuffix('.')}: {message}" if message else said
+
+
+def amount(minor: int, currency: str) -> str:
+    """Minor units for people."""
+    return f"{minor} {currency}" if currency in _WHOLE else f"{minor // 100}.{minor % 100:02d} {currency}"
+
+
+def _door(start: StartRow) -> str:
+    door = _DOORS.get(start.origin, f"by the {start.origin}")
+    paid = f" for payment {start.payment_id}, line {start.line}" if start.payment_id else ""
+    again = f", start number {start.attempt}" if start.attempt > 1 else ""
+    return f"{door}{paid}{again}"
+
+
+def _step(step: StepDone) -> str:
+    done, undone = _STEPS.get(step.step, (f"{step.step} was done.", f"{step.step} was undone."))
+    return done if step.state == "done" else undone
+
+
+def _event(event: Told) -> str:
+    refusal = REFUSALS.get(event.code or "")
+    return f"{_EVENTS[event.type]}: {refusal.operator if refusal else event.code}"
+
+
+def _act(act: ActRow) -> str:
+    who = f"{act.actor} and {act.second_actor}" if act.second_actor else act.actor
+    return f"{who} {_ACTS.get(act.verb, act.verb)} ({act.reason}): {act.outcome}."
+
+
+def _refund(money: Money) -> Iterator[Entry]:
+    if money.refund_minor is None:
+        return
+    back = amount(money.refund_minor, money.currency)
+    if money.refund_requested_at:
+        yield money.refund_requested_at, f"The provider was asked to give {back} back."
+    if money.refund_settled_at:
+        came = "was given back" if money.refund_status == "succeeded" else "could not be given back"
+        yield money.refund_settled_at, f"{back} {came}."

@@ -1,0 +1,95 @@
+"""`/healthz`: the process lives. `/readyz`: what it needs is there; it names what is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from fastapi import APIRouter
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio.service import RPCError
+
+from api.problems import Unavailable
+from api.services import Services, ServicesDep
+from api.temporal import workers_poll
+from api.wire import Answer
+from db.reads.schema import newest_revision, revision_of
+
+router = APIRouter(tags=["health"])
+
+T = TypeVar("T")
+
+_WITHIN = 3.0  # seconds for each look
+
+
+class Alive(Answer):
+    """The process answers."""
+
+    status: str = "ok"
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+
+
+class Ready(Answer):
+    """Everything is there."""
+
+    ready: bool = True
+    checks: dict[str, str]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"ready": True, "checks": {"database": "ok", "migrations": "ok", "temporal": "ok", "worker": "ok"}}
+            ]
+        }
+    )
+
+
+@router.get("/healthz", summary="Whether the process lives")
+async def healthz() -> Alive:
+    """Asks nothing of anybody."""
+    return Alive()
+
+
+@router.get("/readyz", summary="Whether purchases can be started and carried on", responses=problems(Unavailable))
+async def readyz(at: ServicesDep) -> Ready:
+    """503 names what is down: database, migrations, temporal, worker."""
+    stored, worked = await asyncio.gather(_stored(at), _worked(at))
+    checks = stored | worked
+    down = [name for name, state in checks.items() if state != "ok"]
+    if down:
+        detail = "; ".join(f"{name}: {checks[name]}" for name in down)
+        raise Unavailable(code="NOT_READY", detail=detail, down=down)
+    return Ready(checks=checks)
+
+
+async def _stored(at: Services) -> dict[str, str]:
+    revision = await _answer(_revision(at))
+    if isinstance(revision, _Silent):
+        return {"database": "does not answer", "migrations": "unknown"}
+    fits = revision == newest_revision()
+    return {"database": "ok", "migrations": "ok" if fits else "not at this code's version, run `coursaga migrate`"}
+
+
+async def _worked(at: Services) -> dict[str, str]:
+    polls = await _answer(workers_poll(at.temporal, at.task_queue))
+    if isinstance(polls, _Silent):
+        return {"temporal": "does not answer", "worker": "unknown"}
+    return {"temporal": "ok", "worker": "ok" if polls else f"none polls the task queue {at.task_queue}"}
+
+
+class _Silent:
+    """No answer in time."""
+
+
+async def _answer(asked: Awaitable[T]) -> T | _Silent:
+    try:
+        return await asyncio.wait_for(asked, _WITHIN)
+    except (SQLAlchemyError, Unavailable, RPCError, TimeoutError):
+        return _Silent()
+
+
+async def _revision(at: Services) -> str | None:
+    async with at.reading() as conn:
+        return await revision_of(conn)

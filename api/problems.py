@@ -1,0 +1,175 @@
+"""Every error of the API is a problem (RFC 9457) with a stable `code` and whether trying again may help.
+
+No exception text leaves the process: what is not authored here is answered as a bare 500.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi_rfc9457 import PROBLEM_MEDIA_TYPE, Problem
+from fastapi_rfc9457.server import add_problem_handlers
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+RETRY_AFTER = 2  # seconds; a database or a Temporal server that restarts is back in a few
+
+# sqlstate classes in which the server, not the request, is the trouble: connection, resources, shutdown,
+# transaction rollback (deadlock, serialization), lock and statement timeouts, read-only standby.
+_TROUBLE = ("08", "53", "57", "40")
+_TROUBLE_STATES = ("55P03", "25006", "25P03", "25P04")
+
+_HTTP_CODES = {
+    400: "BAD_REQUEST",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "BODY_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+}
+
+_log = structlog.get_logger()
+
+
+class NotFound(Problem):
+    """Nothing here goes by that name; nothing was stored."""
+
+    title = "Not Found"
+    status = 404
+    code: str
+    retryable: bool = False
+
+
+class Conflict(Problem):
+    """The purchase is not at a point where this act makes sense; `detail` names what can be done instead."""
+
+    title = "Conflict"
+    status = 409
+    code: str
+    retryable: bool = False
+
+
+class Unprocessable(Problem):
+    """The request is well formed but says something that cannot be."""
+
+    title = "Unprocessable Content"
+    status = 422
+    code: str
+    retryable: bool = False
+    errors: list[dict[str, Any]] | None = None
+
+
+class Unavailable(Problem):
+    """Something behind the API does not answer. Nothing is lost: send the same request again after `Retry-After`."""
+
+    title = "Service Unavailable"
+    status = 503
+    headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
+    code: str
+    retryable: bool = True
+    down: list[str] | None = None
+
+    def response_headers(self) -> dict[str, str]:
+        return {"Retry-After": str(RETRY_AFTER)}
+
+    @classmethod
+    def header_examples(cls) -> dict[str, str]:
+        return {"Retry-After": str(RETRY_AFTER)}
+
+
+def database_unavailable() -> Unavailable:
+    return Unavailable(code="DATABASE_UNAVAILABLE", detail="The database does not answer right now.")
+
+
+def temporal_unavailable() -> Unavailable:
+    return Unavailable(code="TEMPORAL_UNAVAILABLE", detail="Temporal does not answer right now.")
+
+
+def is_database_trouble(err: SQLAlchemyError) -> bool:
+    """Whether the database, and not the statement, is to blame."""
+    if isinstance(err, PoolTimeout):
+        return True
+    if not isinstance(err, DBAPIError):
+        return False
+    state = getattr(err.orig, "sqlstate", None)
+    if state is None:
+        return err.connection_invalidated or isinstance(err, OperationalError | InterfaceError)
+    return state.startswith(_TROUBLE) or state in _TROUBLE_STATES
+
+
+def add_problems(app: FastAPI) -> None:
+    """Answer every error as a problem: authored ones, validation, the framework's own, database trouble, bugs."""
+    add_problem_handlers(app, strip_debug=True)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(Exception, _bug)
+
+
+def problem_response(
+    request_path: str, status: int, code: str, detail: str | None = None, headers: Any = None, **more: Any
+) -> Response:
+    """A problem that was not raised as one (the framework's errors, middleware)."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": _printable(request_path),
+        "code": code,
+        "retryable": status == 503,
+        **more,
+    }
+    return JSONResponse(
+        {key: value for key, value in body.items() if value is not None},
+        status_code=status,
+        headers=headers,
+        media_type=PROBLEM_MEDIA_TYPE,
+    )
+
+
+async def _invalid(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)
+    content_type = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if not (content_type == "application/json" or content_type.endswith("+json")):
+        return problem_response(request.url.path, 415, _HTTP_CODES[415], "Send the body as application/json.")
+    errors = [
+        {
+            "loc": [_printable(part) if isinstance(part, str) else part for part in err["loc"]],
+            "detail": _printable(str(err["msg"])),
+            "type": err["type"],
+        }
+        for err in exc.errors()[:20]
+    ]
+    detail = "; ".join(f"{'.'.join(str(part) for part in err['loc'])}: {err['detail']}" for err in errors[:3])
+    return problem_response(request.url.path, 422, "INVALID_REQUEST", detail[:500], errors=errors)
+
+
+async def _http(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    code = _HTTP_CODES.get(exc.status_code, HTTPStatus(exc.status_code).name)
+    return problem_response(request.url.path, exc.status_code, code, exc.detail, exc.headers)
+
+
+async def _database(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, SQLAlchemyError)
+    if not is_database_trouble(exc):
+        raise exc
+    _log.warning("database_unavailable", path=request.url.path, error=type(exc).__name__)
+    gone = database_unavailable()
+    return problem_response(request.url.path, 503, gone.code, gone.detail, gone.response_headers())
+
+
+async def _bug(request: Request, exc: Exception) -> Response:
+    _log.error("request_failed", path=request.url.path, error=type(exc).__name__)
+    return problem_response(request.url.path, 500, "INTERNAL_ERROR", "Something went wrong on our side; it is logged.")
+
+
+def _printable(text: str) -> str:
+    """Input comes back in an error as it can be encoded: a lone surrogate would turn a 422 into a 500."""
+    return text[:200].encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,142 @@
+"""`/api/v1/purchases`: start the purchases of a payment, look at one."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict
+
+from api.ids import PaymentId, PurchaseInPath, purchase_id_from
+from api.problems import NotFound, Unavailable, Unprocessable
+from api.services import Services, ServicesDep
+from api.starting import LineStarted, start_lines, wait_for_rows
+from api.temporal import RunState, run_state, workers_poll
+from api.views import PurchaseView, purchase_view
+from api.wire import Answer, Body
+from db.reads.payments import payment_to_start
+from db.reads.purchases import bought, lessons_of, steps_of, trainer_held
+from db.reads.starts import StartRow, starts_of
+
+router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
+
+_MOST_WAIT = 30.0
+
+
+class StartPurchases(Body):
+    """Which payment to turn into purchases."""
+
+    payment_id: PaymentId
+    model_config = ConfigDict(json_schema_extra={"examples": [{"paymentId": "pay-1"}]})
+
+
+class StartedLine(Answer):
+    """`state`: started (by this call), running, completed, refused, cancelled, or unsupported (nothing started)."""
+
+    line: int
+    id: str
+    workflow_id: str
+    state: str
+
+
+class StartedLines(Answer):
+    """One entry per line of the payment."""
+
+    lines: list[StartedLine]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "lines": [
+                        {
+                            "line": 1,
+                            "id": "5a1b7ad3-7b4f-5b8e-9c51-0a6d1b1f3c7e",
+                            "workflowId": "purchase:pay-1:1",
+                            "state": "started",
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Start a workflow for every line of a payment",
+    responses={
+        200: {"model": StartedLines, "description": "Every line was started before; nothing changed."},
+        201: {"model": StartedLines, "description": "With `Prefer: wait`: started now, and every purchase row exists."},
+        **problems(NotFound, Unprocessable, Unavailable),
+    },
+)
+async def start_purchases(
+    body: StartPurchases,
+    at: ServicesDep,
+    response: Response,
+    prefer: Annotated[str, Header(description="`wait=10` waits up to that many seconds (30 at most)")] = "",
+) -> StartedLines:
+    """Safe to repeat, from any number of callers at once: a line gets one workflow and one purchase, ever.
+
+    A 503 means that some lines may not have been started: send the same request again. Lines of subjects, bundles
+    and tests are answered `unsupported` for now. A line that ended without money taken starts again once its payment
+    has succeeded.
+    """
+    async with at.reading() as conn:
+        payment = await payment_to_start(conn, body.payment_id)
+    if payment is None:
+        raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
+    lines = await start_lines(at, payment, "checkout")
+    response.status_code = await _status(at, lines, _wait_of(prefer))
+    known = [line for line in lines if line.state != "unsupported"]
+    if known:
+        response.headers["Location"] = f"{router.prefix}/{known[0].id}"
+    return StartedLines(lines=[StartedLine(**vars(line)) for line in lines])
+
+
+@router.get(
+    "/{purchase}",
+    summary="A purchase: steps, stage, attention, trainer, lessons, ending",
+    responses=problems(NotFound, Unprocessable, Unavailable),
+)
+async def show_purchase(purchase: PurchaseInPath, at: ServicesDep) -> PurchaseView:
+    """Facts come from the database; stage and attention of a running purchase from Temporal, workers needed or not."""
+    purchase_id = purchase_id_from(purchase)
+    async with at.reading() as conn:
+        start = (await starts_of(conn, [purchase_id])).get(purchase_id)
+        if start is None:
+            raise NotFound(code="PURCHASE_NOT_FOUND", detail="No purchase with this id was ever started.")
+        item = await bought(conn, purchase_id)
+        steps = await steps_of(conn, purchase_id)
+        held = await trainer_held(conn, purchase_id)
+        lessons = await lessons_of(conn, purchase_id)
+    run, reached, worker = await live(at, start)
+    return purchase_view(start, item, steps, held, lessons, run, reached=reached, worker=worker)
+
+
+async def live(at: Services, start: StartRow) -> tuple[RunState | None, bool, str]:
+    """The run, whether Temporal answered, and whether a worker is up. A silent Temporal is no error here."""
+    try:
+        run = await run_state(at.temporal, start.workflow_id)
+        return run, True, "up" if await workers_poll(at.temporal, at.task_queue) else "down"
+    except Unavailable:
+        return None, False, "unknown"
+
+
+async def _status(at: Services, lines: list[LineStarted], wait: float) -> int:
+    if all(line.state != "started" for line in lines):
+        return 200
+    if wait:
+        rows = await wait_for_rows(at, lines, wait)
+        if all(line.id in rows and rows[line.id].has_row for line in lines):
+            return 201
+    return 202
+
+
+def _wait_of(prefer: str) -> float:
+    """Seconds of `Prefer: wait=N`; a preference that cannot be read is ignored (RFC 7240)."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", prefer, re.IGNORECASE)
+    return min(float(found[1]), _MOST_WAIT) if found else 0.0

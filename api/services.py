@@ -1,0 +1,44 @@
+"""What a request works with, made once in the lifespan and handed to routes by `Annotated` dependencies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from temporalio.client import Client
+
+from api.pace import Pace
+from workflows.policies import Rules
+
+
+@dataclass(frozen=True)
+class Services:
+    """The API's own pool, its Temporal client, and the settings of its doors as plain values."""
+
+    engine: AsyncEngine
+    temporal: Client
+    task_queue: str
+    rules: Rules  # copied into every start input
+    temporal_ui_url: str | None = None
+    pace: Pace = field(default_factory=Pace)  # of all bulk requests together
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])  # healing sweeps under way
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection in a read-only transaction; give it back before asking Temporal anything."""
+        async with self.engine.connect() as conn:
+            await conn.execution_options(postgresql_readonly=True)
+            yield conn
+
+
+def services(request: Request) -> Services:
+    """The services of this app."""
+    return request.app.state.services
+
+
+ServicesDep = Annotated[Services, Depends(services)]

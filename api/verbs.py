@@ -1,0 +1,112 @@
+"""`POST /api/v1/admin/purchases/{id}/{verb}`: an operator's act is a Temporal Update, validated and done once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from fastapi_rfc9457.server import problems
+
+from api.act_bodies import (
+    BODIES,
+    ActAnswer,
+    ActBody,
+    AmendBody,
+    AssignTrainerBody,
+    CancelBody,
+    CreateSessionsBody,
+    SkipStepBody,
+)
+from api.acts import perform, started
+from api.ids import PurchaseInPath, purchase_id_from
+from api.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.services import Services, ServicesDep
+
+router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    202: {"model": ActAnswer, "description": "Accepted and under way; the same request again tells the outcome."},
+    **problems(NotFound, Conflict, Unprocessable, Unavailable),
+}
+
+
+def _verb(name: str, summary: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The route of a verb, documented with underscores, understood with dashes too."""
+
+    def register(route: Callable[..., Any]) -> Callable[..., Any]:
+        if (dashed := name.replace("_", "-")) != name:
+            router.post(f"/{{purchase}}/{dashed}", include_in_schema=False)(route)
+        return router.post(f"/{{purchase}}/{name}", summary=summary, responses=_RESPONSES)(route)
+
+    return register
+
+
+@_verb("retry_now", "Try the parked step again now")
+async def retry_now(purchase: PurchaseInPath, body: ActBody, at: ServicesDep, response: Response) -> ActAnswer:
+    """Instead of at its next time; also a stuck undo of a purchase that is being rolled back."""
+    return await _act(at, purchase, "retry_now", body, response)
+
+
+@_verb("amend", "Change what was bought or how, then try again")
+async def amend(purchase: PurchaseInPath, body: AmendBody, at: ServicesDep, response: Response) -> ActAnswer:
+    """Only while it is parked. What an admin says wins over every other source of the metadata."""
+    return await _act(at, purchase, "amend", body, response)
+
+
+@_verb("skip_step", "Go on without the step it is parked at")
+async def skip_step(purchase: PurchaseInPath, body: SkipStepBody, at: ServicesDep, response: Response) -> ActAnswer:
+    """Repair steps only; who skips `assign_trainer` skips approval and lessons, too."""
+    return await _act(at, purchase, "skip_step", body, response)
+
+
+@_verb("assign_trainer", "Give all lessons to this trainer")
+async def assign_trainer(
+    purchase: PurchaseInPath, body: AssignTrainerBody, at: ServicesDep, response: Response
+) -> ActAnswer:
+    """Only while it is parked for a trainer; the trainer must be free for every lesson."""
+    return await _act(at, purchase, "assign_trainer", body, response)
+
+
+@_verb("approve_allocation", "Say yes to the proposed trainer")
+async def approve_allocation(purchase: PurchaseInPath, body: ActBody, at: ServicesDep, response: Response) -> ActAnswer:
+    """The lessons follow at once."""
+    return await _act(at, purchase, "approve_allocation", body, response)
+
+
+@_verb("create_sessions", "Create the missing lessons now")
+async def create_sessions(
+    purchase: PurchaseInPath, body: CreateSessionsBody, at: ServicesDep, response: Response
+) -> ActAnswer:
+    """With another count or schedule if `overrides` say so; lessons that exist are never made twice."""
+    return await _act(at, purchase, "create_sessions", body, response)
+
+
+@_verb("cancel", "Undo everything and give the money back")
+async def cancel(purchase: PurchaseInPath, body: CancelBody, at: ServicesDep, response: Response) -> ActAnswer:
+    """`refund` says how much: full, undelivered or none. A large amount waits (202) for a second person.
+
+    The second person sends the same `requestKey` as another `actor`.
+    """
+    return await _act(at, purchase, "cancel", body, response)
+
+
+@router.post("/{purchase}/{verb}", include_in_schema=False)
+async def unknown(purchase: PurchaseInPath, verb: Annotated[str, Path()]) -> ActAnswer:
+    """Names the verbs there are."""
+    raise NotFound(code="UNKNOWN_VERB", detail=f"The verbs are {', '.join(BODIES)}.")
+
+
+async def _act(at: Services, purchase: str, verb: str, body: ActBody, response: Response) -> ActAnswer:
+    start = await started(at, purchase_id_from(purchase))
+    done, outcome = await perform(at, start, verb, body.act())
+    response.status_code = 200 if done else 202
+    return ActAnswer(
+        id=start.purchase_id,
+        workflow_id=start.workflow_id,
+        verb=verb,
+        request_key=body.request_key,
+        actor=body.who,
+        done=done,
+        outcome=outcome,
+    )

@@ -1,0 +1,228 @@
+"""What a purchase looks like to those who ask: one view and one list row, both from the database and Temporal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from api.examples import PURCHASE, PURCHASE_ROW
+from api.temporal import RunState
+from api.wire import Answer
+from db.reads.purchase_list import ListedPurchase
+from db.reads.purchases import BoughtRow, Held, Lessons, StepDone
+from db.reads.starts import StartRow
+
+ENDINGS = ("completed", "refused", "attention", "running", "cancelled")
+_ENDING = "completed, refused (a refusal or a deadline ended it), cancelled, attention (parked) or running"
+
+
+class StepView(Answer):
+    """A step of the ledger."""
+
+    step: str
+    state: str = Field(description="done or undone")
+    attempt: int
+    at: datetime
+
+
+class ItemView(Answer):
+    """What was bought, with the details of the lessons as they were merged."""
+
+    item_type: str
+    item_id: str
+    fulfilment: str
+    status: str = Field(description="active, superseded or voided")
+    metadata: dict[str, Any]
+    metadata_sources: dict[str, Any]
+    warnings: list[Any]
+    purchased_at: datetime
+    completed_at: datetime | None
+    voided_at: datetime | None
+
+
+class LessonsView(Answer):
+    """The lessons that exist; wall times in `timezone`."""
+
+    count: int
+    first_local: str | None
+    last_local: str | None
+    minutes: int | None
+    timezone: str | None
+
+
+class TrainerView(Answer):
+    """The trainer held for the purchase, and why the others were not."""
+
+    allocation_id: str
+    trainer_id: str
+    name: str
+    status: str = Field(description="proposed, approved or cancelled")
+    lost: dict[str, Any]
+
+
+class AttentionView(Answer):
+    """Why it is parked and what to do."""
+
+    reason: str
+    since: datetime | None
+    next_retry: str | None
+    next_action: str | None
+    message: str | None = Field(description="what exactly was found")
+
+
+class PurchaseView(Answer):
+    """A purchase. `source` says whether Temporal could be asked; without it stage and attention are unknown."""
+
+    id: str
+    workflow_id: str
+    payment_id: str | None
+    line: int
+    student_id: str
+    origin: str
+    attempt: int
+    ending: str = Field(description=_ENDING)
+    code: str | None
+    refunded: bool | None
+    started_at: datetime
+    ended_at: datetime | None
+    stage: str | None
+    attention: AttentionView | None
+    next_retry: str | None
+    session_count: int | None
+    session_count_source: str | None
+    item: ItemView | None
+    steps: list[StepView]
+    sessions: LessonsView
+    trainer: TrainerView | None
+    source: str = Field(description="temporal+database; database: Temporal has closed or forgotten it, or is down")
+    temporal: str = Field(description="the run's status; forgotten: not known there; unreachable: did not answer")
+    worker: str = Field(description="up, down or unknown; with workers down a running purchase stands still, unharmed")
+    model_config = ConfigDict(json_schema_extra={"examples": [PURCHASE]})
+
+
+class PurchaseRow(Answer):
+    """One started line (spec section 9). `sessions` counts the lessons that exist; null: not known."""
+
+    id: str
+    workflow_id: str
+    payment_id: str | None
+    line: int
+    student_id: str
+    ending: str = Field(description=_ENDING)
+    code: str | None
+    refunded: bool | None
+    session_count: int | None
+    session_count_source: str | None
+    sessions: int
+    first_local: str | None
+    last_local: str | None
+    minutes: int | None
+    timezone: str | None
+    test_cards: int | None
+    attempt: int
+    started_at: datetime
+    stage: str | None
+    since: datetime | None
+    next_retry: str | None
+    next_action: str | None
+    problems: list[str] = Field(description="not empty: the workflow's code fails on it, an engineer is needed")
+    model_config = ConfigDict(json_schema_extra={"examples": [PURCHASE_ROW]})
+
+
+def purchase_view(
+    start: StartRow,
+    item: BoughtRow | None,
+    steps: list[StepDone],
+    held: Held | None,
+    lessons: Lessons,
+    run: RunState | None,
+    *,
+    reached: bool,
+    worker: str,
+) -> PurchaseView:
+    """`run` None with `reached`: Temporal has forgotten it (or it never started)."""
+    live = run if run and run.running and not start.ending else None
+    attention = live.attention if live else None
+    return PurchaseView(
+        id=start.purchase_id,
+        workflow_id=start.workflow_id,
+        payment_id=start.payment_id,
+        line=start.line,
+        student_id=start.student_id,
+        origin=start.origin,
+        attempt=start.attempt,
+        ending=start.ending or ("attention" if attention else "running"),
+        code=attention.reason if attention else start.code,
+        refunded=start.refunded,
+        started_at=start.started_at,
+        ended_at=start.ended_at,
+        stage=live.stage if live else None,
+        attention=AttentionView(**vars(attention)) if attention else None,
+        next_retry=live.next_retry if live else None,
+        session_count=item.session_count if item else None,
+        session_count_source=item.session_count_source if item else None,
+        item=_item(item) if item else None,
+        steps=[StepView(**vars(step)) for step in steps],
+        sessions=LessonsView(
+            count=lessons.count,
+            first_local=wall(lessons.first_local),
+            last_local=wall(lessons.last_local),
+            minutes=lessons.minutes,
+            timezone=lessons.zone,
+        ),
+        trainer=TrainerView(
+            allocation_id=held.allocation_id,
+            trainer_id=held.trainer_id,
+            name=held.trainer_name,
+            status=held.status,
+            lost=held.lost,
+        )
+        if held
+        else None,
+        source="temporal+database" if live else "database",
+        temporal=run.status.lower() if run else "forgotten" if reached else "unreachable",
+        worker=worker,
+    )
+
+
+def purchase_row(row: ListedPurchase, run: RunState | None) -> PurchaseRow:
+    """`run`: how it stands in Temporal, of rows without an ending; None when it is not among the runs asked for."""
+    run = None if row.ending else run
+    attention = run.attention if run else None
+    return PurchaseRow(
+        id=row.purchase_id,
+        workflow_id=row.workflow_id,
+        payment_id=row.payment_id,
+        line=row.line,
+        student_id=row.student_id,
+        ending=row.ending or ("attention" if attention else "running"),
+        code=attention.reason if attention else row.code,
+        refunded=row.refunded,
+        session_count=row.session_count,
+        session_count_source=row.session_count_source,
+        sessions=row.sessions,
+        first_local=wall(row.first_local),
+        last_local=wall(row.last_local),
+        minutes=row.minutes,
+        timezone=row.zone,
+        test_cards=None,  # until subjects are fulfilled
+        attempt=row.attempt,
+        started_at=row.started_at,
+        stage=run.stage if run else None,
+        since=attention.since if attention else None,
+        next_retry=run.next_retry if run else None,
+        next_action=attention.next_action if attention else None,
+        problems=run.problems if run else [],
+    )
+
+
+def wall(moment: datetime | None) -> str | None:
+    """A wall time as `YYYY-MM-DDTHH:MM`."""
+    return moment.strftime("%Y-%m-%dT%H:%M") if moment else None
+
+
+def _item(item: BoughtRow) -> ItemView:
+    shown = vars(item)
+    return ItemView(**{name: shown[name] for name in ItemView.model_fields})

@@ -1,0 +1,18 @@
+"""The shape of JSON here: camelCase outside, snake_case inside; bodies are strict and refuse what they do not know."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Answer(BaseModel):
+    """What the API answers with."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class Body(BaseModel):
+    """What the API is sent. Strict: a number is no text and `false` is no 0; an unknown key is refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)

@@ -1,0 +1,127 @@
+"""The API in process, on a real database and a real Temporal server; a real worker for the tests that ask for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import date
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+import pytest_asyncio
+from sqlalchemy import Engine
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from api.app import create_app
+from runtime.settings import Settings
+from tests.build import FakeProvider, item, pay, student
+from worker import make_worker
+
+NOBODY = "127.0.0.1:1"  # no server listens there
+
+
+@pytest.fixture
+def task_queue() -> str:
+    return f"api-{uuid4()}"
+
+
+@pytest.fixture
+def settings(database_url: str, temporal_address: str, task_queue: str) -> Settings:
+    return settings_for(database_url, temporal_address, task_queue)
+
+
+def settings_for(database_url: str, temporal_address: str, task_queue: str) -> Settings:
+    """On the day the data files are made for."""
+    return Settings.model_validate(
+        {
+            "database_url": database_url,
+            "temporal_address": temporal_address,
+            "task_queue": task_queue,
+            "coursaga_today": date(2026, 11, 21),
+        }
+    )
+
+
+@asynccontextmanager
+async def booted(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    """The API with these settings, reached as over HTTP; a bug is answered, not raised."""
+    app = create_app(settings)
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=60) as client,
+    ):
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api(settings: Settings, temporal: Client) -> AsyncIterator[httpx2.AsyncClient]:
+    async with booted(settings) as client:
+        yield client
+    await end_runs(temporal, settings.task_queue)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def worker(
+    temporal: Client, settings: Settings, engine: Engine, fake_provider: FakeProvider
+) -> AsyncIterator[None]:
+    async with make_worker(temporal, settings, engine, fake_provider):
+        yield
+
+
+@pytest.fixture
+def paid(engine: Engine, fake_provider: FakeProvider) -> str:
+    """A succeeded payment of one open course, here and at the provider. No trainer teaches it."""
+    student(engine)
+    item(engine)
+    return pay(engine, fake_provider, fresh())
+
+
+def fresh() -> str:
+    """A payment id no other test uses: workflow ids are shared by all tests."""
+    return f"pay-{uuid4()}"
+
+
+async def begin(api: httpx2.AsyncClient, payment: str) -> str:
+    """Start the payment's only line; its workflow id."""
+    answer = await api.post("/api/v1/purchases", json={"paymentId": payment})
+    assert answer.status_code == 202, answer.text
+    return answer.json()["lines"][0]["workflowId"]
+
+
+async def shown(api: httpx2.AsyncClient, purchase: str) -> dict[str, Any]:
+    """A purchase as the API shows it."""
+    answer = await api.get(f"/api/v1/purchases/{purchase}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def until(api: httpx2.AsyncClient, purchase: str, ending: str) -> dict[str, Any]:
+    """Wait until the purchase is at this ending; the test's timeout bounds it."""
+    while (seen := await shown(api, purchase))["ending"] != ending:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
+        await asyncio.sleep(0.02)
+    return seen
+
+
+async def end_runs(client: Client, task_queue: str) -> None:
+    """Nothing of a test may be found by the sweeps of the next one."""
+    async for run in client.list_workflows(f"TaskQueue = '{task_queue}'"):
+        if run.status is WorkflowExecutionStatus.RUNNING:
+            with suppress(RPCError):  # it may end by itself meanwhile
+                await client.get_workflow_handle(run.id).terminate("the test is over")
+
+
+def is_problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """The answer is this problem, complete, and gives nothing of our inside away."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["code"] == code
+    assert body["status"] == status
+    assert {"type", "title", "retryable", "instance"} <= body.keys()
+    assert not any(word in answer.text for word in ("Traceback", "psycopg", "sqlalchemy", "RPCError", "tonic"))
+    return body

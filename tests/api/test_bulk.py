@@ -1,0 +1,185 @@
+"""One verb for many parked purchases: counted first, sent at a steady pace, each on record, resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from sqlalchemy import Engine
+from temporalio.client import Client
+
+from runtime.settings import Settings
+from tests.api.conftest import begin, booted, end_runs, fresh, is_problem, shown, until
+from tests.build import FakeProvider, item, pay, rows, student, trainer
+from worker import make_worker
+
+BULK = "/api/v1/admin/purchases:bulk"
+ASK: dict[str, Any] = {
+    "verb": "retry_now",
+    "filter": {"code": "NO_TRAINER_AVAILABLE", "item": "course-piano"},
+    "reason": "new trainers",
+    "requestKey": "ticket-1",
+    "actor": "ann",
+}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def quick(
+    settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """The API with a worker, and a pace that tests need not wait for."""
+    async with (
+        booted(settings.with_values(bulk_acts_per_second=500)) as api,
+        make_worker(temporal, settings, engine, fake_provider),
+    ):
+        yield api
+    await end_runs(temporal, settings.task_queue)
+
+
+async def parked(api: httpx2.AsyncClient, engine: Engine, provider: FakeProvider, number: int) -> list[str]:
+    """As many purchases of different students, each parked for a trainer; their workflow ids."""
+    item(engine)
+    purchases: list[str] = []
+    for _ in range(number):
+        who = student(engine, f"student-{fresh()}")
+        purchases.append(await begin(api, pay(engine, provider, fresh(), student_id=who)))
+    for purchase in purchases:
+        await until(api, purchase, "attention")
+    return sorted(purchases)
+
+
+async def ask(api: httpx2.AsyncClient, **more: Any) -> dict[str, Any]:
+    answer = await api.post(BULK, json=ASK | more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def counted(api: httpx2.AsyncClient, number: int, **more: Any) -> dict[str, Any]:
+    """The dry run once visibility knows them all; the test's timeout bounds it."""
+    while (seen := await ask(api, **more))["matched"] != number:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
+        await asyncio.sleep(0.05)
+    return seen
+
+
+def audit(engine: Engine) -> list[tuple[str, str, str]]:
+    found = rows(engine, "SELECT request_key, verb, actor FROM operator_acts")
+    return sorted((row.request_key, row.verb, row.actor) for row in found)
+
+
+async def audited(engine: Engine, number: int) -> list[tuple[str, str, str]]:
+    """The audit once it has so many rows: an act is answered before it is on record; the test's timeout bounds it."""
+    while len(found := audit(engine)) < number:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
+        await asyncio.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("number", [20, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+async def test_what_a_dry_run_counts_is_done_and_audited_while_others_are_served(
+    quick: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider, number: int
+) -> None:
+    purchases = await parked(quick, engine, fake_provider, number)
+    dry = await counted(quick, number)
+    assert (dry["dryRun"], dry["done"], dry["left"]) == (True, 0, number)
+    assert dry["sample"] == purchases[:20]
+    assert audit(engine) == []  # a dry run does nothing
+    for name in range(number):
+        trainer(engine, f"trainer-{name}")
+    done, left = 0, number
+    while left:  # as the command does: the same request until nothing is left
+        real = await ask(quick, dryRun=False)
+        assert real["failed"] == 0, real["failures"]
+        done, left = done + real["done"], real["left"] + real["pending"]
+    assert done == dry["matched"]
+    for purchase in purchases:
+        await until(quick, purchase, "completed")
+    assert audit(engine) == [(f"ticket-1:{purchase}", "retry_now", "ann") for purchase in purchases]
+    assert (await counted(quick, 0))["sample"] == []
+
+
+async def test_the_same_request_again_acts_only_on_what_is_left(
+    quick: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    purchases = await parked(quick, engine, fake_provider, 4)
+    await counted(quick, 4)
+    first = await ask(quick, dryRun=False, limit=2)  # no trainer came: they stay parked
+    assert (first["matched"], first["done"], first["skipped"]) == (2, 2, 0)
+    await audited(engine, 2)
+    again = await ask(quick, dryRun=False)
+    assert (again["matched"], again["done"], again["skipped"]) == (4, 2, 2)
+    keys = [key for key, _, _ in await audited(engine, 4)]
+    assert keys == [f"ticket-1:{purchase}" for purchase in purchases]
+    other = await ask(quick, dryRun=False, requestKey="ticket-2")
+    assert (other["done"], len(await audited(engine, 8))) == (4, 8)
+
+
+async def test_a_verb_that_does_not_fit_is_skipped_and_says_why(
+    quick: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    await parked(quick, engine, fake_provider, 2)
+    await counted(quick, 2)
+    real = await ask(quick, verb="approve-allocation", dryRun=False)
+    assert (real["done"], real["skipped"], len(real["failures"])) == (0, 2, 2)
+    assert "no allocation waits" in real["failures"][0]
+    assert audit(engine) == []
+
+
+async def test_cancels_many_with_values_and_only_those_of_the_filter(
+    quick: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    one, other = await parked(quick, engine, fake_provider, 2)
+    await counted(quick, 2)
+    only = {"payment": one.split(":")[1], "attention": "any"}
+    assert (await ask(quick, verb="cancel", filter=only, values={"refund": "none"}, dryRun=False))["done"] == 1
+    assert (await until(quick, one, "cancelled"))["refunded"] is False
+    assert (await shown(quick, other))["ending"] == "attention"
+
+
+async def test_acts_are_sent_no_faster_than_the_setting(
+    settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    async with (
+        booted(settings.with_values(bulk_acts_per_second=4)) as api,
+        make_worker(temporal, settings, engine, fake_provider),
+    ):
+        await parked(api, engine, fake_provider, 5)
+        await counted(api, 5)
+        began = time.monotonic()
+        assert (await ask(api, dryRun=False))["done"] == 5
+    assert time.monotonic() - began >= 1.0  # the first at once, four a second after it
+    await end_runs(temporal, settings.task_queue)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"filter": {}}, "FILTER_NEEDED"), ({"filter": {"code": "x'"}}, "INVALID_REQUEST"),
+        ({"verb": "explode"}, "UNKNOWN_VERB"), ({"values": {"refund": "full"}}, "INVALID_REQUEST"),
+        ({"verb": "cancel", "values": {"refund": "half"}}, "INVALID_REQUEST"), ({"limit": 0}, "INVALID_REQUEST"),
+        ({"values": {"actor": "eve"}}, "INVALID_REQUEST"), ({"dryRun": "false"}, "INVALID_REQUEST"),
+        ({"verb": "amend", "values": {"changes": {}}}, "INVALID_ACT"), ({"requestKey": ""}, "INVALID_REQUEST"),
+    ],
+    ids=ascii,
+)  # fmt: skip
+async def test_what_makes_no_sense_is_422(api: httpx2.AsyncClient, wrong: dict[str, Any], code: str) -> None:
+    is_problem(await api.post(BULK, json=ASK | wrong), 422, code)
+
+
+async def test_without_a_worker_nothing_is_sent(
+    settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    async with booted(settings) as api:
+        async with make_worker(temporal, settings, engine, fake_provider):
+            await parked(api, engine, fake_provider, 1)
+            await counted(api, 1)
+        answer = await api.post(BULK, json=ASK | {"dryRun": False})
+        if answer.status_code == 503:  # the server forgets a worker only after a while
+            is_problem(answer, 503, "WORKER_UNAVAILABLE")
+        else:
+            assert (answer.json()["done"], answer.json()["failed"]) == (0, 1)
+    assert audit(engine) == []
+    await end_runs(temporal, settings.task_queue)

@@ -1,0 +1,36 @@
+"""Health and readiness."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx2
+import pytest
+from sqlalchemy import Engine
+from temporalio.client import Client
+
+from runtime.settings import Settings
+from tests.api.conftest import NOBODY, booted, is_problem
+from tests.build import run
+
+
+async def test_readiness_names_what_is_down(settings: Settings, temporal: Client) -> None:
+    async with booted(settings) as api:
+        assert (await api.get("/healthz")).json() == {"status": "ok"}
+        assert is_problem(await api.get("/readyz"), 503, "NOT_READY")["down"] == ["worker"]
+    async with booted(settings.with_values(temporal_address=NOBODY)) as api:
+        assert is_problem(await api.get("/readyz"), 503, "NOT_READY")["down"] == ["temporal", "worker"]
+    gone = settings.with_values(database_url="postgresql://nobody:nothing@127.0.0.1:1/none")
+    async with booted(gone) as api:
+        assert is_problem(await api.get("/readyz"), 503, "NOT_READY")["down"] == ["database", "migrations", "worker"]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_is_ready_with_a_worker_and_not_with_an_old_schema(api: httpx2.AsyncClient, engine: Engine) -> None:
+    while (answer := await api.get("/readyz")).status_code != 200:
+        assert answer.json()["down"] == ["worker"]  # its first poll is under way
+        await asyncio.sleep(0.02)
+    run(engine, "UPDATE alembic_version SET version_num = '0000'")
+    assert is_problem(await api.get("/readyz"), 503, "NOT_READY")["down"] == ["migrations"]
+    run(engine, "DROP TABLE alembic_version")
+    assert is_problem(await api.get("/readyz"), 503, "NOT_READY")["down"] == ["migrations"]

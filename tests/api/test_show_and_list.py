@@ -1,0 +1,226 @@
+"""Looking at purchases: one of them, and the list, with and without Temporal and workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+import pytest_asyncio
+from sqlalchemy import Engine
+from temporalio.client import Client
+
+from domain.purchase import purchase_id_of
+from runtime.settings import Settings
+from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, shown, until
+from tests.build import FakeProvider, item, pay, run, start, student, trainer
+from worker import make_worker
+
+LIST = "/api/v1/admin/purchases"
+
+
+@pytest.mark.usefixtures("worker")
+async def test_shows_a_completed_purchase_whole(api: httpx2.AsyncClient, paid: str, engine: Engine) -> None:
+    trainer(engine)
+    purchase = await begin(api, paid)
+    seen = await until(api, purchase, "completed")
+    assert (seen["id"], seen["line"], seen["studentId"]) == (purchase_id_of(purchase), 1, "student-1")
+    assert (seen["sessionCount"], seen["sessionCountSource"]) == (10, "purchaseTier")
+    assert seen["sessions"] == {
+        "count": 10,
+        "firstLocal": "2026-12-01T18:00",
+        "lastLocal": "2026-12-10T18:00",
+        "minutes": 60,
+        "timezone": "Europe/London",
+    }
+    assert (seen["trainer"]["trainerId"], seen["trainer"]["status"]) == ("trainer-1", "approved")
+    assert {"confirm_payment", "create_purchase", "create_sessions"} <= {step["step"] for step in seen["steps"]}
+    assert {step["state"] for step in seen["steps"]} == {"done"}
+    assert (seen["attention"], seen["stage"], seen["endedAt"] is None) == (None, None, False)
+    assert seen["source"] == "database"
+    for spoken in (purchase, quote(purchase, safe=""), seen["id"].upper()):
+        assert (await shown(api, spoken))["id"] == seen["id"]
+
+
+async def test_a_parked_purchase_is_shown_with_its_worker_down(
+    settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider, paid: str
+) -> None:
+    async with booted(settings) as api:
+        purchase = await begin(api, paid)
+        async with make_worker(temporal, settings, engine, fake_provider):
+            seen = await until(api, purchase, "attention")
+        assert (seen["code"], seen["stage"]) == ("NO_TRAINER_AVAILABLE", "assign_trainer")
+        assert seen["attention"]["nextAction"].startswith("Add a trainer")
+        assert None not in (seen["attention"]["since"], seen["nextRetry"])
+        later = await shown(api, purchase)
+        assert later["attention"] == seen["attention"]
+        assert (later["source"], later["temporal"]) == ("temporal+database", "running")
+    async with booted(settings.with_values(temporal_address=NOBODY)) as cut_off:
+        blind = await shown(cut_off, purchase)
+    assert (blind["source"], blind["temporal"], blind["worker"]) == ("database", "unreachable", "unknown")
+    assert (blind["ending"], blind["attention"]) == ("running", None)
+    await end_runs(temporal, settings.task_queue)
+
+
+async def test_says_that_no_worker_is_up(api: httpx2.AsyncClient, paid: str) -> None:
+    seen = await shown(api, await begin(api, paid))
+    assert (seen["worker"], seen["ending"], seen["stage"]) == ("down", "running", "starting")
+
+
+async def test_a_purchase_temporal_forgot_is_shown_from_the_database(
+    api: httpx2.AsyncClient, paid: str, engine: Engine
+) -> None:
+    order = start(engine, paid)
+    run(
+        engine,
+        "UPDATE purchase_starts SET ending = 'refused', code = 'COURSE_UNAVAILABLE', refunded = true, ended_at = now()",
+    )
+    seen = await shown(api, order.purchase_id)
+    assert (seen["ending"], seen["code"], seen["refunded"]) == ("refused", "COURSE_UNAVAILABLE", True)
+    assert (seen["source"], seen["temporal"], seen["item"]) == ("database", "forgotten", None)
+
+
+@pytest.mark.parametrize("purchase", ["d72bb673-fc59-44dd-bc37-212937f8bb35", "purchase:nobody:1", "purchase:manual:k"])
+async def test_an_unknown_purchase_is_404(api: httpx2.AsyncClient, purchase: str) -> None:
+    is_problem(await api.get(f"/api/v1/purchases/{purchase}"), 404, "PURCHASE_NOT_FOUND")
+
+
+class Market:
+    """One purchase of each ending, by payment id."""
+
+    completed: str
+    refused: str
+    attention: str
+    running: str
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def market(
+    api: httpx2.AsyncClient, settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider
+) -> AsyncIterator[Market]:
+    made = Market()
+    student(engine)
+    student(engine, "student-2")
+    for course, is_open in (("course-piano", True), ("course-chess", True), ("course-closed", False)):
+        item(engine, course, is_open=is_open)
+    trainer(engine)
+    made.completed = pay(engine, fake_provider, fresh())
+    made.refused = pay(engine, fake_provider, fresh(), items=(("course", "course-closed"),))
+    made.attention = pay(engine, fake_provider, fresh(), student_id="student-2", items=(("course", "course-chess"),))
+    made.running = pay(engine, fake_provider, fresh(), student_id="student-2")
+    async with make_worker(temporal, settings, engine, fake_provider):
+        for name in ("completed", "refused", "attention"):
+            payment = getattr(made, name)
+            await begin(api, payment)
+            await until(api, f"purchase:{payment}:1", name)
+    await begin(api, made.running)
+    yield made
+
+
+async def rows_of(api: httpx2.AsyncClient, **filters: Any) -> dict[str, dict[str, Any]]:
+    answer = await api.get(LIST, params=filters)
+    assert answer.status_code == 200, answer.text
+    return {row["paymentId"]: row for row in answer.json()["purchases"]}
+
+
+async def test_lists_every_ending_with_all_its_fields(api: httpx2.AsyncClient, market: Market) -> None:
+    rows = await rows_of(api)
+    assert {payment: row["ending"] for payment, row in rows.items()} == {
+        market.completed: "completed",
+        market.refused: "refused",
+        market.attention: "attention",
+        market.running: "running",
+    }
+    expected = {"code": None, "sessionCount": 10, "sessionCountSource": "purchaseTier", "sessions": 10,
+                "firstLocal": "2026-12-01T18:00", "lastLocal": "2026-12-10T18:00", "minutes": 60,
+                "timezone": "Europe/London", "line": 1, "studentId": "student-1", "testCards": None}  # fmt: skip
+    done = rows[market.completed]
+    assert {name: done[name] for name in expected} == expected
+    refused = rows[market.refused]
+    assert (refused["code"], refused["refunded"], refused["sessions"]) == ("COURSE_UNAVAILABLE", True, 0)
+    parked = rows[market.attention]
+    assert (parked["code"], parked["stage"]) == ("NO_TRAINER_AVAILABLE", "assign_trainer")
+    assert None not in (parked["since"], parked["nextRetry"], parked["nextAction"])
+    waiting = rows[market.running]
+    assert (waiting["code"], waiting["since"], waiting["stage"]) == (None, None, "starting")
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({"attention": "any"}, ["attention"]),
+        ({"attention": "NO_TRAINER_AVAILABLE"}, ["attention"]),
+        ({"attention": "GPS_INVALID"}, set[str]()),
+        ({"ending": "attention"}, ["attention"]),
+        ({"ending": "attention", "code": "GPS_INVALID"}, set[str]()),
+        ({"ending": "running"}, ["running"]),
+        ({"ending": "running", "code": "GPS_INVALID"}, set[str]()),
+        ({"ending": "completed"}, ["completed"]),
+        ({"ending": "refused", "code": "COURSE_UNAVAILABLE"}, ["refused"]),
+        ({"ending": "refused", "attention": "any"}, set[str]()),
+        ({"ending": "cancelled"}, set[str]()),
+        ({"code": "NO_TRAINER_AVAILABLE"}, ["attention"]),
+        ({"code": "COURSE_UNAVAILABLE"}, ["refused"]),
+        ({"student": "student-2"}, ["attention", "running"]),
+        ({"student": "student-2", "attention": "any"}, ["attention"]),
+        ({"student": "student-1", "attention": "any"}, set[str]()),
+    ],
+    ids=str,
+)
+async def test_filters(api: httpx2.AsyncClient, market: Market, filters: dict[str, str], names: list[str]) -> None:
+    assert set(await rows_of(api, **filters)) == {getattr(market, name) for name in names}
+
+
+async def test_finds_the_lines_of_a_payment(api: httpx2.AsyncClient, market: Market) -> None:
+    assert set(await rows_of(api, payment=market.attention, attention="any")) == {market.attention}
+    assert set(await rows_of(api, payment=market.running)) == {market.running}
+
+
+async def test_needs_temporal_to_say_what_waits(settings: Settings, paid: str, engine: Engine) -> None:
+    start(engine, paid)
+    async with booted(settings.with_values(temporal_address=NOBODY)) as api:
+        is_problem(await api.get(LIST), 503, "TEMPORAL_UNAVAILABLE")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 500])
+async def test_pages_hold_every_row_once_in_order(
+    api: httpx2.AsyncClient, paid: str, engine: Engine, limit: int
+) -> None:
+    for line in range(1, 8):  # at the same instant, so the id has to break the tie
+        start(engine, paid, line=line)
+    run(engine, "UPDATE purchase_starts SET ending = 'completed', ended_at = now()")
+    seen: list[int] = []
+    cursor: str | None = None
+    while True:
+        asked = {"limit": limit} | ({"cursor": cursor} if cursor else {})
+        page = (await api.get(LIST, params=asked)).json()
+        assert len(page["purchases"]) <= limit
+        seen += [row["line"] for row in page["purchases"]]
+        if (cursor := page["nextCursor"]) is None:
+            break
+    assert sorted(seen) == list(range(1, 8))
+
+
+async def test_lists_payments_that_no_workflow_has_taken_up(
+    api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    student(engine)
+    item(engine)
+    for name in ("a-new", "b-half", "c-left", "d-going", "e-ended", "f-new"):
+        pay(engine, fake_provider, name, items=(("course", "course-piano"),) * (2 if name == "b-half" else 1))
+    for name in ("b-half", "c-left", "d-going", "e-ended"):
+        start(engine, name)
+    run(
+        engine,
+        "UPDATE purchase_starts SET ending = 'refused', code = 'X', ended_at = now() WHERE payment_id IN ('e-ended', 'b-half')",
+    )
+    going = purchase_id_of("purchase:d-going:1")
+    run(engine, "INSERT INTO purchase_steps VALUES (:id, 1, 'confirm_payment', 'done', CAST(:result AS jsonb), now())",
+        id=going, result=json.dumps({}))  # fmt: skip
+    first = (await api.get("/api/v1/admin/payments/unstarted", params={"limit": 3})).json()
+    assert first == {"paymentIds": ["a-new", "b-half", "c-left"], "nextAfter": "c-left"}
+    rest = (await api.get("/api/v1/admin/payments/unstarted", params={"after": "c-left"})).json()
+    assert rest == {"paymentIds": ["f-new"], "nextAfter": None}
