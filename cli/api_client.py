@@ -1,0 +1,117 @@
+"""The API as the commands call it: found by API_URL or through the running stack, its problems told in words."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httpx2
+
+from runtime.errors import CannotRun, ServerUnreachable
+from runtime.settings import load_settings
+from runtime.state import find
+
+Json = dict[str, Any]
+
+_PATIENCE = 30.0  # seconds; a database or a Temporal server that restarts is back by then
+
+
+class ApiUnreachable(ServerUnreachable):
+    """No API answers; the message names its address and what to do."""
+
+
+class ApiRefused(CannotRun):
+    """The API said no; the message is its problem. `code` is the problem's."""
+
+    def __init__(self, status: int, problem: Json) -> None:
+        self.status = status
+        self.code = str(problem.get("code", f"HTTP_{status}"))
+        self.exit_code = 3 if status == 503 else 2 if status == 422 else 1
+        detail = problem.get("detail") or problem.get("title") or "the API gave no reason"
+        hint = "; nothing is lost, try again in a moment" if problem.get("retryable") else ""
+        super().__init__(f"{self.code}: {detail}{hint}")
+
+
+def api_url() -> str:
+    """API_URL, or the API of the stack that runs on COURSAGA_HOME. Raises ApiUnreachable."""
+    if given := os.environ.get("API_URL"):
+        return given.rstrip("/")
+    home = load_settings().coursaga_home
+    if running := find(home):
+        return running.api
+    raise ApiUnreachable(f"no running stack in {home}: start one with `coursaga up`, or set API_URL")
+
+
+class Api:
+    """An HTTP client of the API. Answers that say "again in a moment" are waited for when `patient`."""
+
+    def __init__(self, url: str, *, patient: bool = False, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._url = url
+        self._patience = _PATIENCE if patient else 0.0
+        self._client = httpx2.AsyncClient(base_url=url, timeout=30.0, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, err, at)
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+        """The answer's JSON. Raises ApiRefused, ApiUnreachable."""
+        return (await self._ask("GET", path, params=params))[1]
+
+    async def post(self, path: str, body: Json) -> tuple[int, Json]:
+        """Status and JSON of the answer. Raises ApiRefused, ApiUnreachable."""
+        return await self._ask("POST", path, json=body)
+
+    async def pages(
+        self, path: str, params: Mapping[str, str], key: str, cursor: str, named: str
+    ) -> AsyncIterator[Any]:
+        """Every entry of a paged list: pages hold them under `key`, the next cursor under `cursor`, asked as `named`."""
+        asked = dict(params)
+        while True:
+            page = await self.get(path, asked)
+            for entry in page[key]:
+                yield entry
+            if page[cursor] is None:
+                return
+            asked[named] = page[cursor]
+
+    async def _ask(self, method: str, path: str, **said: Any) -> tuple[int, Json]:
+        give_up, pause = time.monotonic() + self._patience, 0.2
+        while True:
+            try:
+                return await self._once(method, path, **said)
+            except (ApiRefused, ApiUnreachable) as err:
+                if err.exit_code != 3 or time.monotonic() + pause > give_up:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 3.0)
+
+    async def _once(self, method: str, path: str, **said: Any) -> tuple[int, Json]:
+        try:
+            answer = await self._client.request(method, path, **said)
+        except httpx2.TransportError as err:
+            why = str(err) or type(err).__name__
+            raise ApiUnreachable(
+                f"no API at {self._url} ({why}): start it with `coursaga up`, or correct API_URL"
+            ) from err
+        content = _json(answer)
+        if answer.is_success:
+            return answer.status_code, content
+        raise ApiRefused(answer.status_code, content)
+
+
+def _json(answer: httpx2.Response) -> Json:
+    try:
+        content = answer.json()
+    except ValueError:
+        return {}
+    return cast("Json", content) if isinstance(content, dict) else {}

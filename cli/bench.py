@@ -1,0 +1,147 @@
+"""`coursaga bench`: how fast purchases are and what they cost, beside the same activities called plainly, in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_text
+import os
+import platform
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from temporalio.service import RPCError
+
+from cli.bench_market import LESSONS, Market, marketplace
+from cli.bench_run import Watched, measure_plain, measure_temporal
+from cli.bench_temporal import terminate_left
+from cli.bench_words import tell, watching
+from cli.importing import run_import
+from cli.output import FINE, Json, print_json
+from runtime.down import wipe
+from runtime.errors import CannotRun
+from runtime.settings import Settings, load_settings
+from runtime.stack import Stack
+from runtime.temporal import connect
+
+_INTERRUPTED = 130
+_WARM = 3  # the first purchases load code and open connections; they are not measured
+_MOST_ALONE = 20
+_EXTERNAL_SECONDS = 10.0
+_PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "provider_port")
+
+Count = Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))]
+
+
+def bench(*, purchases: Count = 300, in_flight: Count = 20, json: Json = False) -> int:
+    """Buy on a stack of its own, through the API, then call the same activities plainly: times and costs of both.
+
+    Touches nothing that is set up here, but uses TEMPORAL_ADDRESS if set. Leaves nothing running and no data.
+
+    Parameters
+    ----------
+    purchases
+        How many to buy side by side, each way; before them up to 20 are bought one at a time.
+    in_flight
+        How many at most are under way at a time.
+    """
+    with _home() as home, _interrupts():
+        settings = _own(home)
+        alone = min(_MOST_ALONE, purchases)
+        today = datetime.now(UTC).date()
+        market = marketplace(today, warm=_WARM, alone=alone, many=purchases, mark=secrets.token_hex(3))
+        machine = {"cpus": os.cpu_count(), "loadBefore": os.getloadavg()[0], "python": platform.python_version()}
+        try:
+            with watching(2 * (_WARM + alone + purchases)) as watched:
+                said = _run(settings, market, in_flight, watched)
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+    asked = {"purchases": purchases, "inFlight": in_flight, "alone": alone, "lessonsEach": LESSONS}
+    report = {**asked, "machine": machine, **said}
+    if json:
+        print_json(report)
+    else:
+        tell(report)
+    return FINE
+
+
+def _run(settings: Settings, market: Market, in_flight: int, watched: Watched) -> dict[str, Any]:
+    """Starts the stack, measures both ways, and stops it whatever happens."""
+    stack = Stack(settings, workers=1, say=watched.say)
+    try:
+        running = stack.start()
+        file = settings.coursaga_home / "marketplace.json"
+        file.write_text(json_text.dumps(market.content))
+        watched.say("importing a marketplace")
+        asyncio.run(run_import(file, stack.settings))
+        temporal, names = asyncio.run(measure_temporal(stack.settings, running, market.temporal, in_flight, watched))
+        plain = measure_plain(stack.settings, running, market.plain, names, in_flight, watched)
+        return {"activities": names, "temporal": temporal, "plain": plain}
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes a moment and is not to be stopped
+            signal.signal(number, signal.SIG_IGN)
+        if settings.temporal_address:
+            asyncio.run(_end_runs(settings))
+        stack.stop()
+
+
+def _own(home: Path) -> Settings:
+    """The bench's settings: a home, a database and a provider of its own, free ports, and the time it is."""
+    os.environ.pop("COURSAGA_TODAY", None)  # the stack's processes inherit it; a clock that stands measures nothing
+    settings = load_settings()
+    if settings.coursaga_env == "production":
+        raise CannotRun("the bench is for development: unset COURSAGA_ENV")
+    queue = f"bench-{secrets.token_hex(3)}" if settings.temporal_address else settings.task_queue
+    return settings.with_values(
+        **dict.fromkeys(_PORTS, 0),
+        api_host="127.0.0.1",
+        coursaga_home=home,
+        database_url=None,
+        provider_url=None,
+        task_queue=queue,
+        auto_approve_allocations=True,
+    )
+
+
+async def _end_runs(settings: Settings) -> None:
+    """Leaves no purchase of an interrupted bench waiting on a Temporal server that stays."""
+    with suppress(TimeoutError, RPCError, CannotRun):
+        async with asyncio.timeout(_EXTERNAL_SECONDS):
+            await terminate_left(await connect(settings), settings.task_queue)
+
+
+@contextmanager
+def _home() -> Generator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="coursaga-bench-"))
+    home.chmod(0o755)  # PostgreSQL runs under another account when this one is root
+    try:
+        yield home
+    finally:
+        wipe(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _interrupts() -> Generator[None]:
+    """SIGTERM ends it like Ctrl-C: in order, everything stopped."""
+
+    def like_ctrl_c(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, like_ctrl_c)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,89 @@
+"""The bench's marketplace: as many students, payments and free trainers as its purchases need, in the import format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from domain.purchase import PurchaseOrder, purchase_id_of, workflow_id_of
+
+LESSONS = 30
+_COURSES = 5
+_TRAINERS = 4  # of each course
+_HOURS = range(8, 20)  # a lesson each
+_ALL_WEEK = [{"weekday": day, "from": "08:00", "to": "21:00"} for day in range(1, 8)]
+_HOME = {"latitude": 51.5074, "longitude": -0.1278}
+
+
+@dataclass(frozen=True)
+class Orders:
+    """The purchases of one side: first to warm up, then one at a time, then many at once."""
+
+    warm: list[PurchaseOrder]
+    alone: list[PurchaseOrder]
+    many: list[PurchaseOrder]
+
+
+@dataclass(frozen=True)
+class Market:
+    """`content` is the file to import. The two sides have courses, trainers and students of their own, alike."""
+
+    content: dict[str, Any]
+    temporal: Orders
+    plain: Orders
+
+
+def marketplace(today: date, *, warm: int, alone: int, many: int, mark: str) -> Market:
+    """One purchase per student, each of 30 daily lessons that some trainer of its course is free to give.
+
+    `mark` is part of the payment ids: a Temporal server that outlives the bench must not have seen them.
+    """
+    content: dict[str, Any] = {"version": 1}
+    sides: list[Orders] = []
+    for side in ("temporal", "plain"):
+        _open_shop(content, side)
+        orders = [_sell(content, side, number, today, mark) for number in range(warm + alone + many)]
+        sides.append(Orders(orders[:warm], orders[warm : warm + alone], orders[warm + alone :]))
+    return Market(content, *sides)
+
+
+def _open_shop(content: dict[str, Any], side: str) -> None:
+    for course in _courses(side):
+        _add(content, "courses", id=course, title=course, priceMinor=30000, currency="GBP", fulfilment="sessions")
+        for number in range(_TRAINERS):
+            name = f"{course}-trainer-{number}"
+            facts = {"timezone": "Europe/London", **_HOME, "radiusKm": 25, "availability": _ALL_WEEK}
+            _add(content, "trainers", id=name, name=name, courses=[course], **facts)
+
+
+def _sell(content: dict[str, Any], side: str, number: int, today: date, mark: str) -> PurchaseOrder:
+    """The courses take turns. Each hour of a course is sold once per trainer, then again after those lessons' end."""
+    course = _courses(side)[number % _COURSES]
+    block, hour = divmod(number // _COURSES, len(_HOURS))
+    starts = today + timedelta(days=7 + LESSONS * (block // _TRAINERS))
+    student, payment, cart_item = f"{side}-student-{number}", f"bench-{mark}-{side}-{number}", f"{side}-cart-{number}"
+    metadata = {
+        "courseId": course,
+        "purchaseTier": LESSONS,
+        "startDate": starts.isoformat(),
+        "classTime": f"{_HOURS[hour]:02}:00",
+        "scheduleType": "daily",
+        "learningMode": "online",
+        "processingItemId": cart_item,
+    }
+    line = {"line": 1, "itemType": "course", "itemId": course, "amountMinor": 30000, "metadata": metadata}
+    _add(content, "students", id=student, name=student, profile={"timezone": "Europe/London", **_HOME})
+    _add(content, "carts", studentId=student, items=[{"id": cart_item, "itemType": "course", "itemId": course}])
+    paid = {"status": "succeeded", "amountMinor": 30000, "currency": "GBP"}
+    _add(content, "payments", id=payment, studentId=student, **paid, lines=[line])
+    workflow_id = workflow_id_of(payment, 1)
+    return PurchaseOrder(purchase_id_of(workflow_id), workflow_id, payment, 1, student)
+
+
+def _courses(side: str) -> list[str]:
+    return [f"{side}-course-{number}" for number in range(_COURSES)]
+
+
+def _add(content: dict[str, Any], kind: str, **entry: Any) -> None:
+    content.setdefault(kind, []).append(entry)

@@ -1,0 +1,67 @@
+"""What the bench reads off: times, and the CPU and memory of processes as Linux counts them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Purchases that all completed: how long each took and how long all of them did, in seconds."""
+
+    each: list[float]
+    whole: float
+
+    def per_second(self) -> float:
+        """Purchases per second."""
+        return round(len(self.each) / self.whole, 2)
+
+    def ms(self, part: float) -> float:
+        """What this part of the purchases, 0.5 or 0.99, took at most, in milliseconds (nearest rank)."""
+        ranked = sorted(self.each)
+        return round(ranked[math.ceil(part * len(ranked)) - 1] * 1000, 1)
+
+
+def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """CPU time so far by name, child processes included. What cannot be read is left out: all, but on Linux."""
+    seconds: dict[str, float] = {}
+    for name, pid in pids.items():
+        try:
+            seconds[name] = _own(pid) + sum(_own(child) for child in _children(pid))
+        except OSError:
+            continue
+    return seconds
+
+
+def cpu_ms_each(before: Mapping[str, float], after: Mapping[str, float], count: int) -> dict[str, float]:
+    """Milliseconds per purchase between two readings."""
+    return {name: round((after[name] - before[name]) * 1000 / count, 1) for name in before if name in after}
+
+
+def peak_memory_mb(pid: int) -> float | None:
+    """The most memory this process ever held at once (RSS, in 10^6 bytes), None where the kernel does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    return round(peaks[0] * 1024 / 1e6, 1) if peaks else None
+
+
+def average(numbers: Sequence[int]) -> float:
+    """The mean, one decimal."""
+    return round(sum(numbers) / len(numbers), 1)
+
+
+def _own(pid: int) -> float:
+    """Of the process and of those children that it has waited for: PostgreSQL's connections come and go."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
+def _children(pid: int) -> Iterable[int]:
+    return map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

@@ -1,0 +1,99 @@
+"""The bench's second side, "plain calls": the same activities, in the same order, with nobody to remember anything."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from activities.cart import CartActivities
+from activities.enrollment import EnrollmentActivities
+from activities.learning import LearningActivities
+from activities.payment import PaymentActivities
+from activities.purchase import PurchaseActivities
+from activities.sessions import SessionActivities
+from activities.trainer import TrainerActivities
+from cli.bench_meter import Timed
+from cli.bench_temporal import BenchFailed
+from domain.purchase import Announcement, PurchaseOrder
+from gateways.payments import PaymentProvider
+
+Call = Callable[[PurchaseOrder], object]
+
+
+def calls(names: Sequence[str], engine: Engine, provider: PaymentProvider, now: Callable[[], datetime]) -> list[Call]:
+    """These activities as plain functions, in this order. Raises BenchFailed for one that is not known here."""
+    purchase, trainer = PurchaseActivities(engine, now), TrainerActivities(engine, now)
+
+    def announce(order: PurchaseOrder) -> None:
+        purchase.announce(Announcement(order, "PURCHASE_COMPLETED", "completed"))
+
+    known: dict[str, Call] = {
+        "confirm_payment": PaymentActivities(engine, provider, now).confirm_payment,
+        "create_purchase": purchase.create_purchase,
+        "enroll": EnrollmentActivities(engine).enroll,
+        "assign_trainer": trainer.assign_trainer,
+        "approve_allocation": trainer.approve_allocation,
+        "create_sessions": SessionActivities(engine, now).create_sessions,
+        "clear_cart": CartActivities(engine).clear_cart,
+        "invalidate_learning_cache": LearningActivities(engine).invalidate_learning_cache,
+        "announce": announce,
+    }
+    if unknown := [name for name in names if name not in known]:
+        raise BenchFailed(f"the bench does not know how to call {', '.join(unknown)} plainly")
+    return [known[name] for name in names]
+
+
+def buy(story: Sequence[Call], orders: Sequence[PurchaseOrder], threads: int, advance: Callable[[], object]) -> Timed:
+    """Calls the whole story for each order; a refusal or an error ends the bench, as nothing would retry it."""
+
+    def one(order: PurchaseOrder) -> float:
+        began = time.perf_counter()
+        for call in story:
+            call(order)
+        took = time.perf_counter() - began
+        advance()
+        return took
+
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        each = list(pool.map(one, orders))
+        return Timed(each, time.perf_counter() - began)
+
+
+@contextmanager
+def round_trips(engine: Engine) -> Generator[Counter[str]]:
+    """Counts what is sent to the database within: statements, and the BEGIN and COMMIT of transactions.
+
+    psycopg sends BEGIN with a transaction's first statement, as a round trip of its own; on a connection on which
+    every statement is a transaction it sends neither.
+    """
+    sent = Counter[str]()
+
+    def on_statement(*_: Any) -> None:
+        sent["statements"] += 1
+
+    def on_begin(connection: Any) -> None:
+        sent["begin"] += not _at_once(connection)
+
+    def on_commit(connection: Any) -> None:
+        sent["commit"] += not _at_once(connection)
+
+    hooks = (("before_cursor_execute", on_statement), ("begin", on_begin), ("commit", on_commit))
+    for name, hook in hooks:
+        event.listen(engine, name, hook)
+    try:
+        yield sent
+    finally:
+        for name, hook in hooks:
+            event.remove(engine, name, hook)
+
+
+def _at_once(connection: Any) -> bool:
+    return bool(connection.connection.driver_connection.autocommit)

@@ -1,0 +1,123 @@
+"""One measurement each way: warm up, one purchase at a time, then many at once with the costs read before and after."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli import bench_plain
+from cli.api_client import Api
+from cli.bench_market import Orders
+from cli.bench_meter import Timed, average, cpu_ms_each, cpu_seconds, peak_memory_mb
+from cli.bench_temporal import Shop, activities_of, histories, wait_until_closed
+from db.engine import make_async_engine, make_engine
+from db.starts import record_starts
+from domain.purchase import PurchaseOrder
+from gateways.payments import HttpPaymentProvider
+from runtime.clock import clock
+from runtime.logs import set_up_logs
+from runtime.settings import Settings
+from runtime.state import Running
+from runtime.temporal import connect
+from workflows.policies import Rules
+
+_HTTP_SECONDS = Rules().attempt - 2  # as the worker waits for the provider
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Who watches: told of each phase, and of each purchase that is done."""
+
+    say: Callable[[str], None]
+    advance: Callable[[], None]
+
+
+async def measure_temporal(
+    settings: Settings, running: Running, orders: Orders, in_flight: int, watched: Watched
+) -> tuple[dict[str, Any], list[str]]:
+    """The figures of purchases through the API, and the names of the activities that one of them ran, in order."""
+    pids = {name: running.pids[name] for name in running.pids if name != "up"}
+    client = await connect(settings)
+    engine = make_async_engine(running.database_url, pool_size=1)
+    async with Api(running.api) as api:
+        shop = Shop(api, engine, watched.advance)
+        watched.say("warming up")
+        await shop.buy(orders.warm, 1)
+        watched.say("through Temporal, one at a time")
+        alone = await shop.buy(orders.alone, 1)
+        watched.say(f"through Temporal, {in_flight} in flight")
+        await wait_until_closed(client, orders.alone)
+        before = cpu_seconds(pids)
+        many = await shop.buy(orders.many, in_flight)
+        await wait_until_closed(client, orders.many[-in_flight:])
+        after = cpu_seconds(pids)
+    await engine.dispose()
+    kept = await histories(client, orders.many)
+    figures = {
+        **_times(alone, many),
+        "cpuMs": cpu_ms_each(before, after, len(orders.many)),
+        "workerPeakMb": peak_memory_mb(running.pids["worker"]),
+        "historyEvents": average([events for events, _ in kept]),
+        "historyBytes": average([size for _, size in kept]),
+    }
+    return figures, await activities_of(client, orders.many[-1])
+
+
+def measure_plain(
+    settings: Settings, running: Running, orders: Orders, names: Sequence[str], in_flight: int, watched: Watched
+) -> dict[str, Any]:
+    """The figures of the same activities without workflows: same order, pool size, provider and logs as the worker."""
+    pids = {name: running.pids[name] for name in ("provider", "postgres")}
+    engine = make_engine(running.database_url, pool_size=settings.activity_slots)
+    with (
+        _logs_to(settings.coursaga_home / "logs" / "plain.log"),
+        HttpPaymentProvider(running.provider_url, timeout=_HTTP_SECONDS) as provider,
+    ):
+        story = bench_plain.calls(names, engine, provider, clock(settings))
+        asyncio.run(_open(running.database_url, [*orders.warm, *orders.alone, *orders.many]))
+        watched.say("warming up")
+        bench_plain.buy(story, orders.warm, 1, watched.advance)
+        watched.say("plain calls, one at a time")
+        with bench_plain.round_trips(engine) as sent:
+            alone = bench_plain.buy(story, orders.alone, 1, watched.advance)
+        watched.say(f"plain calls, {in_flight} in flight")
+        before, mine = cpu_seconds(pids), time.process_time()
+        many = bench_plain.buy(story, orders.many, in_flight, watched.advance)
+        caller = cpu_ms_each({"caller": mine}, {"caller": time.process_time()}, len(orders.many))
+        others = cpu_ms_each(before, cpu_seconds(pids), len(orders.many))
+    engine.dispose()
+    trips = round(sum(sent.values()) / len(orders.alone), 1)
+    return {**_times(alone, many), "cpuMs": caller | others, "sqlRoundTrips": trips}
+
+
+def _times(alone: Timed, many: Timed) -> dict[str, float]:
+    return {
+        "perSecond": many.per_second(),
+        "p50Ms": many.ms(0.5),
+        "p99Ms": many.ms(0.99),
+        "aloneP50Ms": alone.ms(0.5),
+    }
+
+
+async def _open(database_url: str, orders: Sequence[PurchaseOrder]) -> None:
+    """The rows that the API writes before it starts a workflow; they are not part of the plain calls."""
+    engine = make_async_engine(database_url, pool_size=1)
+    await record_starts(engine, orders)
+    await engine.dispose()
+
+
+@contextmanager
+def _logs_to(file: Path) -> Generator[None]:
+    """Logs as a worker does, for the same cost."""
+    with file.open("a") as log:
+        set_up_logs("INFO", "json", log)
+        try:
+            yield
+        finally:
+            logging.getLogger().handlers.clear()

@@ -1,0 +1,78 @@
+"""How the bench is seen: what it does on stderr meanwhile, and its figures as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cli.bench_run import Watched
+from cli.output import to_people
+
+_CPU = {
+    "worker": "worker",
+    "caller": "the calling process",
+    "api": "API",
+    "temporal": "Temporal server",
+    "postgres": "PostgreSQL",
+    "provider": "stand-in provider",
+}
+_MANY = {"perSecond": "purchases per second", "p50Ms": "p50, ms", "p99Ms": "p99, ms"}
+_EACH = {"sqlRoundTrips": "SQL round trips", "historyEvents": "history events", "historyBytes": "history bytes"}
+_NOTES = """\
+Each purchase is {lessonsEach} lessons by {activities} activities. {cpus} CPUs, load {loadBefore:.1f} before, \
+Python {python}.
+Times through Temporal are those of the rows in purchase_starts: started_at, written by the POST, to ended_at.
+Plain calls: the same activities in the same order in threads of one process; no API, no workflow, no retry.
+SQL round trips (statements, BEGIN, COMMIT) are counted there, one purchase at a time.
+CPU is the kernel's count while purchases were in flight; PostgreSQL's includes the API's reads and the bench's looks.
+Worker memory is its peak. "-": does not apply, or this system does not tell."""
+
+
+@contextmanager
+def watching(purchases: int) -> Generator[Watched]:
+    """A bar on a terminal, one line per phase anywhere else."""
+    console = to_people()
+    if not console.is_terminal:
+        yield Watched(lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), lambda: None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=purchases)
+        yield Watched(
+            lambda text: progress.update(bar, description=text.replace("[", r"\[")), lambda: progress.advance(bar)
+        )
+
+
+def tell(report: dict[str, Any]) -> None:
+    """The figures, and how each was measured."""
+    temporal, plain, machine = report["temporal"], report["plain"], report["machine"]
+    console = Console()
+    table = Table("purchases", "", "through Temporal", "plain calls", box=box.SIMPLE_HEAD)
+    for column in table.columns[2:]:
+        column.justify = "right"
+
+    def rows(what: str, figures: Mapping[str, str], ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+        for key, unit in figures.items():
+            if key in ours or key in theirs:
+                table.add_row(what, unit, _number(ours.get(key)), _number(theirs.get(key)))
+                what = ""
+        table.add_section()
+
+    rows(f"{report['purchases']}, {report['inFlight']} in flight", _MANY, temporal, plain)
+    rows(f"{report['alone']}, one at a time", {"aloneP50Ms": "p50, ms"}, temporal, plain)
+    rows("CPU of each, ms", _CPU, temporal["cpuMs"], plain["cpuMs"])
+    rows("each", _EACH, temporal, plain)
+    rows("all", {"workerPeakMb": "worker memory, MB"}, temporal, plain)
+    console.print(table)
+    facts = {**report, **machine, "activities": len(report["activities"])}
+    console.print(_NOTES.format(**facts), markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"

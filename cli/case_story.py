@@ -1,0 +1,73 @@
+"""A case file on a terminal: why it waits, what to do, the money, what happened."""
+
+from __future__ import annotations
+
+import json as json_text
+import shlex
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.purchase_story import COLOURS
+
+_COMMANDS = {"approve_allocation": "approve"}
+_SIGNED = ("reason", "requestKey", "actor")
+_OPTIONS = {"trainerId": "--trainer", "startDate": "--start-date", "timeSlot": "--time-slot"}
+
+
+def tell_case(case: dict[str, Any], console: Console | None = None) -> None:
+    """Print the answer of `GET .../{id}/case` for people."""
+    out = console or Console()
+    colour = COLOURS.get(case["ending"], "red")
+    code = f" ({case['code']})" if case["code"] else ""
+    out.print(f"[bold]{escape(case['workflowId'])}[/]  [{colour}]{case['ending']}{code}[/]", highlight=False)
+    out.print(escape(case["cause"]), highlight=False, soft_wrap=True)
+    for name, value in _facts(case).items():
+        if value is not None:
+            out.print(f"  {name}: {escape(str(value))}", highlight=False, soft_wrap=True)
+    for action in case["actions"]:
+        out.print(f"  - {escape(action['why'])}", highlight=False, soft_wrap=True)
+        out.print(f"      {escape(command_of(case['workflowId'], action))}", highlight=False, soft_wrap=True)
+    happened = Table("at (UTC)", "what happened")
+    for entry in case["timeline"]:
+        happened.add_row(entry["at"], escape(entry["what"]))
+    out.print(happened)
+
+
+def command_of(workflow_id: str, action: dict[str, Any]) -> str:
+    """The command that sends an action of a case file."""
+    verb, body = str(action["verb"]), action["body"]
+    words: list[str] = ["coursaga", "purchases", _COMMANDS.get(verb, verb.replace("_", "-")), workflow_id]
+    for name, value in body.items():
+        if name == "changes":
+            for key, text in value.items():
+                words += ["--set", f"{key}={text if isinstance(text, str) else json_text.dumps(text)}"]
+        elif name == "overrides":
+            for key, text in value.items():
+                words += [_OPTIONS.get(key, f"--{key}"), str(text)]
+        elif name not in _SIGNED:
+            words += [_OPTIONS.get(name, f"--{name}"), str(value)]
+    return shlex.join([*words, "--reason", "..."])
+
+
+def _facts(case: dict[str, Any]) -> dict[str, Any]:
+    money, lessons = case["money"], case["lessons"]
+    paid = money and f"paid {money['paid']}, refunded {money['refunded']} minor units {money['currency']}"
+    planned = f"{lessons['count']} of {lessons['of']}" if lessons["of"] else None
+    when = f", {lessons['first']} to {lessons['last']} {lessons['timezone']}" if lessons["first"] else ""
+    return {
+        "student": case["studentId"],
+        "tell the student": case["student"],
+        "item": case["item"],
+        "since": case["since"],
+        "next try by itself": case["nextRetry"],
+        "what to do": case["nextAction"],
+        "needs an engineer": ", ".join(case["problems"]) or None,
+        "money": paid and f"{paid} ({money['status']})",
+        "lessons": planned and planned + when,
+        "skipped": ", ".join(case["skipped"]) or None,
+        "workers": case["worker"] if case["worker"] != "up" else None,
+        "Temporal UI": case["links"]["temporalUi"],
+    }

@@ -1,0 +1,219 @@
+"""`coursaga demo`: the whole system on this machine, and three purchases on it, told as they happen."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_text
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from temporalio.service import RPCError
+
+from cli.api_client import Api
+from cli.demo_chapter import Chapter
+from cli.demo_market import marketplace
+from cli.demo_screen import Screen, screen_for
+from cli.demo_story import PHASE_SECONDS, Story, within
+from cli.importing import run_import
+from cli.output import FINE, Json, print_json
+from runtime.clock import clock
+from runtime.down import stop, wipe
+from runtime.errors import CannotRun
+from runtime.settings import Settings, load_settings
+from runtime.stack import Stack
+from runtime.state import AlreadyRuns, Home
+from runtime.temporal import connect
+
+_INTERRUPTED = 130
+_EXTERNAL_SECONDS = 10.0
+_PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "provider_port")
+
+
+@dataclass
+class Told:
+    """What the demo has done so far, for --json. `over`: the story was told to its end."""
+
+    home: Path
+    where: dict[str, Any] = field(default_factory=dict[str, Any])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    chapters: list[Chapter] = field(default_factory=list[Chapter])
+    over: bool = False
+
+    def report(self, error: str | None) -> dict[str, Any]:
+        """The object that --json prints."""
+        said = {"ok": error is None, "error": error, "home": str(self.home), **self.where, "seconds": self.seconds}
+        return {**said, "purchases": [chapter.report() for chapter in self.chapters]}
+
+    @contextmanager
+    def timed(self, what: str) -> Generator[None]:
+        """Writes down how long the block takes."""
+        began = time.monotonic()
+        yield
+        self.seconds[what] = round(time.monotonic() - began, 1)
+
+
+def demo(*, once: Annotated[bool, Parameter(negative=())] = False, json: Json = False) -> int:
+    """Start everything on this machine and watch three purchases: one completes, one is refunded, one is mended.
+
+    Uses a home of its own, COURSAGA_HOME/demo, emptied first; the ports are free ones unless set. On a terminal it
+    stays up afterwards, to look around, until Ctrl-C. Leaves nothing running.
+
+    Parameters
+    ----------
+    once
+        End after the story, also on a terminal.
+    json
+        Print one JSON object of what happened on stdout, the story on stderr; ends after the story.
+    """
+    settings = _own(load_settings())
+    told, screen = Told(settings.coursaga_home), screen_for(Console(stderr=json))
+    error, code = None, FINE
+    _heed_signals()
+    try:
+        _play(settings, screen, told, stays=sys.stdout.isatty() and not once and not json)
+    except KeyboardInterrupt:
+        if not told.over:
+            error, code = "interrupted", _INTERRUPTED
+    except CannotRun as cannot:
+        if not json:
+            raise
+        error, code = str(cannot), cannot.exit_code
+    if json:
+        print_json(told.report(error))
+    elif error:
+        screen.say(f"{error}; everything was stopped")
+    else:
+        screen.say(f"stopped; to go on with its data: {_command(told.home)} up")
+    return code
+
+
+def _play(settings: Settings, screen: Screen, told: Told, *, stays: bool) -> None:
+    """Starts, tells, waits if it `stays`, and stops whatever happens."""
+    _empty(settings.coursaga_home)
+    stack = Stack(settings, workers=1, say=screen.phase)
+    try:
+        with told.timed("start"):
+            told.where = {**stack.start().report()}
+        del told.where["ready"], told.where["databaseUrl"]  # the one goes without saying, the other holds a password
+        screen.say(f"+ PostgreSQL, Temporal, payment provider, worker and API are up ({told.seconds['start']} s)")
+        with told.timed("story"):
+            asyncio.run(_tell(stack, screen, told))
+        told.over = True
+        _farewell(screen, told, stays=stays)
+        while stays:
+            stack.tend()
+            time.sleep(0.2)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes a moment and is not to be stopped
+            signal.signal(number, signal.SIG_IGN)
+        screen.close()
+        try:
+            if settings.temporal_address:
+                asyncio.run(_end_runs(settings))
+        finally:
+            stack.stop()
+            screen.close()
+
+
+async def _tell(stack: Stack, screen: Screen, told: Told) -> None:
+    settings, logs = stack.settings, told.home / "logs"
+    market = marketplace(clock(settings)().date(), f"-{secrets.token_hex(3)}" if _external(settings) else "")
+    file = told.home / "marketplace.json"
+    file.write_text(json_text.dumps(market, indent=1))
+    async with within(PHASE_SECONDS, "importing the marketplace", logs / "provider.log"):
+        await run_import(file, settings)
+    counts = ", ".join(f"{len(market[kind])} {kind}" for kind in ("students", "courses", "trainers", "payments"))
+    screen.say(f"+ a small marketplace is imported: {counts}")
+    client = await connect(settings)
+    async with Api(stack.running.api, patient=True) as api:
+        await Story(api, client, stack.running, market, screen, logs, told.chapters).tell()
+
+
+def _own(settings: Settings) -> Settings:
+    """The demo's settings: a home of its own and free ports. It writes to no database or provider that is set."""
+    if settings.coursaga_env == "production":
+        raise CannotRun("the demo is for development: unset COURSAGA_ENV")
+    free = {port: 0 for port in _PORTS if port not in settings.model_fields_set}
+    queue = f"demo-{secrets.token_hex(3)}" if settings.temporal_address else settings.task_queue
+    return settings.with_values(
+        **free,
+        coursaga_home=settings.coursaga_home / "demo",
+        database_url=None,
+        provider_url=None,
+        task_queue=queue,
+        auto_approve_allocations=True,
+    )
+
+
+def _external(settings: Settings) -> bool:
+    """Whether Temporal is somebody else's: its ids must not meet those of an earlier demo."""
+    return settings.task_queue.startswith("demo-")
+
+
+def _empty(home: Path) -> None:
+    """Ends what a killed demo left and deletes its data. Raises AlreadyRuns when one runs."""
+    if Home(home).locked():
+        raise AlreadyRuns(f"a demo already runs on {home}: end it with Ctrl-C there, or {_command(home)} down")
+    stop(home)
+    wipe(home)
+
+
+async def _end_runs(settings: Settings) -> None:
+    """Leaves no purchase of the demo waiting on a Temporal server that stays."""
+    with suppress(TimeoutError, RPCError, CannotRun):
+        async with asyncio.timeout(_EXTERNAL_SECONDS):
+            await _end_each(settings)
+
+
+async def _end_each(settings: Settings) -> None:
+    client = await connect(settings)
+    async for run in client.list_workflows(f"TaskQueue = '{settings.task_queue}' AND ExecutionStatus = 'Running'"):
+        await client.get_workflow_handle(run.id, run_id=run.run_id).terminate("the demo ended")
+
+
+def _heed_signals() -> None:
+    """SIGTERM ends it like Ctrl-C: between asyncio's own handling of SIGINT and Python's, one way out."""
+
+    def like_ctrl_c(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, like_ctrl_c)
+
+
+def _command(home: Path) -> str:
+    """How to call `coursaga` on this home from here."""
+    return f"COURSAGA_HOME={_short(home)} {_short(Path(sys.executable).with_name('coursaga'))}"
+
+
+def _short(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _farewell(screen: Screen, told: Told, *, stays: bool) -> None:
+    screen.say()
+    screen.say(f"API docs      {told.where['docs']}")
+    screen.say(f"Temporal UI   {told.where['temporalUi'] or 'see your server'}")
+    for chapter in told.chapters:
+        if chapter.link:
+            screen.say(f"  purchase {chapter.number}  {chapter.link}")
+    if not stays:
+        return
+    coursaga = _command(told.home)
+    screen.say()
+    screen.say("Try in another terminal (three more payments wait, each with a surprise):")
+    for words in ("purchases start --all", "purchases list", f"purchases show {told.chapters[1].workflow_id}"):
+        screen.say(f"  {coursaga} {words}")
+    screen.say("Ctrl-C stops everything.")

@@ -1,0 +1,49 @@
+"""The `coursaga` command. Exit codes everywhere: 0 fine, 1 failed, 2 usage, 3 a server is not reachable."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+
+from cli.output import FINE, USAGE
+from runtime.errors import CannotRun
+
+# Loaded when they are called: `coursaga --version` need not import a database driver.
+_COMMANDS = {
+    "up": ("cli.up:up", "Start everything on this machine and keep it running."),
+    "down": ("cli.up:down", "Stop what runs; with --wipe delete its data, too."),
+    "bench": ("cli.bench:bench", "How fast purchases are and what they cost, beside plain calls."),
+    "demo": ("cli.demo:demo", "Three purchases on real servers, told as they happen."),
+    "import": ("cli.importing:import_marketplace", "Load a marketplace file."),
+    "purchases": ("cli.purchases:app", "Start purchases, see what became of them, act on those that wait."),
+    "worker": ("cli.serve:worker", "Run one more worker."),
+    "api": ("cli.serve:api", "Serve the HTTP API."),
+    "migrate": ("cli.serve:migrate", "Bring the database to the newest schema."),
+    "doctor": ("cli.doctor:doctor", "Say what runs, what does not, and what to do about it."),
+}
+
+app = App(
+    name="coursaga",
+    help="The back office of a course marketplace: a payment becomes lessons, or the student is made whole.",
+    version=lambda: version("coursaga"),
+)
+for _name, (_target, _help) in _COMMANDS.items():
+    app.command(_target, name=_name, help=_help, sort_key=_name)
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    try:
+        result = app(exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        sys.exit(USAGE)  # cyclopts has said what is wrong
+    except CannotRun as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    sys.exit(result if isinstance(result, int) else FINE)
+
+
+if __name__ == "__main__":
+    main()

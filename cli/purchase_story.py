@@ -1,0 +1,48 @@
+"""One purchase on a terminal: what was done, what it waits for, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+COLOURS = {"completed": "green", "attention": "yellow", "running": "cyan"}
+
+
+def tell(purchase: dict[str, Any], console: Console | None = None) -> None:
+    """Print the answer of `GET /api/v1/purchases/{id}` for people."""
+    out = console or Console()
+    colour = COLOURS.get(purchase["ending"], "red")
+    code = f" ({purchase['code']})" if purchase["code"] else ""
+    out.print(f"[bold]{escape(purchase['workflowId'])}[/]  [{colour}]{purchase['ending']}{code}[/]", highlight=False)
+    for name, value in _facts(purchase).items():
+        if value is not None:
+            out.print(f"  {name}: {escape(str(value))}", highlight=False, soft_wrap=True)
+    steps = Table("step", "state", "at (UTC)")
+    for step in purchase["steps"]:
+        steps.add_row(step["step"], step["state"], step["at"])
+    if purchase["steps"]:
+        out.print(steps)
+
+
+def _facts(purchase: dict[str, Any]) -> dict[str, Any]:
+    sessions, trainer, waits = purchase["sessions"], purchase["trainer"], purchase["attention"]
+    lessons = None
+    if sessions["count"]:
+        when = f"{sessions['firstLocal']} to {sessions['lastLocal']} {sessions['timezone']}"
+        lessons = f"{sessions['count']} of {purchase['sessionCount']}, {when}"
+    return {
+        "id": purchase["id"],
+        "student": purchase["studentId"],
+        "item": purchase["item"]["itemId"] if purchase["item"] else None,
+        "trainer": f"{trainer['name']} ({trainer['status']})" if trainer else None,
+        "lessons": lessons,
+        "refunded": purchase["refunded"],
+        "stage": purchase["stage"],
+        "waits since": waits["since"] if waits else None,
+        "next try": purchase["nextRetry"],
+        "what to do": waits["nextAction"] if waits else None,
+        "workers": purchase["worker"] if purchase["worker"] != "up" and purchase["endedAt"] is None else None,
+    }

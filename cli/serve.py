@@ -1,0 +1,48 @@
+"""Single processes: `coursaga worker`, `coursaga api`, `coursaga migrate`. They join the stack of COURSAGA_HOME, if any."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sqlalchemy.exc import OperationalError
+
+from cli.output import FINE, Json, print_json, print_line
+from db.migrate import upgrade
+from runtime.errors import ServerUnreachable
+from runtime.settings import SettingsError, load_settings
+from runtime.state import attached
+
+
+def worker() -> None:
+    """Run one more worker until SIGTERM or SIGINT."""
+    _become("worker")
+
+
+def api() -> None:
+    """Serve the HTTP API on API_HOST and API_PORT until SIGTERM or SIGINT."""
+    _become("api.app")
+
+
+def migrate(*, json: Json = False) -> int:
+    """Bring the database of DATABASE_URL, or of the running stack, to the newest schema."""
+    settings = attached(load_settings())
+    if settings.database_url is None:
+        raise SettingsError("DATABASE_URL is not set and no stack runs (`coursaga up`)")
+    try:
+        upgrade(settings.database_url.get_secret_value())
+    except OperationalError as error:
+        if error.orig is not None and getattr(error.orig, "sqlstate", None):
+            raise
+        raise ServerUnreachable(f"no PostgreSQL at DATABASE_URL: {error.orig}") from None
+    if json:
+        print_json({"migrated": True})
+    else:
+        print_line("the database is at the newest schema")
+    return FINE
+
+
+def _become(module: str) -> None:
+    """This process goes on as that program: the same id, the same signals, the same log."""
+    environment = {**os.environ, **attached(load_settings()).environment()}
+    os.execve(sys.executable, [sys.executable, "-m", module], environment)

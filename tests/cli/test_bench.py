@@ -1,0 +1,78 @@
+"""`coursaga bench`, small: every figure is there, and nothing is left behind. What the figures are is nobody's promise."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cli.bench_market import LESSONS
+from cli.bench_words import tell
+from tests.e2e.stack import COURSAGA
+
+_PURCHASES = 4
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Where the bench puts its files; not pytest's own place, which PostgreSQL's account may not enter."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture(scope="module")
+def said(folder: Path) -> dict[str, Any]:
+    """What the bench says."""
+    env = {**os.environ, "TMPDIR": str(folder), "COURSAGA_TODAY": "2020-01-01"}  # a clock that stands: not for a bench
+    command = [COURSAGA, "bench", "--purchases", str(_PURCHASES), "--in-flight", "2", "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_figure_is_there_for_both_ways(said: dict[str, Any]):
+    for way in ("temporal", "plain"):
+        for figure in ("perSecond", "p50Ms", "p99Ms", "aloneP50Ms"):
+            assert said[way][figure] > 0, (way, figure)
+        assert said[way]["p50Ms"] <= said[way]["p99Ms"]
+    assert said["plain"]["sqlRoundTrips"] >= len(said["activities"])
+    for figure in ("historyEvents", "historyBytes", "workerPeakMb"):
+        assert said["temporal"][figure] > 0, figure
+    assert set(said["temporal"]["cpuMs"]) >= {"worker", "api", "provider", "postgres"}
+    assert set(said["plain"]["cpuMs"]) == {"caller", "provider", "postgres"}
+    assert (said["purchases"], said["inFlight"], said["alone"], said["lessonsEach"]) == (4, 2, 4, LESSONS)
+
+
+def test_plain_calls_are_all_the_activities_of_a_purchase(said: dict[str, Any]):
+    assert said["activities"][0] == "confirm_payment"
+    assert said["activities"][-1] == "announce"
+    assert {"enroll", "assign_trainer", "create_sessions", "clear_cart"} <= set(said["activities"])
+
+
+def test_nothing_is_left_behind(said: dict[str, Any], folder: Path):
+    assert said["purchases"] == _PURCHASES
+    assert list(folder.glob("coursaga-bench-*")) == []
+    assert [process.cmdline() for process in psutil.process_iter() if _knows(process, folder)] == []
+
+
+def test_people_see_the_figures_as_a_table(said: dict[str, Any], capsys: pytest.CaptureFixture[str]):
+    tell(said)
+    shown = capsys.readouterr().out
+    assert f"{said['temporal']['historyEvents']:,.1f}" in shown
+    assert f"{said['plain']['sqlRoundTrips']:,.1f}" in shown
+    assert f"{_PURCHASES}, 2 in flight" in shown
+
+
+def _knows(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.environ().get("TMPDIR") == str(folder)
+    except psutil.Error:
+        return False

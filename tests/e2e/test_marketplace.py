@@ -1,0 +1,101 @@
+"""The main job on a whole marketplace, as a user runs it: import, start all, and every line ends as it must."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.e2e.stack import Up, up
+
+DATA = Path(__file__).parents[1] / "data"
+COMPARED = ("sessionCount", "sessionCountSource", "firstLocal", "lastLocal", "minutes", "timezone", "refunded", "code")
+
+
+@pytest.fixture(scope="module", params=["marketplace", "marketplace-rich"])
+def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, str]]:
+    with up(tmp_path_factory.mktemp(request.param)) as stack:
+        yield stack, request.param
+
+
+def expected_of(name: str) -> dict[str, dict[str, Any]]:
+    """What must become of each course line; subjects and bundles come with their fulfilment."""
+    lines = json.loads((DATA / f"{name.replace('marketplace', 'expected')}.json").read_text())
+    return {key: line for key, line in lines.items() if line["kind"] not in ("subject line", "bundle line")}
+
+
+def differences(rows: list[dict[str, Any]], expected: dict[str, dict[str, Any]]) -> dict[str, str]:
+    seen = {f"{row['paymentId']}:{row['line']}": row for row in rows}
+    wrong = {key: "no row" for key in expected if key not in seen}
+    for key, row in seen.items():
+        want = {"studentId": expected[key]["studentId"], "ending": expected[key]["ending"]}
+        want |= {name: expected[key][name] for name in COMPARED if name in expected[key]}
+        if want["ending"] == "completed":
+            want["sessions"] = want["sessionCount"]
+        if wrongly := {name: (row[name], value) for name, value in want.items() if row[name] != value}:
+            wrong[key] = f"(is, must be): {wrongly}"
+    return wrong
+
+
+def contents(database_url: str) -> dict[str, str]:
+    """Every row of every table with the transaction that wrote it, as one digest a table."""
+    url = database_url.replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(url) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        return {
+            name: connection.execute(
+                f"SELECT md5(coalesce(string_agg(t.xmin::text || t::text, '|' ORDER BY t::text), '')) FROM {name} t"  # noqa: S608
+            ).fetchall()[0][0]
+            for (name,) in tables
+        }
+
+
+def test_every_line_ends_as_it_must_and_a_second_start_changes_nothing(market: tuple[Up, str]) -> None:
+    stack, name = market
+    expected = expected_of(name)
+    stack.run("import", str(DATA / f"{name}.json"))
+    started = stack.json("purchases", "start", "--all")
+    assert started["started"] == len(expected)
+
+    until = time.monotonic() + 300
+    while wrong := differences(stack.json("purchases", "list"), expected):
+        assert time.monotonic() < until, wrong
+
+    before = contents(stack.said["databaseUrl"])
+    again = stack.json("purchases", "start", "--all")
+    assert again["started"] == 0
+    assert contents(stack.said["databaseUrl"]) == before
+    assert differences(stack.json("purchases", "list"), expected) == {}
+
+
+def test_an_import_that_brings_trainers_wakes_who_waited_for_them(market: tuple[Up, str], tmp_path: Path) -> None:
+    stack, name = market
+    file = json.loads((DATA / f"{name}.json").read_text())
+    harp = {line["id"] for line in file["payments"] if line["lines"][0]["itemId"] == "course-harp"}
+    waiting = {row["paymentId"] for row in stack.json("purchases", "list", "--code", "NO_TRAINER_AVAILABLE")} & harp
+    assert waiting
+    always = [{"weekday": day, "from": "00:00", "to": "24:00"} for day in range(1, 8)]
+    file["trainers"] = [
+        {
+            "id": f"trainer-harp-{number}",
+            "name": f"Harpist {number}",
+            "courses": ["course-harp"],
+            "timezone": "UTC",
+            "latitude": 51.5,
+            "longitude": -0.1,
+            "radiusKm": 20000,
+            "availability": always,
+        }
+        for number in range(len(waiting))
+    ]
+    harpists = tmp_path / "harpists.json"
+    harpists.write_text(json.dumps(file))
+    stack.run("import", str(harpists))
+    until = time.monotonic() + 60
+    while left := waiting - {row["paymentId"] for row in stack.json("purchases", "list", "--ending", "completed")}:
+        assert time.monotonic() < until, left
