@@ -1,0 +1,57 @@
+"""Where each activity leaves its mark: the row whose commit makes its effect true. Faults in the database aim at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from domain.purchase import PurchaseOrder
+from workflows.steps import CONFIRM_PAYMENT, CREATE_SESSIONS, INVALIDATE_LEARNING_CACHE, TABLE
+
+ANNOUNCE = "announce"
+DOS = [step.name for step in TABLE]
+UNDOABLE = [step for step in TABLE if step.undo]
+UNDO_OF = {step.name: step.undo.__name__ for step in UNDOABLE if step.undo}
+DO_OF = {undo: do for do, undo in UNDO_OF.items()}
+UNDOS = list(UNDO_OF.values())[::-1]  # in the order they run
+
+# The columns of a mark, per table: whose it is, then what it says.
+COLUMNS = {
+    "purchase_steps": ("purchase_id", "step", "state"),
+    "refunds": ("payment_id", "status"),
+    "sessions": ("purchase_id", "status"),
+    "learning_versions": ("student_id",),
+    "outbox": ("key",),
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A row: its table, its owner's id and what its other columns of COLUMNS hold once the effect is there."""
+
+    table: str
+    owner: str
+    values: tuple[str, ...] = ()
+
+    @property
+    def point(self) -> str:
+        """How the triggers name it, besides its owner."""
+        return ":".join((self.table, *self.values))
+
+
+def mark_of(activity: str, order: PurchaseOrder) -> Mark:
+    """The last thing this activity commits. Most do it with their ledger row; three have more to do, or no such row."""
+    if activity == UNDO_OF[CONFIRM_PAYMENT.name]:
+        return Mark("refunds", order.payment_id, ("succeeded",))
+    if activity == UNDO_OF[CREATE_SESSIONS.name]:
+        return Mark("sessions", order.purchase_id, ("cancelled",))
+    if activity == INVALIDATE_LEARNING_CACHE.name:
+        return Mark("learning_versions", order.student_id)
+    if activity == ANNOUNCE:
+        return Mark("outbox", f"purchase:{order.purchase_id}:PURCHASE_COMPLETED")
+    return ledger_row_of(activity, order)
+
+
+def ledger_row_of(activity: str, order: PurchaseOrder) -> Mark:
+    """The row of a do or an undo in the step ledger."""
+    state = "undone" if activity in DO_OF else "done"
+    return Mark("purchase_steps", order.purchase_id, (DO_OF.get(activity, activity), state))

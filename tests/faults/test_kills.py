@@ -1,0 +1,132 @@
+"""A worker that loses its power at the worst moments of every step and every undo: before its effect, in its commit,
+after it, at each statement. Nothing is lost, nothing is done twice.
+
+Each purchase has a task queue and workers of its own; the first dies by SIGKILL, the next one knows nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.faults.database_faults import held_commit
+from tests.faults.endings import require_completed, require_made_whole, until
+from tests.faults.marks import ANNOUNCE, DOS, UNDOS, mark_of
+from tests.faults.purchases import FAST, Purchase
+from tests.faults.together import Case, Together
+from tests.faults.world import WorkerProcess, World
+from tests.invariants import violations, violations_of_runs
+from workflows.policies import Rules
+from workflows.steps import CREATE_SESSIONS
+
+# A worker that is gone is noticed when its try is over.
+KILLED = replace(FAST, attempt=3)
+EVERYTHING = until(CREATE_SESSIONS.name)
+Ends = Callable[[], Awaitable[None]]
+
+
+async def killed_before_the_effect(world: World, activity: str) -> None:
+    """The worker has the task and dies before it does anything."""
+    purchase, ends = _purchase(world, activity)
+    purchase.plan(activity, "kill_before")
+    worker = await _begin(purchase, activity)
+    await worker.died()
+    assert not purchase.is_done(activity)
+    purchase.worker()
+    await ends()
+
+
+async def killed_in_the_commit_which_is_lost(world: World, activity: str) -> None:
+    """All is written, the commit has begun, then the worker dies and the database forgets."""
+    purchase, ends = _purchase(world, activity)
+    async with held_commit(world.engine, mark_of(activity, purchase.order)) as hold:
+        worker = await _begin(purchase, activity)
+        await hold.entered()
+        worker.kill()
+        hold.break_off()
+    assert not purchase.is_done(activity)
+    purchase.worker()
+    await ends()
+
+
+async def killed_in_the_commit_which_stands(world: World, activity: str) -> None:
+    """The worker dies while the database commits: done, and nobody was told."""
+    purchase, ends = _purchase(world, activity)
+    async with held_commit(world.engine, mark_of(activity, purchase.order)) as hold:
+        worker = await _begin(purchase, activity)
+        await hold.entered()
+        worker.kill()
+    await hold.left()
+    assert purchase.is_done(activity)
+    purchase.worker()
+    await ends()
+
+
+async def killed_after_the_commit(world: World, activity: str) -> None:
+    """The activity has returned; its worker dies before it can report."""
+    purchase, ends = _purchase(world, activity)
+    purchase.plan(activity, "kill_after")
+    worker = await _begin(purchase, activity)
+    await worker.died()
+    assert purchase.is_done(activity)
+    purchase.worker()
+    await ends()
+
+
+async def killed_at_every_statement(world: World, activity: str) -> None:
+    """Workers die one after the other, each one statement of the activity further."""
+    # With three quick tries an undo would wait aside and the others overtake it; here it is asked once, to the end.
+    purchase, ends = _purchase(world, activity, replace(KILLED, attempt=2, quick_tries=99))
+    deaths = purchase.plan(activity, "kill_at_sql")
+    worker = await _begin(purchase, activity)
+    while not await purchase.ends_before_death_of(worker):
+        worker = purchase.worker()
+    assert int(deaths.read_text()) >= 1, "every activity has a statement"
+    await ends()
+
+
+STORIES = [
+    killed_at_every_statement,  # the longest begins first
+    killed_before_the_effect,
+    killed_in_the_commit_which_is_lost,
+    killed_in_the_commit_which_stands,
+    killed_after_the_commit,
+]
+
+
+def _purchase(world: World, activity: str, rules: Rules = KILLED) -> tuple[Purchase, Ends]:
+    purchase = Purchase(world, rules, alone=True)
+
+    async def made_whole() -> None:
+        await require_made_whole(purchase, asked=EVERYTHING, ended_as="CANCELLED")
+
+    async def completed() -> None:
+        await require_completed(purchase)
+
+    return purchase, made_whole if activity in UNDOS else completed
+
+
+async def _begin(purchase: Purchase, activity: str) -> WorkerProcess:
+    """Starts it with a worker of its own. For an undo it is cancelled when all that can be undone is done."""
+    worker = purchase.worker()
+    if activity not in UNDOS:
+        await purchase.start()
+        return worker
+    await purchase.start_and_cancel_with_everything()
+    return worker
+
+
+CASES = [Case(story, (activity,)) for story in STORIES for activity in (*UNDOS, *DOS, ANNOUNCE)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_a_worker_killed_anywhere_changes_nothing(case: Case, together: Together) -> None:
+    await together.ended(case)
+
+
+async def test_nothing_the_kills_left_behind_breaks_an_invariant(together: Together, world: World) -> None:
+    await together.all_ended()
+    assert violations(world.engine, world.provider.url) == []
+    assert await violations_of_runs(world.engine, world.temporal) == []

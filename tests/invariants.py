@@ -1,0 +1,162 @@
+"""The invariants that hold for every purchase whatever happened (mission rows I1 to I11), as SQL that finds violations.
+
+`violations` looks at the database and the provider's ledger, `violations_of_runs` compares with Temporal. They hold at
+any moment, between two steps of running purchases too. Coins, test cards and operators' audit rows (I5, I7, I10) come
+with their tables. I12 is: run these after any kill.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import LiteralString
+
+import httpx2
+from sqlalchemy import Engine, text
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from tests.build import rows
+
+# line: each started line with what the provider took and gave back. A payment is as it was created or settled later.
+_LINES: LiteralString = """
+WITH op AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(CAST(:operations AS jsonb))
+    AS op (seq bigint, operation text, "paymentId" text, request jsonb, status integer)
+), charge AS (
+  SELECT op."paymentId" AS payment_id, coalesce((
+    SELECT CASE later.operation WHEN 'cancel' THEN 'failed' ELSE 'succeeded' END FROM op AS later
+    WHERE later."paymentId" = op."paymentId" AND later.operation IN ('cancel', 'confirm') AND later.status = 200
+    ORDER BY later.seq DESC LIMIT 1
+  ), op.request ->> 'status') IN ('succeeded', 'partially_refunded', 'refunded') AS taken, op.request
+  FROM op WHERE op.operation = 'create'
+), given AS (
+  SELECT "paymentId" AS payment_id, (request ->> 'line')::integer AS line,
+         count(*) AS times, sum((request ->> 'amountMinor')::bigint) AS amount
+  FROM op WHERE operation = 'refund' AND status = 200 GROUP BY 1, 2
+), line AS (
+  SELECT start.*, purchase.status AS purchase_status, purchase.fulfilment, purchase.session_count,
+         coalesce(charge.taken, false) AND charge.request ->> 'studentId' = start.student_id AS taken,
+         coalesce((share ->> 'amountMinor')::bigint, 0) AS amount, coalesce(given.amount, 0) AS given,
+         coalesce((share ->> 'refundedMinor')::bigint, 0) AS given_before, coalesce(given.times, 0) AS times
+  FROM purchase_starts AS start
+  LEFT JOIN student_course_purchases AS purchase ON purchase.id = start.purchase_id
+  LEFT JOIN charge ON charge.payment_id = start.payment_id
+  LEFT JOIN LATERAL jsonb_array_elements(charge.request -> 'lines') AS share
+    ON (share ->> 'line')::integer = start.line
+  LEFT JOIN given ON given.payment_id = start.payment_id AND given.line = start.line
+)
+"""
+
+# Each SELECT answers one column: what is wrong, with the ids to look at.
+_RULES: dict[str, LiteralString] = {
+    "I1 completed without a purchase": """
+        SELECT workflow_id FROM line WHERE ending = 'completed'
+        AND purchase_status IS DISTINCT FROM 'active' AND purchase_status IS DISTINCT FROM 'superseded'""",
+    "I1 ended, paid, and not given back": """
+        SELECT workflow_id || ' ' || given || ' of ' || amount FROM line
+        WHERE ending IN ('refused', 'cancelled') AND taken AND given + given_before <> amount""",
+    "I1 ended, and still holds the purchase": """
+        SELECT workflow_id FROM line WHERE ending IN ('refused', 'cancelled') AND purchase_status <> 'voided'""",
+    "I2 holds the purchase and has the money back": """
+        SELECT workflow_id FROM line WHERE given > 0 AND purchase_status <> 'voided'""",
+    "I2 lines do not add up to their payment": """
+        SELECT payment.id FROM payments AS payment
+        WHERE amount_minor <> (SELECT sum(amount_minor) FROM payment_lines WHERE payment_id = payment.id)""",
+    "I2 our amounts are not the provider's": """
+        SELECT workflow_id FROM line JOIN payment_lines USING (payment_id, line)
+        WHERE amount > 0 AND amount <> payment_lines.amount_minor""",
+    "I3 refunded twice, or too much": """
+        SELECT workflow_id FROM line WHERE times > 1 OR given > amount""",
+    "I3 refunded although nobody was to be": """
+        SELECT workflow_id FROM line WHERE given > 0 AND (ending = 'completed' OR code = 'STEP_TROUBLE' OR NOT taken)""",
+    "I3 the row of the refund is not what the provider did": """
+        SELECT coalesce(line.workflow_id, refund.id) FROM line FULL JOIN refunds AS refund USING (payment_id, line)
+        WHERE (line.ending IS NOT NULL OR refund.status IN ('succeeded', 'failed'))
+        AND coalesce(refund.status = 'succeeded', false) <> (coalesce(line.times, 0) > 0)""",
+    "I3 shows as refunded and is not, or the other way round": """
+        SELECT workflow_id FROM line WHERE ending IS NOT NULL AND coalesce(refunded, false) <> (times > 0)""",
+    "I4 lessons are not 1..N": """
+        SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment = 'sessions' AND
+        (SELECT array_agg(session.number ORDER BY session.number) FROM sessions AS session
+         JOIN allocations AS allocation ON allocation.id = session.allocation_id AND allocation.status = 'approved'
+         WHERE session.purchase_id = line.purchase_id AND session.status = 'scheduled')
+        IS DISTINCT FROM ARRAY(SELECT generate_series(1, session_count))""",
+    "I4 a lesson is not at its held slot": """
+        SELECT session.allocation_id || ' ' || session.number FROM sessions AS session
+        JOIN trainer_slots AS slot USING (allocation_id, number)
+        JOIN allocations AS allocation ON allocation.id = allocation_id AND allocation.status = 'approved' WHERE session.status = 'scheduled'
+        AND (slot.status <> 'held' OR slot.during <> tstzrange(session.starts_at, session.ends_at, '[)'))""",
+    "I4 two lessons overlap": """
+        SELECT one.allocation_id || ' ' || one.number || ' and ' || two.allocation_id || ' ' || two.number
+        FROM sessions AS one JOIN allocations AS a ON a.id = one.allocation_id
+        JOIN sessions AS two ON (one.allocation_id, one.number) < (two.allocation_id, two.number)
+          AND one.starts_at < two.ends_at AND two.starts_at < one.ends_at
+        JOIN allocations AS b ON b.id = two.allocation_id
+          AND (a.trainer_id = b.trainer_id OR a.student_id = b.student_id)
+        WHERE one.status = 'scheduled' AND two.status = 'scheduled'""",
+    "I4 made whole, and still holds a trainer": """
+        SELECT workflow_id FROM line WHERE ending IN ('refused', 'cancelled') AND (
+          EXISTS (SELECT FROM allocations AS a WHERE a.purchase_id = line.purchase_id AND a.status <> 'cancelled')
+          OR EXISTS (SELECT FROM trainer_slots AS slot JOIN allocations AS a ON a.id = slot.allocation_id
+                     WHERE a.purchase_id = line.purchase_id AND slot.status <> 'cancelled')
+          OR EXISTS (SELECT FROM sessions AS session WHERE session.purchase_id = line.purchase_id
+                     AND session.status = 'scheduled' AND session.starts_at > line.ended_at))""",
+    "I6 enrolled without a purchase": """
+        SELECT enrolled.purchase_id FROM enrollments AS enrolled
+        JOIN student_course_purchases AS purchase ON purchase.id = enrolled.purchase_id
+        WHERE enrolled.ended_at IS NULL AND purchase.status = 'voided'""",
+    "I6 has the purchase and is not enrolled": """
+        SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment <> 'ownership' AND NOT EXISTS (
+          SELECT FROM enrollments AS e WHERE e.purchase_id = line.purchase_id AND e.ended_at IS NULL)""",
+    "I8 ownership is not what was bought": """
+        SELECT purchase.id FROM student_course_purchases AS purchase
+        LEFT JOIN ownerships AS owned ON owned.purchase_id = purchase.id AND owned.revoked_at IS NULL
+        WHERE (owned.purchase_id IS NULL) <> (purchase.status = 'voided')""",
+    "I9 an event is missing, or tells what did not happen": """
+        SELECT workflow_id || ' ' || type FROM line, LATERAL (VALUES
+          ('PURCHASE_CREATED', purchase_status IS NOT NULL), ('PURCHASE_VOIDED', purchase_status = 'voided'),
+          ('PURCHASE_COMPLETED', ending = 'completed'),
+          ('PURCHASE_REFUNDED', ending IS NOT NULL AND refunded)) AS told (type, happened)
+        WHERE coalesce(happened, false) <> EXISTS (
+          SELECT FROM outbox WHERE key = 'purchase:' || purchase_id || ':' || told.type AND outbox.type = told.type)""",
+    "I9 an event nobody knows": """
+        SELECT key FROM outbox WHERE key NOT LIKE 'purchase:%:' || type OR type NOT IN ('PURCHASE_CREATED',
+          'PURCHASE_VOIDED', 'PURCHASE_COMPLETED', 'PURCHASE_REFUNDED', 'PURCHASE_NEEDS_ATTENTION', 'PURCHASE_ENDED')""",
+    "I11 the ledger is not of one mind": """
+        SELECT workflow_id || ' ' || step || ' ' || state FROM line JOIN purchase_steps AS kept USING (purchase_id, attempt)
+        WHERE (ending = 'completed' AND state = 'undone')
+           OR (ending IN ('refused', 'cancelled') AND state = 'done' AND step <> 'clear_cart')""",
+}
+
+
+def violations(engine: Engine, provider_url: str) -> list[str]:
+    """Every violation found, named by its invariant; empty when all is well. Reads the provider's `/_ledger`."""
+    answer = httpx2.get(f"{provider_url}/_ledger", trust_env=False).raise_for_status()
+    return violations_by(engine, json.dumps(answer.json()))
+
+
+def violations_by(engine: Engine, operations: str) -> list[str]:
+    """The same, with the provider's operations as JSON; see gateways/fake_provider/ledger.py."""
+    return [
+        f"{rule}: {found[0]}"
+        for rule, query in _RULES.items()
+        for found in rows(engine, _LINES + query, operations=operations)
+    ]
+
+
+async def violations_of_runs(engine: Engine, client: Client) -> list[str]:
+    """I11: a run that is closed has its ending written, and fits it; a row without an ending has a running workflow."""
+    wrong: list[str] = []
+    fits = {
+        "completed": {WorkflowExecutionStatus.COMPLETED},
+        "refused": {WorkflowExecutionStatus.FAILED},
+        "cancelled": {WorkflowExecutionStatus.FAILED, WorkflowExecutionStatus.CANCELED},
+        None: {WorkflowExecutionStatus.RUNNING},
+    }
+    with engine.connect() as connection:
+        starts = connection.execute(text("SELECT workflow_id, ending FROM purchase_starts")).all()
+    for workflow_id, ending in starts:
+        status = (await client.get_workflow_handle(workflow_id).describe()).status
+        # The ending is written just before the run closes.
+        if status not in fits[ending] | {WorkflowExecutionStatus.RUNNING}:
+            wrong.append(f"I11 {workflow_id} is {status and status.name}, its row says {ending}")
+    return wrong
