@@ -1,0 +1,114 @@
+"""docs/architecture.md tells the truth about the steps, the sentence and the floors; its links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import cli.main
+import cli.purchases
+from api.app import create_app
+from runtime.settings import Settings
+from workflows.steps import TABLE
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+ARCHITECTURE = (DOCS / "architecture.md").read_text()
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
+
+
+def section(title: str) -> str:
+    """The text under a heading of architecture.md."""
+    return ARCHITECTURE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a markdown table, heading and ruler left out."""
+    lines = [line.strip().strip("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip().strip("`") for cell in line.split("|")] for line in lines[2:]]
+
+
+def sentence() -> list[str]:
+    """The steps of `PurchaseWorkflow._fulfil`, in the order of the code."""
+    tree = ast.parse((ROOT / "workflows" / "purchase.py").read_text())
+    story = next(n for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef) and n.name == "_fulfil")
+    calls = sorted((n for n in ast.walk(story) if isinstance(n, ast.Call)), key=lambda call: call.lineno)
+    return [call.args[0].id.lower() for call in calls if call.args and isinstance(call.args[0], ast.Name)]
+
+
+def test_the_step_table_is_the_table_of_the_code():
+    told = [(name, kind, undo) for name, kind, _, undo, _ in rows(section("The steps"))]
+    assert told == [(step.name, step.kind.value, step.undo.__name__ if step.undo else "-") for step in TABLE]
+
+
+def test_every_step_says_what_it_does_and_what_makes_it_happen_once():
+    assert [row[0] for row in rows(section("The steps")) if not (row[2] and row[4])] == []
+
+
+def test_the_sentence_is_told_in_the_order_of_the_code():
+    names = {step.name for step in TABLE}
+    text = section("The sentence").replace("and the cache again", "`invalidate_learning_cache`")
+    assert [word for word in re.findall(r"`(\w+)`", text) if word in names] == sentence()
+
+
+def test_the_floors_are_those_the_linter_holds():
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = next(contract["layers"] for contract in linter["contracts"] if contract["type"] == "layers")
+    told = [set(re.findall(r"\w+", row[0])) for row in rows(section("Floors"))]
+    assert told == [set(re.findall(r"\w+", floor)) for floor in layers]
+
+
+def test_every_door_is_a_call_of_the_api():
+    calls = {
+        f"{method.upper()} {path}"
+        for path, methods in create_app(Settings()).openapi()["paths"].items()
+        for method in methods
+    }
+    assert [call for call in re.findall(r"`([A-Z]+ /[^`]+)`", section("Doors")) if call not in calls] == []
+
+
+def test_every_place_to_change_something_exists():
+    places = re.findall(r"`([\w/]+(?:/|\.\w+|/\w+))`", section("Where to change what"))
+    assert len(places) > 15
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+def test_the_readme_names_every_command_and_no_other():
+    readme = (ROOT / "README.md").read_text()
+    command, purchases = (
+        {name for name in app if not name.startswith("-")} for app in (cli.main.app, cli.purchases.app)
+    )
+    told = re.findall(r"`coursaga (\S+?)(?: ([a-z-]+))?(?: [A-Z]+)?`", readme)
+    assert {first for first, _ in told} == command
+    assert {second for first, second in told if first == "purchases"} == purchases
+
+
+def test_every_make_target_in_the_docs_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    told = {target for page in PAGES for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)}
+    assert told
+    assert told <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page: Path):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.name)
+def test_a_decision_is_short_and_says_what_enforces_it(page: Path):
+    text = page.read_text()
+    assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", page.name)
+    assert text.startswith(f"# {page.name[:4]} ")
+    assert len(text.splitlines()) <= 40
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequence", "Enforced by"]
+
+
+def test_decisions_are_numbered_without_a_gap():
+    assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))

