@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from temporalio import activity
 
 from db.effects import decisions as effects
+from db.effects.allocation import approve_in
 from domain.acts import ActRecord, Decision, check_values
 from domain.amendments import Settled, amended, last_day_of_access, moves
 from domain.metadata import wanted_lessons
@@ -37,7 +38,7 @@ class ActActivities:
         """Store what an operator decided, with its direct effect, in one transaction; a key decides once.
 
         `amend` after create_purchase changes the purchase row; before it, create_purchase lays the amendment over.
-        The other verbs wait for the step or undo that reads them. Raises WRONG_STAGE when nothing could read it any
+        `approve_allocation` approves at once. The other verbs wait for the step or undo that reads them. Raises WRONG_STAGE when nothing could read it any
         more, METADATA_INCOMPLETE when an amendment would leave lessons that cannot be planned; then nothing is stored.
         """
         with self._engine.connect() as connection, connection.begin() as transaction:
@@ -51,6 +52,8 @@ class ActActivities:
             effects.store(connection, decision, self._clock())
             if decision.verb == "amend" and "create_purchase" in scene.steps:
                 _amend(connection, decision, scene)
+            elif decision.verb == "approve_allocation":  # at once: the step that would read it may have been skipped
+                approve_in(connection, decision.order, automatic=False, now=self._clock())
         log.info(
             "operator_decided",
             verb=decision.verb,

@@ -171,5 +171,10 @@ def approve(engine: Engine, order: PurchaseOrder, *, automatic: bool, now: datet
     """One statement: approves the proposed allocation if `automatic` or an operator said so, and writes the ledger row,
     with who said so, once it is approved."""
     with at_once(engine) as connection:
-        row = connection.execute(_APPROVE, {**step_key(order), "automatic": automatic, "now": now}).one()
-        return Approval(row.allocation_id, row.status, bool(row.claimed), row.state, row.result)
+        return approve_in(connection, order, automatic=automatic, now=now)
+
+
+def approve_in(connection: Connection, order: PurchaseOrder, *, automatic: bool, now: datetime) -> Approval:
+    """The same in the caller's transaction."""
+    row = connection.execute(_APPROVE, {**step_key(order), "automatic": automatic, "now": now}).one()
+    return Approval(row.allocation_id, row.status, bool(row.claimed), row.state, row.result)

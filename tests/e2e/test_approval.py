@@ -1,0 +1,77 @@
+"""Where allocations wait for an admin: seen, approved, and the lessons follow at once (rows 77, 79, 80, 85)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from domain.refusals import REFUSALS
+from tests.e2e.stack import up
+from tests.e2e.test_attention import HOME, World, market, payment
+
+NAMES = ("approved", "unapproved", "uncounted")
+SIGNED = ("actor", "reason", "requestKey")  # every act says these for itself
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home: Path = tmp_path_factory.mktemp("approval")
+    students = [
+        {"id": f"student-{name}", "name": "S", "email": "s@example.test", "coins": 0, "profile": HOME} for name in NAMES
+    ]
+    file = home / "market.json"
+    file.write_text(json.dumps({**market(), "students": students, "payments": [payment(name) for name in NAMES]}))
+    with up(home, AUTO_APPROVE_ALLOCATIONS="false") as stack:
+        stack.run("import", str(file))
+        with httpx2.Client(base_url=stack.said["api"], timeout=30) as api:
+            yield World(stack, api, api)
+
+
+def waits_for_approval(world: World, name: str) -> None:
+    world.api.post("/api/v1/purchases", json={"paymentId": name}).raise_for_status()
+    seen = world.wait(name, "attention", "AWAITING_APPROVAL")
+    assert (seen["sessions"], seen["nextRetry"]) == (0, None)  # nobody but an admin can say yes
+
+
+def first_offered(world: World, name: str, code: str) -> dict[str, Any]:
+    """What the case file says to do first, once it has named the cause as the table does."""
+    told = world.api.get(f"/api/v1/admin/purchases/purchase:{name}:1/case").json()
+    assert REFUSALS[code].operator.rstrip(".") in told["cause"]
+    assert told["nextAction"] == REFUSALS[code].next_action
+    return told["actions"][0]
+
+
+def mended_by_the_first_offer(world: World, name: str, code: str, verb: str) -> None:
+    offer = first_offered(world, name, code)
+    assert offer["verb"] == verb
+    world.act(name, verb, **{key: value for key, value in offer["body"].items() if key not in SIGNED})
+    row = world.wait(name, "completed")
+    assert row["sessions"] == row["sessionCount"] == 10
+
+
+def test_an_approved_allocation_gets_its_lessons_at_once(world: World) -> None:
+    waits_for_approval(world, "approved")
+    mended_by_the_first_offer(world, "approved", "AWAITING_APPROVAL", "approve_allocation")
+
+
+def test_an_approval_that_was_skipped_is_asked_for_before_the_lessons(world: World) -> None:
+    waits_for_approval(world, "unapproved")
+    world.act("unapproved", "skip_step", step="approve_allocation")
+    world.wait("unapproved", "attention", "ALLOCATION_NOT_APPROVED")
+    mended_by_the_first_offer(world, "unapproved", "ALLOCATION_NOT_APPROVED", "approve_allocation")
+
+
+def test_an_allocation_that_names_no_count_gets_one_from_an_admin(world: World) -> None:
+    waits_for_approval(world, "uncounted")
+    world.sql(  # as the older system left some behind
+        "UPDATE allocations AS held SET metadata = held.metadata - 'sessionCount' FROM student_course_purchases AS bought"
+        " WHERE bought.id = held.purchase_id AND bought.payment_id = 'uncounted'"
+    )
+    world.act("uncounted", "approve_allocation")
+    world.wait("uncounted", "attention", "SESSION_COUNT_MISSING")
+    mended_by_the_first_offer(world, "uncounted", "SESSION_COUNT_MISSING", "create_sessions")
