@@ -20,12 +20,12 @@ from api.examples import PURCHASE_ROW
 from api.ids import ID_PATTERN, PERSON_PATTERN
 from api.problems import Unavailable, Unprocessable
 from api.services import Services, ServicesDep
-from api.temporal import RunState, equals, parked_runs, running_states
+from api.temporal import RunState, equals, parked_runs, running_runs, running_states
 from api.views import PurchaseRow, purchase_row
 from api.wire import Answer
 from db.reads.payments import unstarted_payments
 from db.reads.purchase_list import ListedPurchase, Position, Wanted, page_of_purchases
-from workflows.attributes import ATTENTION_REASON, PAYMENT_ID, STUDENT_ID
+from workflows.attributes import ATTENTION_REASON, PAYMENT_ID, PURCHASE_STAGE, REPORTED_PROBLEMS, STUDENT_ID
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 
@@ -43,6 +43,9 @@ class Filters(BaseModel):
     code: str | None = Field(None, pattern=_CODE, description="ended with this code, or parked for it")
     student: str | None = Field(None, pattern=PERSON_PATTERN)
     payment: str | None = Field(None, pattern=ID_PATTERN)
+    item: str | None = Field(None, pattern=PERSON_PATTERN, description="id of the course, subject, bundle or test")
+    stage: str | None = Field(None, pattern=r"^[a-z_]{1,64}$", description="the step it is at; running ones only")
+    problems: Literal["true"] | None = Field(None, description="the workflow's code fails on it; running ones only")
     ending: Literal["completed", "refused", "attention", "running", "cancelled"] | None = None
     limit: int = Field(100, ge=1, le=500)
     cursor: str | None = Field(None, max_length=200, description="`nextCursor` of the page before")
@@ -66,7 +69,7 @@ class UnstartedPage(Answer):
 
 @router.get("/purchases", summary="Purchases, in pages", responses=problems(Unprocessable, Unavailable))
 async def list_purchases(filters: Annotated[Filters, Query()], at: ServicesDep) -> PurchasePage:
-    """Filter by what they wait for, how they ended, code, student or payment."""
+    """Filter by what they wait for, the step they are at, how they ended, code, student, payment or item."""
     after = _position(filters.cursor) if filters.cursor else None
     wanted, states = await _narrowed(at, filters)
     async with at.reading() as conn:
@@ -97,28 +100,38 @@ async def list_unstarted(
 
 
 async def _narrowed(at: Services, filters: Filters) -> tuple[Wanted, dict[str, RunState] | None]:
-    """What to read, and the parked runs where the filters need them before the read."""
-    wanted = Wanted(student=filters.student, payment=filters.payment)
+    """What to read, and the running ones where the filters need them before the read."""
+    wanted = Wanted(student=filters.student, payment=filters.payment, item=filters.item)
     parked_only = filters.attention is not None or filters.ending == "attention"
+    at_work = filters.stage is not None or filters.problems is not None  # only Temporal knows
     if filters.ending in ("completed", "refused", "cancelled"):
-        # An ended purchase waits for nothing: with `attention` no row meets both.
-        return replace(wanted, ending=filters.ending, code=filters.code, running_in=[] if parked_only else None), {}
-    if filters.ending is None and not parked_only and not filters.code:
+        # An ended purchase is at no step and waits for nothing: with such a filter no row meets both.
+        none = [] if parked_only or at_work else None
+        return replace(wanted, ending=filters.ending, code=filters.code, running_in=none), {}
+    if filters.ending is None and not (parked_only or at_work or filters.code):
         return wanted, None
-    parked = await parked_runs(at.temporal, *_conditions(filters))
+    if filters.ending == "running" and (parked_only or filters.code):  # what runs and does not wait has no code
+        return replace(wanted, running_in=[]), {}
+    conditions = _conditions(filters)
+    if not at_work or parked_only or filters.code:
+        parked = await parked_runs(at.temporal, *conditions)
+        if filters.ending == "running":
+            return replace(wanted, running_not_in=list(parked)), None
+        return replace(wanted, running_in=list(parked), code=None if parked_only or at_work else filters.code), parked
+    runs = await running_runs(at.temporal, *conditions)
     if filters.ending == "running":
-        if parked_only or filters.code:  # what runs and does not wait has no code
-            return replace(wanted, running_in=[]), {}
-        return replace(wanted, running_not_in=list(parked)), None
-    return replace(wanted, running_in=list(parked), code=None if parked_only else filters.code), parked
+        runs = {name: run for name, run in runs.items() if run.attention is None}
+    return replace(wanted, running_in=list(runs)), runs
 
 
 def _conditions(filters: Filters) -> list[str]:
     named = filters.attention if filters.attention not in (None, "any", "true") else None
-    conditions = [equals(ATTENTION_REASON, code) for code in (named, filters.code) if code]
-    conditions += [equals(STUDENT_ID, filters.student)] if filters.student else []
-    conditions += [equals(PAYMENT_ID, filters.payment)] if filters.payment else []
-    return conditions
+    asked = [
+        (ATTENTION_REASON, named), (ATTENTION_REASON, filters.code), (STUDENT_ID, filters.student),
+        (PAYMENT_ID, filters.payment), (PURCHASE_STAGE, filters.stage),
+    ]  # fmt: skip
+    conditions = [equals(key, value) for key, value in asked if value is not None]
+    return [*conditions, f"{REPORTED_PROBLEMS.name} IS NOT NULL"] if filters.problems else conditions
 
 
 def _cursor(row: ListedPurchase) -> str:

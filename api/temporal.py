@@ -98,7 +98,12 @@ async def run_state(client: Client, workflow_id: str) -> RunState | None:
 
 async def parked_runs(client: Client, *conditions: str) -> dict[str, RunState]:
     """Every run that needs attention and meets the conditions (visibility query clauses), by workflow id."""
-    return await _listed(client, " AND ".join([f"{NEEDS_ATTENTION.name} = true", _RUNNING, *conditions]))
+    return await running_runs(client, f"{NEEDS_ATTENTION.name} = true", *conditions)
+
+
+async def running_runs(client: Client, *conditions: str) -> dict[str, RunState]:
+    """Every run that has not ended and meets the conditions (visibility query clauses), by workflow id."""
+    return await _listed(client, " AND ".join([_RUNNING, *conditions]))
 
 
 async def running_states(client: Client, workflow_ids: Collection[str]) -> dict[str, RunState]:

@@ -73,11 +73,17 @@ async def list_purchases(
     code: str | None = None,
     student: str | None = None,
     payment: str | None = None,
+    item: str | None = None,
+    stage: Annotated[str | None, Parameter(help="the step they are at")] = None,
+    problems: Annotated[bool, Parameter(help="only those that the workflow's own code fails on")] = False,
     ending: Literal["completed", "refused", "attention", "running", "cancelled"] | None = None,
     json: Json = False,
 ) -> int:
     """List what was started and what became of it."""
-    given = {"attention": attention, "code": code, "student": student, "payment": payment, "ending": ending}
+    given = {
+        "attention": attention, "code": code, "student": student, "payment": payment, "item": item, "stage": stage,
+        "problems": "true" if problems else None, "ending": ending,
+    }  # fmt: skip
     filters = {name: value for name, value in given.items() if value is not None} | {"limit": "500"}
     async with Api(api_url(), patient=True) as api:
         rows = [row async for row in api.pages(ADMIN, filters, "purchases", "nextCursor", "cursor")]

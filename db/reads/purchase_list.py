@@ -43,6 +43,7 @@ class Wanted:
 
     student: str | None = None
     payment: str | None = None
+    item: str | None = None
     ending: str | None = None
     code: str | None = None
     running_in: Collection[str] | None = None
@@ -78,6 +79,12 @@ _ROWS = """
 """
 
 
+# What was paid for, and what an operator made of it.
+_OF_ITEM = """(
+    EXISTS (SELECT FROM payment_lines i WHERE i.payment_id = s.payment_id AND i.line = s.line AND i.item_id = :item)
+    OR EXISTS (SELECT FROM student_course_purchases i WHERE i.id = s.purchase_id AND i.item_id = :item))"""
+
+
 async def page_of_purchases(
     conn: AsyncConnection, wanted: Wanted, after: Position | None, limit: int
 ) -> list[ListedPurchase]:
@@ -96,9 +103,12 @@ def _conditions(wanted: Wanted) -> tuple[list[str], dict[str, object]]:
         "s.student_id = :student": wanted.student,
         "s.payment_id = :payment": wanted.payment,
         "s.ending = :ending": wanted.ending,
+        _OF_ITEM: wanted.item,
     }
     conditions = [clause for clause, value in clauses.items() if value is not None]
-    values: dict[str, object] = {"student": wanted.student, "payment": wanted.payment, "ending": wanted.ending}
+    values: dict[str, object] = {
+        "student": wanted.student, "payment": wanted.payment, "ending": wanted.ending, "item": wanted.item,
+    }  # fmt: skip
     if wanted.running_not_in is not None:
         conditions.append("s.ending IS NULL AND s.workflow_id <> ALL(:absent)")
         values["absent"] = list(wanted.running_not_in)

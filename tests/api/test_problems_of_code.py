@@ -48,6 +48,7 @@ async def test_a_bug_asks_for_an_engineer_and_is_over_once_a_fix_is_deployed(
     seen = (await api.get(f"{LIST}/{purchase}/case")).json()
     assert "an engineer" in seen["cause"]
     assert (seen["problems"], seen["actions"]) == (row["problems"], [])
+    assert (await api.get(LIST, params={"problems": "true"})).json()["purchases"] == [row]
     found = {check.name: check for check in await checks.temporal(settings)}["workflow code"]
     assert found.state == checks.WRONG
     assert purchase in found.says

@@ -111,9 +111,10 @@ class Purchase:
         return Trouble(self.world.engine, mark(activity, self.order), times)
 
     async def cancel(self, how: str = "operator") -> None:
-        """Asks for a cancel, and waits until the workflow has heard of it."""
-        await cancel(self.handle, how)
-        if how == "client":
+        """Asks for a cancel, and waits until the workflow has heard of it. "all": two operators and a client at once."""
+        asked = [(how, "cancel")] if how != "all" else [("operator", "one"), ("operator", "other"), ("client", "")]
+        await asyncio.gather(*(cancel(self.handle, *each) for each in asked))
+        if how != "operator":
             await self._hears(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
 
     async def retry_now(self, key: str = "retry") -> str:

@@ -165,6 +165,7 @@ CASES = [
         for how in ("operator", "client")
         if (step, story, how) != (FIRST, cancelled_before, "operator")  # a message finds the first step begun
     ],
+    *[Case(cancelled_during, (step, "all")) for step in DOS],
 ]  # fmt: skip
 
 

@@ -33,8 +33,8 @@ async def parked(handle: Handle) -> Attention:
     return seen
 
 
-async def cancel(handle: Handle, how: str) -> WorkflowUpdateHandle[str] | None:
+async def cancel(handle: Handle, how: str, key: str = "cancel") -> WorkflowUpdateHandle[str] | None:
     if how == "client":
         await handle.cancel()
         return None
-    return await handle.start_update(PurchaseWorkflow.cancel, cancelling("cancel"), wait_for_stage=ACCEPTED)
+    return await handle.start_update(PurchaseWorkflow.cancel, cancelling(key), wait_for_stage=ACCEPTED)
