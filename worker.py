@@ -35,7 +35,7 @@ from runtime.clock import clock
 from runtime.logs import set_up_logs
 from runtime.settings import Settings, SettingsError, load_settings
 from runtime.state import attached
-from runtime.temporal import TemporalUnreachable, connect
+from runtime.temporal import TemporalUnreachable, connect, metered
 from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
 
@@ -99,7 +99,8 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if not settings.database_url or not settings.provider_url:
         raise SettingsError("a worker needs DATABASE_URL and PROVIDER_URL (or start everything with `coursaga up`)")
-    client = await connect(settings)
+    metrics = metered(settings.worker_metrics_address) if settings.worker_metrics_address else None
+    client = await connect(settings, runtime=metrics)
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.activity_slots)
     with HttpPaymentProvider(settings.provider_url, timeout=Rules().attempt - 2) as provider:
         async with make_worker(client, settings, engine, provider):

@@ -106,7 +106,7 @@ async def _narrowed(at: Services, filters: Filters) -> tuple[Wanted, dict[str, R
     at_work = filters.stage is not None or filters.problems is not None  # only Temporal knows
     if filters.ending in ("completed", "refused", "cancelled"):
         # An ended purchase is at no step and waits for nothing: with such a filter no row meets both.
-        none = [] if parked_only or at_work else None
+        none: list[str] | None = [] if parked_only or at_work else None
         return replace(wanted, ending=filters.ending, code=filters.code, running_in=none), {}
     if filters.ending is None and not (parked_only or at_work or filters.code):
         return wanted, None

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from api import act_list, admin_list, bulk, case, health, people, purchases, verbs
+from api import act_list, admin_list, bulk, case, health, metrics, people, purchases, verbs
 from api.body_limit import BodyLimit
 from api.pace import Pace
 from api.problems import add_problems
@@ -61,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, limit=MOST_BODY)
     add_problems(app)
     # Before the verbs, whose `{purchase}/{verb}` would take other paths under /admin for theirs.
-    for part in (health, purchases, admin_list, bulk, case, act_list, people, verbs):
+    for part in (health, metrics, purchases, admin_list, bulk, case, act_list, people, verbs):
         app.include_router(part.router)
     return app
 

@@ -27,7 +27,14 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.problems import temporal_unavailable
-from workflows.attributes import ATTENTION_REASON, ATTENTION_SINCE, NEEDS_ATTENTION, PURCHASE_STAGE, REPORTED_PROBLEMS
+from workflows.attributes import (
+    ATTENTION_REASON,
+    ATTENTION_SINCE,
+    NEEDS_ATTENTION,
+    PURCHASE_STAGE,
+    REPORTED_PROBLEMS,
+    SESSIONS_MISSING,
+)
 from workflows.messages import Act
 
 RPC_TIMEOUT = timedelta(seconds=5)  # the SDK's own retries would hide ten
@@ -60,6 +67,7 @@ class RunState:
     attention: Attention | None
     next_retry: str | None  # also of a run on a named timer that needs nobody
     problems: list[str] = field(default_factory=list[str])  # its workflow tasks fail: an engineer is needed
+    sessions_missing: int = 0
 
     @property
     def running(self) -> bool:
@@ -172,7 +180,8 @@ def _state(run: WorkflowExecution, memo: Mapping[str, Any]) -> RunState:
         reason, since = known.get(ATTENTION_REASON) or "", known.get(ATTENTION_SINCE)
         attention = Attention(reason, since, retry, action, memo.get("message"))
     status = run.status.name if run.status else "UNKNOWN"
-    return RunState(run.id, status, known.get(PURCHASE_STAGE), attention, retry, _problems(run))
+    missing = known.get(SESSIONS_MISSING) or 0
+    return RunState(run.id, status, known.get(PURCHASE_STAGE), attention, retry, _problems(run), missing)
 
 
 def _problems(run: WorkflowExecution) -> list[str]:

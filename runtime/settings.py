@@ -60,6 +60,7 @@ class Settings(BaseSettings):
 
     workers: int = Field(default=1, ge=0, le=64)
     activity_slots: int = Field(default=10, ge=1, le=200)
+    worker_metrics_address: str | None = None
     auto_approve_allocations: bool = True
     gate_deadline: Duration = timedelta(hours=72)
     repair_deadline: Duration | None = None

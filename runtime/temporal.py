@@ -19,6 +19,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNa
 from temporalio.client import Client
 from temporalio.common import SearchAttributeIndexedValueType
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.errors import CannotRun, ServerUnreachable
@@ -36,7 +37,9 @@ class SearchAttributesWrong(CannotRun):
     """A search attribute has another type, or could not be made; the message says which and what to do."""
 
 
-async def connect(settings: Settings, *, lazy: bool = False, seconds: float = 10.0) -> Client:
+async def connect(
+    settings: Settings, *, lazy: bool = False, seconds: float = 10.0, runtime: Runtime | None = None
+) -> Client:
     """Connects to TEMPORAL_ADDRESS; raises TemporalUnreachable after `seconds`.
 
     `lazy` connects with the first call, so that the API starts without Temporal; workers need a connection at once.
@@ -44,13 +47,22 @@ async def connect(settings: Settings, *, lazy: bool = False, seconds: float = 10
     """
     if not settings.temporal_address:
         raise TemporalUnreachable("no Temporal server: TEMPORAL_ADDRESS is not set and no stack runs (`coursaga up`)")
-    return await connect_to(settings.temporal_address, settings.temporal_namespace, lazy=lazy, seconds=seconds)
+    address, namespace = settings.temporal_address, settings.temporal_namespace
+    return await connect_to(address, namespace, lazy=lazy, seconds=seconds, runtime=runtime)
 
 
-async def connect_to(address: str, namespace: str, *, lazy: bool = False, seconds: float = 10.0) -> Client:
+def metered(address: str) -> Runtime:
+    """An SDK runtime that serves its metrics to Prometheus at this `host:port`; one per process."""
+    serve = PrometheusConfig(bind_address=address, durations_as_seconds=True)
+    return Runtime(telemetry=TelemetryConfig(metrics=serve))
+
+
+async def connect_to(
+    address: str, namespace: str, *, lazy: bool = False, seconds: float = 10.0, runtime: Runtime | None = None
+) -> Client:
     """Connects to this server; raises TemporalUnreachable after `seconds`."""
     config = cast("dict[str, Any]", {**ClientConfig.load_client_connect_config(disable_file=True)})
-    config |= {"target_host": address, "namespace": namespace, "lazy": lazy}
+    config |= {"target_host": address, "namespace": namespace, "lazy": lazy, "runtime": runtime}
     try:
         return await asyncio.wait_for(Client.connect(**config), seconds)
     except (RuntimeError, TimeoutError) as error:  # the SDK's connection error is a plain RuntimeError

@@ -224,6 +224,9 @@ async def test_every_operation_is_documented_with_its_problems_and_examples(sett
         shapes = [next(answer for status, answer in operation["responses"].items() if status.startswith("2"))]
         shapes += [operation["requestBody"]] if "requestBody" in operation else []
         for shape in shapes:
+            if path == "/metrics":
+                assert shape["content"]["text/plain"]["example"]
+                continue
             name = shape["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             assert schemas[name]["examples"], (path, verb, name)
         if path.startswith("/api"):

@@ -1,20 +1,24 @@
-"""Where allocations wait for an admin: seen, approved, and the lessons follow at once (rows 77, 79, 80, 85)."""
+"""Where allocations wait for an admin: seen, escalated, approved; the lessons follow at once (rows 77, 79, 80, 85, 93)."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from domain.refusals import REFUSALS
+from runtime.children import free_port
 from tests.e2e.stack import up
 from tests.e2e.test_attention import HOME, World, market, payment
 
-NAMES = ("approved", "unapproved", "uncounted")
+NAMES = ("approved", "unapproved", "uncounted", "forgotten")
+METERED = f"127.0.0.1:{free_port()}"
 SIGNED = ("actor", "reason", "requestKey")  # every act says these for itself
 
 
@@ -26,7 +30,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ]
     file = home / "market.json"
     file.write_text(json.dumps({**market(), "students": students, "payments": [payment(name) for name in NAMES]}))
-    with up(home, AUTO_APPROVE_ALLOCATIONS="false") as stack:
+    own = {"AUTO_APPROVE_ALLOCATIONS": "false", "ATTENTION_ESCALATE_AFTER": "1s", "WORKER_METRICS_ADDRESS": METERED}
+    with up(home, **own) as stack:
         stack.run("import", str(file))
         with httpx2.Client(base_url=stack.said["api"], timeout=30) as api:
             yield World(stack, api, api)
@@ -75,3 +80,21 @@ def test_an_allocation_that_names_no_count_gets_one_from_an_admin(world: World) 
     world.act("uncounted", "approve_allocation")
     world.wait("uncounted", "attention", "SESSION_COUNT_MISSING")
     mended_by_the_first_offer(world, "uncounted", "SESSION_COUNT_MISSING", "create_sessions")
+
+
+def test_an_approval_that_nobody_gives_is_escalated_by_event_and_metric(world: World) -> None:
+    waits_for_approval(world, "forgotten")
+    while not figure(f"{world.stack.said['api']}/metrics", "coursaga_events", type="PURCHASE_ATTENTION_ESCALATED"):
+        time.sleep(0.2)  # the test's timeout bounds it
+    assert figure(f"http://{METERED}/metrics", "coursaga_attention_escalated", code="AWAITING_APPROVAL")
+    assert figure(f"{world.stack.said['api']}/metrics", "coursaga_attention", reason="AWAITING_APPROVAL") == 1
+
+
+def figure(url: str, name: str, **labels: str) -> float | None:
+    """The value of this sample; None when there is none."""
+    answer = httpx2.get(url).raise_for_status()
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            if family.name == name and labels.items() <= sample.labels.items():
+                return sample.value
+    return None

@@ -1,0 +1,110 @@
+"""`/metrics`: purchases, steps and what needs attention, for Prometheus (row 93).
+
+Read from PostgreSQL and from Temporal's visibility at each scrape, so they agree with the record after any crash, and
+any number of API processes tell the same. A worker's own metrics are its SDK's, at WORKER_METRICS_ADDRESS.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.problems import Unavailable
+from api.services import Services, ServicesDep
+from api.temporal import RunState, running_runs
+from db.reads.figures import Figures, figures
+from workflows.attributes import NEEDS_ATTENTION, REPORTED_PROBLEMS
+
+router = APIRouter(tags=["health"])
+
+_NEEDS_SOMEBODY = f"({NEEDS_ATTENTION.name} = true OR {REPORTED_PROBLEMS.name} IS NOT NULL)"
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"example": 'coursaga_up{part="database"} 1.0\n'}}}},
+)
+async def metrics(at: ServicesDep) -> Response:
+    """Always answers; what cannot be read is left out, and `coursaga_up` says so."""
+    registry = CollectorRegistry()
+    registry.register(_Scrape(await _stored(at), await _running(at)))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Scrape(Collector):
+    """One scrape's families. None: that part did not answer."""
+
+    def __init__(self, stored: Figures | None, running: list[RunState] | None) -> None:
+        self._stored = stored
+        self._running = running
+
+    def collect(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("coursaga_up", "Whether this part answered", labels=["part"])
+        for part, said in (("database", self._stored), ("temporal", self._running)):
+            up.add_metric([part], float(said is not None))
+        yield up
+        if self._stored is not None:
+            yield from _of_record(self._stored)
+        if self._running is not None:
+            yield from _of_attention(self._running)
+
+
+def _of_record(seen: Figures) -> Iterable[Metric]:
+    yield _gauge("coursaga_purchases", "Lines started, by ending and code", ("ending", "code"), seen.purchases)
+    yield _gauge("coursaga_steps", "Steps of purchases, by outcome", ("step", "state"), seen.steps)
+    told = CounterMetricFamily("coursaga_events", "Events written to the outbox", labels=["type"])
+    for labels, count in seen.events.items():
+        told.add_metric(labels, count)
+    yield told
+    yield GaugeMetricFamily("coursaga_outbox_unpublished", "Events not published yet", value=seen.owed)
+    yield GaugeMetricFamily("coursaga_outbox_lag_seconds", "Age of the oldest of them", value=seen.owed_for)
+
+
+def _of_attention(runs: list[RunState]) -> Iterable[Metric]:
+    now = datetime.now(UTC)
+    parked = [(run, run.attention) for run in runs if run.attention]
+    oldest: dict[tuple[str, ...], float] = {}
+    for _, why in parked:
+        age = (now - why.since).total_seconds() if why.since else 0.0
+        oldest[(why.reason,)] = max(oldest.get((why.reason,), 0.0), age)
+    by_reason = Counter((why.reason,) for _, why in parked)
+    yield _gauge("coursaga_attention", "Purchases that need attention", ("reason",), by_reason)
+    yield _gauge("coursaga_attention_oldest_seconds", "Longest wait for attention", ("reason",), oldest)
+    missing = sum(run.sessions_missing for run in runs)
+    yield GaugeMetricFamily("coursaga_sessions_missing", "Lessons that parked purchases still lack", value=missing)
+    broken = sum(bool(run.problems) for run in runs)
+    yield GaugeMetricFamily("coursaga_engineer_needed", "Purchases that the workflow's own code fails on", value=broken)
+
+
+def _gauge(
+    name: str, words: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, words, labels=labels)
+    for named, value in values.items():
+        family.add_metric(named, value)
+    return family
+
+
+async def _stored(at: Services) -> Figures | None:
+    try:
+        async with at.reading() as conn:
+            return await figures(conn)
+    except SQLAlchemyError:
+        return None
+
+
+async def _running(at: Services) -> list[RunState] | None:
+    """Those that wait for somebody; all that run are more than a scrape needs."""
+    try:
+        return list((await running_runs(at.temporal, _NEEDS_SOMEBODY)).values())
+    except Unavailable:
+        return None
