@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 
 
 class Pace:
     """So many turns a second, for all who ask together, one after the other."""
 
-    def __init__(self, per_second: float = 20.0) -> None:
+    def __init__(
+        self,
+        per_second: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         self._gap = 1 / per_second
         self._line = asyncio.Lock()
         self._next = 0.0
+        self._clock = clock
+        self._sleep = sleep
 
     async def turn(self) -> None:
         """Returns when it is the caller's turn."""
         async with self._line:
-            clock = asyncio.get_running_loop().time
-            await asyncio.sleep(max(0.0, self._next - clock()))
-            self._next = clock() + self._gap
+            await self._sleep(max(0.0, self._next - self._clock()))
+            self._next = self._clock() + self._gap

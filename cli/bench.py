@@ -21,6 +21,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from temporalio.service import RPCError
 
+from cli.bench_bulk import measure_bulk
 from cli.bench_market import LESSONS, Market, marketplace
 from cli.bench_run import Watched, measure_plain, measure_temporal
 from cli.bench_temporal import terminate_left
@@ -42,8 +43,10 @@ _PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "pro
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))]
 
 
-def bench(*, purchases: Count = 300, in_flight: Count = 20, json: Json = False) -> int:
+def bench(*, purchases: Count = 300, in_flight: Count = 20, parked: Count = 200, json: Json = False) -> int:
     """Buy on a stack of its own, through the API, then call the same activities plainly: times and costs of both.
+
+    Then one verb for many parked purchases at once, and what others feel of the API meanwhile.
 
     Touches nothing that is set up here, but uses TEMPORAL_ADDRESS if set. Leaves nothing running and no data.
 
@@ -53,12 +56,15 @@ def bench(*, purchases: Count = 300, in_flight: Count = 20, json: Json = False) 
         How many to buy side by side, each way; before them up to 20 are bought one at a time.
     in_flight
         How many at most are under way at a time.
+    parked
+        How many purchases wait for a trainer when the bulk act comes.
     """
     with _home() as home, _interrupts():
         settings = _own(home)
         alone = min(_MOST_ALONE, purchases)
         today = datetime.now(UTC).date()
-        market = marketplace(today, warm=_WARM, alone=alone, many=purchases, mark=secrets.token_hex(3))
+        counts = {"warm": _WARM, "alone": alone, "many": purchases, "parked": parked}
+        market = marketplace(today, mark=secrets.token_hex(3), **counts)
         machine = {"cpus": os.cpu_count(), "loadBefore": os.getloadavg()[0], "python": platform.python_version()}
         try:
             with watching(2 * (_WARM + alone + purchases)) as watched:
@@ -85,7 +91,8 @@ def _run(settings: Settings, market: Market, in_flight: int, watched: Watched) -
         asyncio.run(run_import(file, stack.settings))
         temporal, names = asyncio.run(measure_temporal(stack.settings, running, market.temporal, in_flight, watched))
         plain = measure_plain(stack.settings, running, market.plain, names, in_flight, watched)
-        return {"activities": names, "temporal": temporal, "plain": plain}
+        bulk = asyncio.run(measure_bulk(running.api, market.parked, watched))
+        return {"activities": names, "temporal": temporal, "plain": plain, "bulk": bulk}
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes a moment and is not to be stopped
             signal.signal(number, signal.SIG_IGN)

@@ -27,14 +27,18 @@ class Orders:
 
 @dataclass(frozen=True)
 class Market:
-    """`content` is the file to import. The two sides have courses, trainers and students of their own, alike."""
+    """`content` is the file to import. The two sides have courses, trainers and students of their own, alike.
+
+    `parked`: purchases of courses that nobody teaches.
+    """
 
     content: dict[str, Any]
     temporal: Orders
     plain: Orders
+    parked: list[PurchaseOrder]
 
 
-def marketplace(today: date, *, warm: int, alone: int, many: int, mark: str) -> Market:
+def marketplace(today: date, *, warm: int, alone: int, many: int, parked: int, mark: str) -> Market:
     """One purchase per student, each of 30 daily lessons that some trainer of its course is free to give.
 
     `mark` is part of the payment ids: a Temporal server that outlives the bench must not have seen them.
@@ -45,13 +49,15 @@ def marketplace(today: date, *, warm: int, alone: int, many: int, mark: str) -> 
         _open_shop(content, side)
         orders = [_sell(content, side, number, today, mark) for number in range(warm + alone + many)]
         sides.append(Orders(orders[:warm], orders[warm : warm + alone], orders[warm + alone :]))
-    return Market(content, *sides)
+    _open_shop(content, "parked", trainers=0)
+    waiting = [_sell(content, "parked", number, today, mark) for number in range(parked)]
+    return Market(content, sides[0], sides[1], waiting)
 
 
-def _open_shop(content: dict[str, Any], side: str) -> None:
+def _open_shop(content: dict[str, Any], side: str, trainers: int = _TRAINERS) -> None:
     for course in _courses(side):
         _add(content, "courses", id=course, title=course, priceMinor=30000, currency="GBP", fulfilment="sessions")
-        for number in range(_TRAINERS):
+        for number in range(trainers):
             name = f"{course}-trainer-{number}"
             facts = {"timezone": "Europe/London", **_HOME, "radiusKm": 25, "availability": _ALL_WEEK}
             _add(content, "trainers", id=name, name=name, courses=[course], **facts)

@@ -34,6 +34,11 @@ CPU is the kernel's count while purchases were in flight; PostgreSQL's includes 
 Worker memory is its peak. "-": does not apply, or this system does not tell."""
 
 
+_BULK = """\
+One verb for {matched} parked purchases: {done} done; p95 of others' reads {readsP95Ms:.1f} ms before, \
+{readsMeanwhileP95Ms:.1f} ms meanwhile ({times:.2f} times)."""
+
+
 @contextmanager
 def watching(purchases: int) -> Generator[Watched]:
     """A bar on a terminal, one line per phase anywhere else."""
@@ -70,6 +75,8 @@ def tell(report: dict[str, Any]) -> None:
     rows("each", _EACH, temporal, plain)
     rows("all", {"workerPeakMb": "worker memory, MB"}, temporal, plain)
     console.print(table)
+    bulk = report["bulk"]
+    console.print(_BULK.format(**bulk), markup=False, highlight=False, soft_wrap=True)
     facts = {**report, **machine, "activities": len(report["activities"])}
     console.print(_NOTES.format(**facts), markup=False, highlight=False, soft_wrap=True)
 

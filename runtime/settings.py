@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     payment_pending_deadline: Duration = timedelta(hours=24)
     attention_escalate_after: Duration = timedelta(hours=24)
     two_person_limit: int = Field(default=0, ge=0)
-    bulk_acts_per_second: float = Field(default=20, gt=0, le=1000)
+    bulk_acts_per_second: float = Field(default=10, gt=0, le=1000)
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"

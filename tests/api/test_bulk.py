@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -137,21 +136,6 @@ async def test_cancels_many_with_values_and_only_those_of_the_filter(
     assert (await ask(quick, verb="cancel", filter=only, values={"refund": "none"}, dryRun=False))["done"] == 1
     assert (await until(quick, one, "cancelled"))["refunded"] is False
     assert (await shown(quick, other))["ending"] == "attention"
-
-
-async def test_acts_are_sent_no_faster_than_the_setting(
-    settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider
-) -> None:
-    async with (
-        booted(settings.with_values(bulk_acts_per_second=4)) as api,
-        make_worker(temporal, settings, engine, fake_provider),
-    ):
-        await parked(api, engine, fake_provider, 5)
-        await counted(api, 5)
-        began = time.monotonic()
-        assert (await ask(api, dryRun=False))["done"] == 5
-    assert time.monotonic() - began >= 1.0  # the first at once, four a second after it
-    await end_runs(temporal, settings.task_queue)
 
 
 @pytest.mark.parametrize(

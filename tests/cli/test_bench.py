@@ -32,7 +32,7 @@ def folder() -> Iterator[Path]:
 def said(folder: Path) -> dict[str, Any]:
     """What the bench says."""
     env = {**os.environ, "TMPDIR": str(folder), "COURSAGA_TODAY": "2020-01-01"}  # a clock that stands: not for a bench
-    command = [COURSAGA, "bench", "--purchases", str(_PURCHASES), "--in-flight", "2", "--json"]
+    command = [COURSAGA, "bench", "--purchases", str(_PURCHASES), "--in-flight", "2", "--parked", "3", "--json"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -55,6 +55,12 @@ def test_plain_calls_are_all_the_activities_of_a_purchase(said: dict[str, Any]):
     assert said["activities"][0] == "confirm_payment"
     assert said["activities"][-1] == "announce"
     assert {"enroll", "assign_trainer", "create_sessions", "clear_cart"} <= set(said["activities"])
+
+
+def test_a_bulk_act_reaches_all_that_are_parked(said: dict[str, Any]):
+    assert (said["bulk"]["matched"], said["bulk"]["done"]) == (3, 3)
+    assert said["bulk"]["readsP95Ms"] > 0
+    assert said["bulk"]["readsMeanwhileP95Ms"] > 0
 
 
 def test_nothing_is_left_behind(said: dict[str, Any], folder: Path):
