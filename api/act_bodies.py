@@ -7,33 +7,29 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from api.auth import actor_of
 from api.ids import Key, PersonId, Words
 from api.wire import Answer, Body
 from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, SkipStep
 
 
 def _example(**more: Any) -> ConfigDict:
-    said: JsonDict = {"reason": "the student called", "requestKey": "ticket-4711", "actor": "ann@example.test", **more}
+    said: JsonDict = {"reason": "the student called", "requestKey": "ticket-4711", **more}
     return ConfigDict(json_schema_extra={"examples": [said]})
 
 
 class ActBody(Body):
-    """`requestKey` makes the act happen once: send the same again to hear the first answer again."""
+    """`requestKey` makes the act happen once: send the same again to hear the first answer again.
+
+    Who acts is said by the token, never by the body.
+    """
 
     reason: Words
     request_key: Key
-    actor: Key | None = None
     model_config = _example()
 
-    @property
-    def who(self) -> str:
-        """Who acts."""
-        return actor_of(self.actor)
-
-    def act(self) -> Act:
+    def act(self, actor: str) -> Act:
         """As the workflow is told."""
-        return Act(self.who, self.reason, self.request_key)
+        return Act(actor, self.reason, self.request_key)
 
 
 class AmendBody(ActBody):
@@ -42,8 +38,8 @@ class AmendBody(ActBody):
     changes: dict[str, Any]
     model_config = _example(changes={"startDate": "2026-12-01", "timeSlot": "18:00"})
 
-    def act(self) -> Act:
-        return Amend(self.who, self.reason, self.request_key, self.changes)
+    def act(self, actor: str) -> Act:
+        return Amend(actor, self.reason, self.request_key, self.changes)
 
 
 class SkipStepBody(ActBody):
@@ -52,8 +48,8 @@ class SkipStepBody(ActBody):
     step: str = Field(max_length=64)
     model_config = _example(step="assign_trainer")
 
-    def act(self) -> Act:
-        return SkipStep(self.who, self.reason, self.request_key, self.step)
+    def act(self, actor: str) -> Act:
+        return SkipStep(actor, self.reason, self.request_key, self.step)
 
 
 class AssignTrainerBody(ActBody):
@@ -62,8 +58,8 @@ class AssignTrainerBody(ActBody):
     trainer_id: PersonId
     model_config = _example(trainerId="trainer-1")
 
-    def act(self) -> Act:
-        return AssignTrainer(self.who, self.reason, self.request_key, self.trainer_id)
+    def act(self, actor: str) -> Act:
+        return AssignTrainer(actor, self.reason, self.request_key, self.trainer_id)
 
 
 class CreateSessionsBody(ActBody):
@@ -72,8 +68,8 @@ class CreateSessionsBody(ActBody):
     overrides: dict[str, Any] = Field(default_factory=dict[str, Any])
     model_config = _example(overrides={"count": 12, "timeSlot": "19:00"})
 
-    def act(self) -> Act:
-        return CreateSessions(self.who, self.reason, self.request_key, self.overrides)
+    def act(self, actor: str) -> Act:
+        return CreateSessions(actor, self.reason, self.request_key, self.overrides)
 
 
 class CancelBody(ActBody):
@@ -82,8 +78,8 @@ class CancelBody(ActBody):
     refund: Literal["full", "undelivered", "none"] = "full"
     model_config = _example(refund="full")
 
-    def act(self) -> Act:
-        return Cancel(self.who, self.reason, self.request_key, self.refund)
+    def act(self, actor: str) -> Act:
+        return Cancel(actor, self.reason, self.request_key, self.refund)
 
 
 BODIES: dict[str, type[ActBody]] = {

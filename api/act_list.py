@@ -10,6 +10,7 @@ from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
 from api.acts import started
+from api.auth import CallerDep
 from api.ids import PurchaseInPath, purchase_id_from
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
@@ -57,9 +58,9 @@ class Acts(Answer):
     summary="What operators did to a purchase",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def list_acts(purchase: PurchaseInPath, at: ServicesDep) -> Acts:
+async def list_acts(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -> Acts:
     """The audit: one row per act, never changed. Purchases woken by mended data show the actor `system`."""
-    start = await started(at, purchase_id_from(purchase))
+    start = await started(at, purchase_id_from(purchase), who)
     async with at.reading() as conn:
         rows = await acts_of(conn, start.purchase_id)
     return Acts(acts=[ActView(**vars(row)) for row in rows])

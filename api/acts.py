@@ -17,10 +17,12 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.auth import Caller
+from api.found import found
+from api.problems import Conflict, Unavailable, Unprocessable
 from api.services import Services
 from api.temporal import answering, send_act
-from db.reads.starts import StartRow, starts_of
+from db.reads.starts import StartRow
 from workflows.messages import Act, check
 
 ANSWER_WITHIN = 10.0  # seconds a caller waits for the outcome; then 202, and the same request asks again
@@ -29,13 +31,10 @@ _REFUSED = "refused: "  # how the main loop answers an act that came too late fo
 _log = structlog.get_logger()
 
 
-async def started(at: Services, purchase_id: str) -> StartRow:
-    """The start of a purchase. Raises NotFound."""
+async def started(at: Services, purchase_id: str, who: Caller) -> StartRow:
+    """The start of a purchase the caller may reach. Raises NotFound."""
     async with at.reading() as conn:
-        start = (await starts_of(conn, [purchase_id])).get(purchase_id)
-    if start is None:
-        raise NotFound(code="PURCHASE_NOT_FOUND", detail="No purchase with this id was ever started.")
-    return start
+        return await found(conn, purchase_id, who)
 
 
 def require_valid(verb: str, said: Act) -> None:
@@ -65,7 +64,8 @@ async def perform(at: Services, start: StartRow, verb: str, said: Act) -> tuple[
                 raise _no_worker() from err
             raise
     done, outcome = await _outcome(update)
-    _log.info("operator_act", workflow_id=start.workflow_id, verb=verb, request_key=said.request_key, done=done)
+    told = {"verb": verb, "request_key": said.request_key, "actor": said.actor, "done": done}
+    _log.info("operator_act", workflow_id=start.workflow_id, **told)
     if isinstance(outcome, str) and outcome.startswith(_REFUSED):
         code, _, detail = outcome.removeprefix(_REFUSED).partition(": ")
         raise Conflict(code=code, detail=detail)

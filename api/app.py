@@ -7,21 +7,29 @@ are there.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Security
+from fastapi.routing import APIRoute
+from fastapi_rfc9457.server import problems
 
 from api import act_list, admin_list, bulk, case, health, metrics, people, purchases, verbs
+from api.auth import BEARER, Authenticate, permitted
 from api.body_limit import BodyLimit
 from api.pace import Pace
-from api.problems import add_problems
+from api.policy import public_paths, require_rows
+from api.problems import Forbidden, Unauthenticated, add_problems
 from api.services import Services
+from api.tokens import Tokens, Trusted
 from db.engine import make_async_engine
+from runtime.dev_auth import dev_key, kid_of
 from runtime.errors import CannotRun
+from runtime.jwks import signing_keys
 from runtime.logs import set_up_logs
-from runtime.settings import Settings, load_settings
+from runtime.settings import DEV_ISSUER, Settings, SettingsError, load_settings
 from runtime.state import attached
 from runtime.temporal import connect
 from workflows.policies import Rules
@@ -30,7 +38,7 @@ MOST_BODY = 64 * 1024  # bytes
 _POOL = 20  # connections; a request holds one only while it asks the database
 
 _ABOUT = """The durable back office of a course marketplace: one workflow per payment line carries a payment to lessons,
-or makes the student whole. Errors are problems (RFC 9457) with a stable `code`; `retryable` says whether the same
+or makes the student whole. Who calls says so with a bearer token. Errors are problems (RFC 9457) with a stable `code`; `retryable` says whether the same
 request may succeed later. Times are UTC unless called local."""
 
 
@@ -42,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         if with_values.database_url is None:
             raise CannotRun("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
+        app.state.tokens = tokens_of(with_values)
         engine = make_async_engine(with_values.database_url.get_secret_value(), pool_size=_POOL)
         try:
             app.state.services = services = Services(
@@ -57,13 +66,36 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await engine.dispose()
 
-    app = FastAPI(title="Coursaga", description=_ABOUT, version="1", lifespan=lifespan, redirect_slashes=False)
-    app.add_middleware(BodyLimit, limit=MOST_BODY)
+    app = FastAPI(
+        title="Coursaga",
+        description=_ABOUT,
+        version="1",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation,
+        dependencies=[Depends(permitted)],
+    )
     add_problems(app)
-    # Before the verbs, whose `{purchase}/{verb}` would take other paths under /admin for theirs.
-    for part in (health, metrics, purchases, admin_list, bulk, case, act_list, people, verbs):
+    for part in (health, metrics):  # public
         app.include_router(part.router)
+    # The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.
+    for part in (purchases, admin_list, bulk, case, act_list, people, verbs):
+        app.include_router(part.router, dependencies=[Security(BEARER)], responses=problems(Unauthenticated, Forbidden))
+    require_rows(app)
+    app.add_middleware(Authenticate, public=public_paths(app))
+    app.add_middleware(BodyLimit, limit=MOST_BODY)
     return app
+
+
+def tokens_of(settings: Settings) -> Tokens:
+    """What reads tokens: AUTH_JWKS for those of AUTH_ISSUER, in development the key of COURSAGA_HOME for its own."""
+    trusted: dict[str, Trusted] = {}
+    if settings.auth_jwks and settings.auth_issuer:
+        trusted |= {kid: Trusted(key, settings.auth_issuer) for kid, key in signing_keys(settings.auth_jwks).items()}
+    if settings.accepts_dev_tokens:
+        own = dev_key(settings.coursaga_home)
+        trusted[kid_of(own)] = Trusted(own, DEV_ISSUER)
+    return Tokens(trusted, settings.auth_audience, settings.auth_leeway.total_seconds())
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -77,6 +109,11 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
+def _operation(route: APIRoute) -> str:
+    """An operation's id, the same in the policy and in the documentation."""
+    return route.name
+
+
 async def _settle(tasks: set[asyncio.Task[None]]) -> None:
     """Sweeps under way are dropped: the purchases they would wake try again by themselves."""
     for task in tasks:
@@ -84,9 +121,13 @@ async def _settle(tasks: set[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def main() -> None:
-    """Serve until SIGINT or SIGTERM."""
-    settings = attached(load_settings())
+def main() -> int:
+    """Serve until SIGINT or SIGTERM. Exit codes: 0 stopped as asked, 2 a setting is wrong, others as uvicorn's."""
+    try:
+        settings = attached(load_settings())
+    except SettingsError as error:
+        print(f"api: {error}", file=sys.stderr)  # noqa: T201 - logs are not set up yet
+        return 2
     set_up_logs(settings.log_level, settings.log_format)
     uvicorn.run(
         create_app(settings),
@@ -96,7 +137,8 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=10,
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

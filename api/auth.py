@@ -1,15 +1,85 @@
-"""The seam for identity.
+"""Who calls, and what they may reach: the token is read before anything else of a request, the policy before its route.
 
-Authentication comes with a later issue: a JWT with one of the roles student, support, admin, service. Until then
-anybody who reaches the API may act, and an act's `actor` is what its body says. Routes take the actor from here only,
-so that the change to tokens is one of this file (an `actor` in the body is then refused).
+Routes take `CallerDep`: `subject` is the `actor` of what they do, and `own` goes into the WHERE clause of what they
+read or write, so that what is not the caller's looks as if it were not there.
 """
 
 from __future__ import annotations
 
-UNNAMED = "unknown"
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.policy import ANY, NONE, PUBLIC, Reach, row_of
+from api.problems import WHO_ARE_YOU, Forbidden, problem_response
+from api.tokens import TokenRefused, Tokens
+from domain.roles import Role
+
+BEARER = HTTPBearer(
+    auto_error=False, bearerFormat="at+jwt", description="A JWT of RS256; in development from `coursaga token`."
+)
+_DETAIL = "A valid token is needed, as `Authorization: Bearer ...`."
 
 
-def actor_of(said: str | None) -> str:
-    """Who acts. `said` is the body's `actor`; nobody said means `unknown`, which the audit trail shows as such."""
-    return said or UNNAMED
+@dataclass(frozen=True)
+class Caller:
+    """Who calls. `reach`: what the policy gives their role in the operation they call."""
+
+    subject: str
+    role: Role | None
+    reach: Reach = NONE
+
+    @property
+    def own(self) -> str | None:
+        """The student whose rows alone may be reached; None: everybody's."""
+        return None if self.reach == ANY else self.subject
+
+
+NOBODY = Caller("", None)
+
+
+class Authenticate:
+    """ASGI middleware: on every path but `public` a request without an accepted token gets the one 401."""
+
+    def __init__(self, app: ASGIApp, public: frozenset[str]) -> None:
+        self._app = app
+        self._public = public
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in self._public:
+            try:
+                caller = _caller(scope["app"].state.tokens, Headers(scope=scope))
+            except TokenRefused:
+                refusal = problem_response(scope["path"], 401, "UNAUTHENTICATED", _DETAIL, WHO_ARE_YOU)
+                return await refusal(scope, receive, send)
+            scope.setdefault("state", {})["caller"] = caller
+        return await self._app(scope, receive, send)
+
+
+async def permitted(request: Request) -> Caller:
+    """The caller of this operation, for the whole app. Raises Forbidden, and NoPolicy for an operation without a row."""
+    row = row_of(request.scope["route"].name)
+    if row == PUBLIC:
+        return NOBODY
+    caller: Caller = request.state.caller
+    reach = row.get(caller.role, NONE) if caller.role else NONE
+    if reach == NONE:
+        raise Forbidden(detail=f"The role {caller.role} may not do this.")
+    return replace(caller, reach=reach)
+
+
+CallerDep = Annotated[Caller, Depends(permitted)]
+
+
+def _caller(tokens: Tokens, headers: Headers) -> Caller:
+    said = headers.getlist("authorization")
+    if len(said) != 1:
+        raise TokenRefused
+    scheme, _, token = said[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenRefused
+    return Caller(*tokens.subject_and_role(token.strip()))

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from api.act_bodies import BODIES, ActBody
 from api.acts import perform, require_valid
-from api.auth import actor_of
+from api.auth import Caller, CallerDep
 from api.ids import ID_PATTERN, PERSON_PATTERN, Key, Words
 from api.problems import Conflict, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
@@ -28,6 +28,7 @@ from db.reads.cases import acted_on
 from db.reads.starts import StartRow, starts_of
 from domain.purchase import purchase_id_of
 from workflows.attributes import ATTENTION_REASON, ITEM_ID, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
+from workflows.messages import Act
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 
@@ -59,13 +60,12 @@ class BulkFilter(Body):
 
 
 class BulkBody(Body):
-    """`values`: what the verb takes beside reason, requestKey and actor. A dry run, unless told otherwise."""
+    """`values`: what the verb takes beside reason and requestKey. A dry run, unless told otherwise."""
 
     verb: str = Field(max_length=64)
     filter: BulkFilter
     reason: Words
     request_key: Key
-    actor: Key | None = None
     values: dict[str, Any] = Field(default_factory=dict[str, Any])
     dry_run: bool = True
     limit: int = Field(1000, ge=1, le=10_000)
@@ -77,7 +77,6 @@ class BulkBody(Body):
                     "filter": {"code": "NO_TRAINER_AVAILABLE", "item": "course-piano"},
                     "reason": "three new piano trainers",
                     "requestKey": "ticket-4711",
-                    "actor": "ann@example.test",
                     "dryRun": True,
                 }
             ]
@@ -128,13 +127,13 @@ class _Tally:
 @router.post(
     "/purchases:bulk", summary="One verb for many parked purchases", responses=problems(Unprocessable, Unavailable)
 )
-async def bulk(body: BulkBody, at: ServicesDep) -> BulkAnswer:
+async def bulk(body: BulkBody, at: ServicesDep, who: CallerDep) -> BulkAnswer:
     """A dry run counts and shows a sample. The real run sends the verb at a steady pace, one audit row each.
 
     After some time it answers with what is `left`; the same request again goes on, and never acts twice on one.
     """
     verb = body.verb.replace("-", "_")
-    require_valid(verb, _said(body, verb, "any").act())
+    require_valid(verb, _said(body, verb, "any").act(who.subject))
     if not body.filter.model_dump(exclude_none=True):
         raise Unprocessable(code="FILTER_NEEDED", detail='Say which purchases; {"attention": "any"} means all parked.')
     matched = sorted((await parked_runs(at.temporal, *body.filter.conditions())).values(), key=_by_id)[: body.limit]
@@ -142,13 +141,20 @@ async def bulk(body: BulkBody, at: ServicesDep) -> BulkAnswer:
     if not body.dry_run and matched:
         if not await workers_poll(at.temporal, at.task_queue):
             raise Unavailable(code="WORKER_UNAVAILABLE", detail="No worker is up; nothing was sent.")
-        tally = await _send_all(at, body, verb, matched)
-        _log.info("bulk_act", verb=verb, request_key=body.request_key, matched=len(matched), done=tally.done)
+        tally = await _send_all(at, who, body, verb, matched)
+        _log.info(
+            "bulk_act",
+            verb=verb,
+            request_key=body.request_key,
+            matched=len(matched),
+            done=tally.done,
+            actor=who.subject,
+        )
     sample = [run.workflow_id for run in matched[:_SHOWN]]
     return BulkAnswer(dry_run=body.dry_run, matched=len(matched), sample=sample, **vars(tally))
 
 
-async def _send_all(at: Services, body: BulkBody, verb: str, matched: Iterable[RunState]) -> _Tally:
+async def _send_all(at: Services, who: Caller, body: BulkBody, verb: str, matched: Iterable[RunState]) -> _Tally:
     ids = {purchase_id_of(run.workflow_id): f"{body.request_key}:{run.workflow_id}" for run in matched}
     async with at.reading() as conn:
         starts = await starts_of(conn, ids)
@@ -162,15 +168,15 @@ async def _send_all(at: Services, body: BulkBody, verb: str, matched: Iterable[R
             if asyncio.get_running_loop().time() > until:
                 tally.left += 1
             else:
-                await _send(at, start, verb, _said(body, verb, ids[start.purchase_id]), tally)
+                await _send(at, start, verb, _said(body, verb, ids[start.purchase_id]).act(who.subject), tally)
 
     await asyncio.gather(*(one(start) for key, start in starts.items() if key not in before))
     return tally
 
 
-async def _send(at: Services, start: StartRow, verb: str, said: ActBody, tally: _Tally) -> None:
+async def _send(at: Services, start: StartRow, verb: str, said: Act, tally: _Tally) -> None:
     try:
-        done, _ = await perform(at, start, verb, said.act())
+        done, _ = await perform(at, start, verb, said)
     except (Conflict, Unprocessable) as err:
         tally.skipped += 1
         tally.because(start, err)
@@ -186,7 +192,7 @@ def _said(body: BulkBody, verb: str, key: str) -> ActBody:
     """The act as the verb's own call would be sent it. Raises Unprocessable."""
     if verb not in BODIES:
         raise Unprocessable(code="UNKNOWN_VERB", detail=f"The verbs are {', '.join(BODIES)}.")
-    signed = {"reason": body.reason, "requestKey": body.request_key, "actor": actor_of(body.actor)}
+    signed = {"reason": body.reason, "requestKey": body.request_key}
     if clash := body.values.keys() & signed.keys():
         raise Unprocessable(code="INVALID_REQUEST", detail=f"values must not name {', '.join(sorted(clash))}")
     try:

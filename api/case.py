@@ -10,8 +10,10 @@ from fastapi import APIRouter
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
+from api.auth import CallerDep
 from api.case_words import cause_of, timeline
 from api.examples import CASE
+from api.found import found
 from api.ids import PurchaseInPath, purchase_id_from
 from api.next_actions import Action, actions_for
 from api.problems import NotFound, Unavailable, Unprocessable
@@ -22,7 +24,7 @@ from api.views import wall
 from api.wire import Answer
 from db.reads.cases import Money, acts_of, money_of, told_of
 from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of, steps_of
-from db.reads.starts import StartRow, starts_of
+from db.reads.starts import StartRow
 from domain.refusals import REFUSALS
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
@@ -100,13 +102,11 @@ class CaseFile(Answer):
 
 
 @router.get("/{purchase}/case", summary="The case file", responses=problems(NotFound, Unprocessable, Unavailable))
-async def case_file(purchase: PurchaseInPath, at: ServicesDep) -> CaseFile:
+async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -> CaseFile:
     """Why it waits, what to tell the student, what to do, the money, and what happened; needs no worker."""
     purchase_id = purchase_id_from(purchase)
     async with at.reading() as conn:
-        start = (await starts_of(conn, [purchase_id])).get(purchase_id)
-        if start is None:
-            raise NotFound(code="PURCHASE_NOT_FOUND", detail="No purchase with this id was ever started.")
+        start = await found(conn, purchase_id, who)
         item = await bought(conn, purchase_id)
         steps = await steps_of(conn, purchase_id)
         lessons = await lessons_of(conn, purchase_id)
@@ -172,7 +172,7 @@ def _actions(run: RunState | None) -> list[Action]:
 
 
 def _action(start: StartRow, action: Action) -> ActionView:
-    body = {"reason": "why you do it", "requestKey": f"{action.verb}-1", "actor": "you@example.test", **action.values}
+    body = {"reason": "why you do it", "requestKey": f"{action.verb}-1", **action.values}
     return ActionView(
         verb=action.verb, why=action.why, href=f"{router.prefix}/{start.purchase_id}/{action.verb}", body=body
     )

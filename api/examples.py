@@ -81,7 +81,7 @@ CASE: dict[str, Any] = {
             "verb": "retry_now",
             "why": "Once a trainer was added or has more time.",
             "href": f"/api/v1/admin/purchases/{_COMMON['id']}/retry_now",
-            "body": {"reason": "why you do it", "requestKey": "retry_now-1", "actor": "you@example.test"},
+            "body": {"reason": "why you do it", "requestKey": "retry_now-1"},
         }
     ],
     "problems": [],

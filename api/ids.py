@@ -24,9 +24,7 @@ def _spoken(text: str) -> str:
 PaymentId = Annotated[str, Field(pattern=ID_PATTERN)]
 PersonId = Annotated[str, Field(pattern=PERSON_PATTERN)]  # a student, trainer or item: ids that others gave
 Words = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_spoken)]  # a reason, a name
-Key = Annotated[
-    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_spoken)
-]  # a request key, an actor
+Key = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_spoken)]  # a request key
 
 PersonInPath = Annotated[str, Path(pattern=PERSON_PATTERN)]
 PurchaseInPath = Annotated[

@@ -15,7 +15,7 @@ _WAITS_FOR_LESSONS = ("SESSIONS_PARTIAL", "SESSIONS_FAILED", "SESSION_COUNT_MISS
 
 @dataclass(frozen=True)
 class Action:
-    """A verb to send. `values`: what goes with it beside reason, requestKey and actor."""
+    """A verb to send. `values`: what goes with it beside reason and requestKey."""
 
     verb: str
     why: str

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
+from api.auth import CallerDep
 from api.healing import Healed, wake_later
 from api.ids import PersonId, PersonInPath, Words
 from api.problems import NotFound, Unavailable, Unprocessable
@@ -191,9 +192,9 @@ async def write_trainer(
     summary="Store where a student lives",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def write_profile(student_id: PersonInPath, body: ProfileBody, at: ServicesDep) -> ProfileAnswer:
+async def write_profile(student_id: PersonInPath, body: ProfileBody, at: ServicesDep, who: CallerDep) -> ProfileAnswer:
     """Purchases of this student that wait for the profile, the place or a trainer near it are tried again at once."""
-    if not await set_profile(at.engine, student_id, body.timezone, body.latitude, body.longitude):
+    if not await set_profile(at.engine, student_id, body.timezone, body.latitude, body.longitude, who.own):
         raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id.")
     wake_later(at, Healed(WAITING_FOR_PROFILE, f"profile of {student_id} changed", (equals(STUDENT_ID, student_id),)))
     return ProfileAnswer(student_id=student_id, timezone=body.timezone)

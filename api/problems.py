@@ -36,6 +36,35 @@ _HTTP_CODES = {
 _log = structlog.get_logger()
 
 
+WHO_ARE_YOU = {"WWW-Authenticate": "Bearer"}
+
+
+class Unauthenticated(Problem):
+    """No token, or one that is not accepted; which of the two, and why, is not told. Nothing was read or stored."""
+
+    title = "Unauthorized"
+    status = 401
+    headers = {"WWW-Authenticate": "How to say who calls."}  # noqa: RUF012 -- the library declares it a ClassVar
+    code: str = "UNAUTHENTICATED"
+    retryable: bool = False
+
+    def response_headers(self) -> dict[str, str]:
+        return WHO_ARE_YOU
+
+    @classmethod
+    def header_examples(cls) -> dict[str, str]:
+        return WHO_ARE_YOU
+
+
+class Forbidden(Problem):
+    """The role of the token may not do this; nothing was stored."""
+
+    title = "Forbidden"
+    status = 403
+    code: str = "FORBIDDEN"
+    retryable: bool = False
+
+
 class NotFound(Problem):
     """Nothing here goes by that name; nothing was stored."""
 

@@ -9,6 +9,8 @@ from fastapi import APIRouter, Header, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
+from api.auth import CallerDep
+from api.found import found
 from api.ids import PaymentId, PurchaseInPath, purchase_id_from
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
@@ -18,7 +20,7 @@ from api.views import PurchaseView, purchase_view
 from api.wire import Answer, Body
 from db.reads.payments import payment_to_start
 from db.reads.purchases import bought, lessons_of, steps_of, trainer_held
-from db.reads.starts import StartRow, starts_of
+from db.reads.starts import StartRow
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
 
@@ -102,13 +104,11 @@ async def start_purchases(
     summary="A purchase: steps, stage, attention, trainer, lessons, ending",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def show_purchase(purchase: PurchaseInPath, at: ServicesDep) -> PurchaseView:
+async def show_purchase(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -> PurchaseView:
     """Facts come from the database; stage and attention of a running purchase from Temporal, workers needed or not."""
     purchase_id = purchase_id_from(purchase)
     async with at.reading() as conn:
-        start = (await starts_of(conn, [purchase_id])).get(purchase_id)
-        if start is None:
-            raise NotFound(code="PURCHASE_NOT_FOUND", detail="No purchase with this id was ever started.")
+        start = await found(conn, purchase_id, who)
         item = await bought(conn, purchase_id)
         steps = await steps_of(conn, purchase_id)
         held = await trainer_held(conn, purchase_id)

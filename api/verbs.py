@@ -19,6 +19,7 @@ from api.act_bodies import (
     SkipStepBody,
 )
 from api.acts import perform, started
+from api.auth import Caller, CallerDep
 from api.ids import PurchaseInPath, purchase_id_from
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
@@ -43,70 +44,80 @@ def _verb(name: str, summary: str) -> Callable[[Callable[..., Any]], Callable[..
 
 
 @_verb("retry_now", "Try the parked step again now")
-async def retry_now(purchase: PurchaseInPath, body: ActBody, at: ServicesDep, response: Response) -> ActAnswer:
+async def retry_now(
+    purchase: PurchaseInPath, body: ActBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
     """Instead of at its next time; also a stuck undo of a purchase that is being rolled back."""
-    return await _act(at, purchase, "retry_now", body, response)
+    return await _act(at, who, purchase, "retry_now", body, response)
 
 
 @_verb("amend", "Change what was bought or how, then try again")
-async def amend(purchase: PurchaseInPath, body: AmendBody, at: ServicesDep, response: Response) -> ActAnswer:
+async def amend(
+    purchase: PurchaseInPath, body: AmendBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
     """Only while it is parked. What an admin says wins over every other source of the metadata."""
-    return await _act(at, purchase, "amend", body, response)
+    return await _act(at, who, purchase, "amend", body, response)
 
 
 @_verb("skip_step", "Go on without the step it is parked at")
-async def skip_step(purchase: PurchaseInPath, body: SkipStepBody, at: ServicesDep, response: Response) -> ActAnswer:
+async def skip_step(
+    purchase: PurchaseInPath, body: SkipStepBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
     """Repair steps only; who skips `assign_trainer` skips approval and lessons, too."""
-    return await _act(at, purchase, "skip_step", body, response)
+    return await _act(at, who, purchase, "skip_step", body, response)
 
 
 @_verb("assign_trainer", "Give all lessons to this trainer")
 async def assign_trainer(
-    purchase: PurchaseInPath, body: AssignTrainerBody, at: ServicesDep, response: Response
+    purchase: PurchaseInPath, body: AssignTrainerBody, at: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """Only while it is parked for a trainer; the trainer must be free for every lesson."""
-    return await _act(at, purchase, "assign_trainer", body, response)
+    return await _act(at, who, purchase, "assign_trainer", body, response)
 
 
 @_verb("approve_allocation", "Say yes to the proposed trainer")
-async def approve_allocation(purchase: PurchaseInPath, body: ActBody, at: ServicesDep, response: Response) -> ActAnswer:
+async def approve_allocation(
+    purchase: PurchaseInPath, body: ActBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
     """The lessons follow at once."""
-    return await _act(at, purchase, "approve_allocation", body, response)
+    return await _act(at, who, purchase, "approve_allocation", body, response)
 
 
 @_verb("create_sessions", "Create the missing lessons now")
 async def create_sessions(
-    purchase: PurchaseInPath, body: CreateSessionsBody, at: ServicesDep, response: Response
+    purchase: PurchaseInPath, body: CreateSessionsBody, at: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """With another count or schedule if `overrides` say so; lessons that exist are never made twice."""
-    return await _act(at, purchase, "create_sessions", body, response)
+    return await _act(at, who, purchase, "create_sessions", body, response)
 
 
 @_verb("cancel", "Undo everything and give the money back")
-async def cancel(purchase: PurchaseInPath, body: CancelBody, at: ServicesDep, response: Response) -> ActAnswer:
+async def cancel(
+    purchase: PurchaseInPath, body: CancelBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
     """`refund` says how much: full, undelivered or none. A large amount waits (202) for a second person.
 
-    The second person sends the same `requestKey` as another `actor`.
+    The second person sends the same `requestKey` as another subject.
     """
-    return await _act(at, purchase, "cancel", body, response)
+    return await _act(at, who, purchase, "cancel", body, response)
 
 
 @router.post("/{purchase}/{verb}", include_in_schema=False)
-async def unknown(purchase: PurchaseInPath, verb: Annotated[str, Path()]) -> ActAnswer:
+async def unknown_verb(purchase: PurchaseInPath, verb: Annotated[str, Path()]) -> ActAnswer:
     """Names the verbs there are."""
     raise NotFound(code="UNKNOWN_VERB", detail=f"The verbs are {', '.join(BODIES)}.")
 
 
-async def _act(at: Services, purchase: str, verb: str, body: ActBody, response: Response) -> ActAnswer:
-    start = await started(at, purchase_id_from(purchase))
-    done, outcome = await perform(at, start, verb, body.act())
+async def _act(at: Services, who: Caller, purchase: str, verb: str, body: ActBody, response: Response) -> ActAnswer:
+    start = await started(at, purchase_id_from(purchase), who)
+    done, outcome = await perform(at, start, verb, body.act(who.subject))
     response.status_code = 200 if done else 202
     return ActAnswer(
         id=start.purchase_id,
         workflow_id=start.workflow_id,
         verb=verb,
         request_key=body.request_key,
-        actor=body.who,
+        actor=who.subject,
         done=done,
         outcome=outcome,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json as json_text
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -10,7 +9,7 @@ from uuid import uuid4
 
 from cyclopts import App, Parameter
 
-from cli.api_client import Api, api_url
+from cli.api_client import open_api
 from cli.output import FINE, USAGE, Json, print_json, print_line, print_table
 from runtime.errors import CannotRun
 
@@ -116,7 +115,7 @@ async def cancel(
 
 async def acts(purchase: str, *, json: Json = False) -> int:
     """List what operators did to a purchase, and why."""
-    async with Api(api_url()) as api:
+    async with open_api() as api:
         found = await api.get(f"{ADMIN}/{quote(purchase, safe='')}/acts")
     if json:
         print_json(found["acts"])
@@ -132,16 +131,16 @@ def add_verbs(app: App) -> None:
         app.command(verb, name=verb.__name__.replace("_", "-"))
 
 
-def signed(reason: str, key: str | None, actor: str | None) -> dict[str, Any]:
+def signed(reason: str, key: str | None) -> dict[str, Any]:
     """What every act is sent with."""
-    return {"reason": reason, "requestKey": key or f"cli-{uuid4()}", "actor": actor or getpass.getuser()}
+    return {"reason": reason, "requestKey": key or f"cli-{uuid4()}"}
 
 
 async def _act(
     purchase: str, verb: str, reason: str, key: str | None, actor: str | None, as_json: bool, **values: Any
 ) -> int:
-    body = signed(reason, key, actor) | values
-    async with Api(api_url()) as api:
+    body = signed(reason, key) | values
+    async with open_api(actor) as api:
         _, answer = await api.post(f"{ADMIN}/{quote(purchase, safe='')}/{verb}", body)
     if as_json:
         print_json(answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -11,8 +10,9 @@ from typing import Any, Self, cast
 
 import httpx2
 
+from cli.identity import Token, token_for
 from runtime.errors import CannotRun, ServerUnreachable
-from runtime.settings import load_settings
+from runtime.settings import Settings, load_settings
 from runtime.state import find
 
 Json = dict[str, Any]
@@ -32,25 +32,36 @@ class ApiRefused(CannotRun):
         self.code = str(problem.get("code", f"HTTP_{status}"))
         self.exit_code = 3 if status == 503 else 2 if status == 422 else 1
         detail = problem.get("detail") or problem.get("title") or "the API gave no reason"
+        if status == 401:
+            detail = "the API does not accept the token; set COURSAGA_TOKEN, or give --token, to one that it accepts"
         hint = "; nothing is lost, try again in a moment" if problem.get("retryable") else ""
         super().__init__(f"{self.code}: {detail}{hint}")
 
 
-def api_url() -> str:
+def open_api(actor: str | None = None, *, patient: bool = False) -> Api:
+    """The API as commands call it, for `actor` (see `cli.identity`). Raises ApiUnreachable, NoToken."""
+    settings = load_settings()
+    url = api_url(settings)
+    return Api(url, token_for(settings, url, actor), patient=patient)
+
+
+def api_url(settings: Settings) -> str:
     """API_URL, or the API of the stack that runs on COURSAGA_HOME. Raises ApiUnreachable."""
-    if given := os.environ.get("API_URL"):
-        return given.rstrip("/")
-    home = load_settings().coursaga_home
-    if running := find(home):
+    if settings.api_url:
+        return settings.api_url.rstrip("/")
+    if running := find(settings.coursaga_home):
         return running.api
-    raise ApiUnreachable(f"no running stack in {home}: start one with `coursaga up`, or set API_URL")
+    raise ApiUnreachable(f"no running stack in {settings.coursaga_home}: start one with `coursaga up`, or set API_URL")
 
 
 class Api:
     """An HTTP client of the API. Answers that say "again in a moment" are waited for when `patient`."""
 
-    def __init__(self, url: str, *, patient: bool = False, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, url: str, token: Token, *, patient: bool = False, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
         self._url = url
+        self._token = token
         self._patience = _PATIENCE if patient else 0.0
         self._client = httpx2.AsyncClient(base_url=url, timeout=30.0, transport=transport)
 
@@ -70,6 +81,10 @@ class Api:
     async def post(self, path: str, body: Json) -> tuple[int, Json]:
         """Status and JSON of the answer. Raises ApiRefused, ApiUnreachable."""
         return await self._ask("POST", path, json=body)
+
+    async def put(self, path: str, body: Json) -> tuple[int, Json]:
+        """Status and JSON of the answer. Raises ApiRefused, ApiUnreachable."""
+        return await self._ask("PUT", path, json=body)
 
     async def pages(
         self, path: str, params: Mapping[str, str], key: str, cursor: str, named: str
@@ -97,7 +112,8 @@ class Api:
 
     async def _once(self, method: str, path: str, **said: Any) -> tuple[int, Json]:
         try:
-            answer = await self._client.request(method, path, **said)
+            bearer = {"Authorization": f"Bearer {self._token()}"}
+            answer = await self._client.request(method, path, headers=bearer, **said)
         except httpx2.TransportError as err:
             why = str(err) or type(err).__name__
             raise ApiUnreachable(

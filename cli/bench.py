@@ -116,6 +116,7 @@ def _own(home: Path) -> Settings:
         provider_url=None,
         task_queue=queue,
         auto_approve_allocations=True,
+        dev_auth=True,
     )
 
 

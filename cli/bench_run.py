@@ -16,6 +16,7 @@ from cli.api_client import Api
 from cli.bench_market import Orders
 from cli.bench_meter import Timed, average, cpu_ms_each, cpu_seconds, peak_memory_mb
 from cli.bench_temporal import Shop, activities_of, histories, wait_until_closed
+from cli.identity import signing
 from db.engine import make_async_engine, make_engine
 from db.starts import record_starts
 from domain.purchase import PurchaseOrder
@@ -45,7 +46,7 @@ async def measure_temporal(
     pids = {name: running.pids[name] for name in running.pids if name != "up"}
     client = await connect(settings)
     engine = make_async_engine(running.database_url, pool_size=1)
-    async with Api(running.api) as api:
+    async with Api(running.api, signing(settings, "bench")) as api:
         shop = Shop(api, engine, watched.advance)
         watched.say("warming up")
         await shop.buy(orders.warm, 1)

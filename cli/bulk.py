@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.progress import Progress
 
 from cli.acts import ADMIN, Actor, Key, Reason, WrongUsage, changes_of, signed
-from cli.api_client import Api, api_url
+from cli.api_client import Api, open_api
 from cli.output import FAILED, FINE, Json, print_json, print_line, to_people
 
 _COUNTS = ("done", "skipped", "failed", "pending")
@@ -50,8 +50,8 @@ async def bulk(
         "limit": limit,
         "dryRun": not apply,
     }
-    body |= signed(reason, request_key, actor)
-    async with Api(api_url(), patient=True) as api:
+    body |= signed(reason, request_key)
+    async with open_api(actor, patient=True) as api:
         answer = await _send(api, body) if apply else (await api.post(f"{ADMIN}:bulk", body))[1]
     if json:
         print_json(answer | {"requestKey": body["requestKey"]})

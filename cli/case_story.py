@@ -13,7 +13,7 @@ from rich.table import Table
 from cli.purchase_story import COLOURS
 
 _COMMANDS = {"approve_allocation": "approve"}
-_SIGNED = ("reason", "requestKey", "actor")
+_SIGNED = ("reason", "requestKey")
 _OPTIONS = {"trainerId": "--trainer", "startDate": "--start-date", "timeSlot": "--time-slot"}
 
 

@@ -25,6 +25,7 @@ from cli.demo_chapter import Chapter
 from cli.demo_market import marketplace
 from cli.demo_screen import Screen, screen_for
 from cli.demo_story import PHASE_SECONDS, Story, within
+from cli.identity import signing
 from cli.importing import run_import
 from cli.output import FINE, Json, print_json
 from runtime.clock import clock
@@ -136,7 +137,7 @@ async def _tell(stack: Stack, screen: Screen, told: Told) -> None:
     counts = ", ".join(f"{len(market[kind])} {kind}" for kind in ("students", "courses", "trainers", "payments"))
     screen.say(f"+ a small marketplace is imported: {counts}")
     client = await connect(settings)
-    async with Api(stack.running.api, patient=True) as api:
+    async with Api(stack.running.api, signing(settings, "demo"), patient=True) as api:
         await Story(api, client, stack.running, market, screen, logs, told.chapters).tell()
 
 
@@ -153,6 +154,7 @@ def _own(settings: Settings) -> Settings:
         provider_url=None,
         task_queue=queue,
         auto_approve_allocations=True,
+        dev_auth=True,
     )
 
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx2
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -24,7 +23,7 @@ from domain.purchase import workflow_id_of
 from domain.refusals import REFUSALS
 from gateways.payments import HttpPaymentProvider, ProviderTrouble
 from runtime.children import tail
-from runtime.errors import CannotRun, ServerUnreachable
+from runtime.errors import CannotRun
 from runtime.state import Running
 
 PHASE_SECONDS = 60.0
@@ -139,7 +138,7 @@ class Story:
         if chapter.purchase["ending"] != "completed":
             chapter.extra["healedBy"] = "retry_now"
             chapter.fact("mended", "nobody woke it, so an operator retries it now")
-            said = {"reason": "a trainer was added", "requestKey": f"demo-{chapter.payment['id']}", "actor": "demo"}
+            said = {"reason": "a trainer was added", "requestKey": f"demo-{chapter.payment['id']}"}
             with suppress(ApiRefused):  # it has just gone on after all
                 await self.api.post(f"/api/v1/admin/purchases/{quote(chapter.workflow_id)}/retry_now", said)
             await self._until(chapter, lambda purchase: purchase["endedAt"] is not None)
@@ -168,12 +167,9 @@ class Story:
 
     async def _add_trainer(self) -> None:
         try:
-            async with httpx2.AsyncClient(base_url=self.running.api, timeout=30, trust_env=False) as client:
-                answer = await client.put(f"/api/v1/admin/trainers/{NEW_TRAINER_ID}", json=NEW_TRAINER)
-        except httpx2.TransportError as error:
-            raise ServerUnreachable(f"no API at {self.running.api}; look into {self.logs / 'api.log'}") from error
-        if not answer.is_success:
-            raise DemoFailed(f"the API did not take the trainer: {answer.status_code} {answer.text[:300]}")
+            await self.api.put(f"/api/v1/admin/trainers/{NEW_TRAINER_ID}", NEW_TRAINER)
+        except ApiRefused as error:
+            raise DemoFailed(f"the API did not take the trainer: {error}") from error
 
     def _chapter(self, number: int) -> Chapter:
         payment = self.market["payments"][number - 1]

@@ -21,7 +21,8 @@ from rich.table import Table
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
-from cli.api_client import Api, ApiRefused, ApiUnreachable, api_url
+from cli.api_client import ApiRefused, ApiUnreachable, open_api
+from cli.identity import NoToken
 from cli.marketplace_documents import documents
 from cli.marketplace_faults import BadMarketplace, Fault, open_references, read_marketplace, warnings
 from cli.marketplace_file import Marketplace, Payment
@@ -86,8 +87,8 @@ async def import_marketplace(file: Path, *, update: Update = False, json: Json =
 
 async def _wake() -> None:
     """What waited for this data goes on at once; without an API it does by itself, within its usual pauses."""
-    with suppress(ApiUnreachable, ApiRefused):
-        async with Api(api_url()) as api:
+    with suppress(ApiUnreachable, ApiRefused, NoToken):
+        async with open_api() as api:
             await api.post("/api/v1/admin/purchases:wake", {})
 
 

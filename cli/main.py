@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
+from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from cli.output import FINE, USAGE
 from runtime.errors import CannotRun
@@ -21,6 +23,7 @@ _COMMANDS = {
     "worker": ("cli.serve:worker", "Run one more worker."),
     "api": ("cli.serve:api", "Serve the HTTP API."),
     "migrate": ("cli.serve:migrate", "Bring the database to the newest schema."),
+    "token": ("cli.token:token", "Print a token for the API, for development."),
     "doctor": ("cli.doctor:doctor", "Say what runs, what does not, and what to do about it."),
 }
 
@@ -33,10 +36,23 @@ for _name, (_target, _help) in _COMMANDS.items():
     app.command(_target, name=_name, help=_help, sort_key=_name)
 
 
+@app.meta.default
+def with_token(
+    *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    token: Annotated[
+        str | None, Parameter(help="Who you are to the API, on any command; better in COURSAGA_TOKEN.")
+    ] = None,
+) -> Any:
+    """Takes --token out of any command line: it stands for COURSAGA_TOKEN."""
+    if token:
+        os.environ["COURSAGA_TOKEN"] = token
+    return app(words, exit_on_error=False, result_action="return_value")
+
+
 def main() -> None:
     """Runs the command line and exits with its code."""
     try:
-        result = app(exit_on_error=False, result_action="return_value")
+        result = app.meta(exit_on_error=False, result_action="return_value")
     except CycloptsError:
         sys.exit(USAGE)  # cyclopts has said what is wrong
     except CannotRun as error:

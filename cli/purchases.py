@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from rich.progress import Progress
 
 from cli.acts import ADMIN, WrongUsage, add_verbs
-from cli.api_client import Api, ApiRefused, ApiUnreachable, api_url
+from cli.api_client import Api, ApiRefused, ApiUnreachable, open_api
 from cli.bulk import bulk
 from cli.case_story import tell_case
 from cli.output import FAILED, FINE, UNREACHABLE, Json, print_json, print_line, print_table, to_people
@@ -54,7 +54,7 @@ async def start(
     """
     if bool(payment_id) == all_payments:
         raise WrongUsage("say which payment to start, or --all")
-    async with Api(api_url(), patient=True) as api:
+    async with open_api(patient=True) as api:
         ids: Iterable[str] = [i async for i in _unstarted(api)] if all_payments else payment_id
         done = await start_payments(api, list(ids), show=not json)
     if json:
@@ -85,7 +85,7 @@ async def list_purchases(
         "problems": "true" if problems else None, "ending": ending,
     }  # fmt: skip
     filters = {name: value for name, value in given.items() if value is not None} | {"limit": "500"}
-    async with Api(api_url(), patient=True) as api:
+    async with open_api(patient=True) as api:
         rows = [row async for row in api.pages(ADMIN, filters, "purchases", "nextCursor", "cursor")]
     if json:
         print_json(rows)
@@ -100,7 +100,7 @@ async def list_purchases(
 @app.command
 async def show(purchase: str, *, json: Json = False) -> int:
     """Show one purchase, by its id or workflow id: steps, lessons, what it waits for and what to do."""
-    async with Api(api_url()) as api:
+    async with open_api() as api:
         found = await api.get(f"{_PURCHASES}/{quote(purchase, safe='')}")
     if json:
         print_json(found)
@@ -112,7 +112,7 @@ async def show(purchase: str, *, json: Json = False) -> int:
 @app.command
 async def case(purchase: str, *, json: Json = False) -> int:
     """Tell why a purchase stands where it stands, what happened, and what can be done."""
-    async with Api(api_url()) as api:
+    async with open_api() as api:
         found = await api.get(f"{ADMIN}/{quote(purchase, safe='')}/case")
     if json:
         print_json(found)

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.acts import ADMIN
-from cli.api_client import Api, api_url
+from cli.api_client import Api, open_api
 from cli.output import FINE, Json, print_json
 
 _MOST_RUNNING = "50"
@@ -27,7 +27,7 @@ async def watch(
 ) -> int:
     """Watch parked and running purchases until Ctrl-C. Without a terminal: one look."""
     out = Console()
-    async with Api(api_url(), patient=True) as api:
+    async with open_api(patient=True) as api:
         seen = await _look(api)
         if json:
             print_json(seen)

@@ -64,7 +64,8 @@ _PARTS = (
     """,
 )
 _PROFILE = text(
-    "UPDATE students SET timezone = :timezone, latitude = :latitude, longitude = :longitude WHERE id = :id RETURNING id"
+    "UPDATE students SET timezone = :timezone, latitude = :latitude, longitude = :longitude"
+    " WHERE id = :id AND (CAST(:own AS text) IS NULL OR id = :own) RETURNING id"
 )
 
 
@@ -82,8 +83,10 @@ async def put_trainer(engine: AsyncEngine, trainer: TrainerRecord) -> bool:
     return is_new
 
 
-async def set_profile(engine: AsyncEngine, student_id: str, timezone: str, latitude: float, longitude: float) -> bool:
-    """Store where the student lives; False when there is no such student."""
-    values = {"id": student_id, "timezone": timezone, "latitude": latitude, "longitude": longitude}
+async def set_profile(
+    engine: AsyncEngine, student_id: str, timezone: str, latitude: float, longitude: float, own: str | None
+) -> bool:
+    """Store where the student lives; False when there is no such student or it is not `own` (None: everybody)."""
+    values = {"id": student_id, "timezone": timezone, "latitude": latitude, "longitude": longitude, "own": own}
     async with engine.begin() as conn:
         return (await conn.execute(_PROFILE, values)).scalar_one_or_none() is not None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.errors import CannotRun
 
+DEV_ISSUER = "coursaga-development"  # of the tokens `coursaga token` makes; no real issuer may be called so
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -26,6 +27,12 @@ def _seconds(value: object) -> object:
     return value
 
 
+def duration(text: str) -> timedelta | None:
+    """Reads a duration as the settings do; None when it is none."""
+    read = _seconds(text)
+    return read if isinstance(read, timedelta) else None
+
+
 Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))]
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: pick a free one
 
@@ -33,7 +40,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]  # 0: pick a free one
 class Settings(BaseSettings):
     """The settings of one process, frozen. An empty variable counts as not set.
 
-    Production refuses whatever exists for development: the embedded servers, the stand-in provider, a fixed day.
+    Production refuses whatever exists for development: the embedded servers, the stand-in provider, a fixed day,
+    development tokens, blank secrets. Each is a fault of its own field, so that one list names them all.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, validate_default=True)
@@ -48,6 +56,13 @@ class Settings(BaseSettings):
     temporal_ui_url: str | None = None
     task_queue: str = "purchases"
     provider_url: str | None = None
+
+    auth_issuer: str | None = None
+    auth_audience: str = Field(default="coursaga", min_length=1)
+    auth_jwks: str | None = None
+    auth_leeway: Duration = Field(default=timedelta(seconds=30), le=timedelta(minutes=5))
+    dev_auth: bool | None = None
+    coursaga_token: SecretStr | None = None
 
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
@@ -77,31 +92,54 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
+    @field_validator("database_url", "temporal_address", "provider_url", "auth_issuer", "auth_jwks")
+    @classmethod
+    def _given_in_production(cls, value: Any, info: ValidationInfo) -> Any:
+        if _in_production(info) and not value:
+            raise ValueError("must be set in production: what stands in for it is for development")
+        return value
+
+    @field_validator("coursaga_today", "dev_auth")
+    @classmethod
+    def _absent_in_production(cls, value: Any, info: ValidationInfo) -> Any:
+        if _in_production(info) and value:
+            raise ValueError("must not be set in production, it is for development")
+        return value
+
     @field_validator("database_url")
     @classmethod
-    def _psycopg(cls, value: SecretStr | None) -> SecretStr | None:
+    def _psycopg(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None:
             return None
         found = re.fullmatch(r"postgres(?:ql)?(?:\+psycopg)?://(.+)", value.get_secret_value())
         if found is None:
             raise ValueError("must look like postgresql+psycopg://user:password@host:port/database")
+        if _in_production(info) and re.match(r"[^/@]*:@", found[1]):
+            raise ValueError("has a blank password, which production refuses")
         return SecretStr(f"postgresql+psycopg://{found[1]}")
 
-    @model_validator(mode="after")
-    def _fit_for_production(self) -> Self:
-        if self.coursaga_env != "production":
-            return self
-        servers = {
-            "DATABASE_URL": self.database_url,
-            "TEMPORAL_ADDRESS": self.temporal_address,
-            "PROVIDER_URL": self.provider_url,
-        }
-        refused = [f"{name} must be set, embedded servers are for development" for name, v in servers.items() if not v]
-        if self.coursaga_today is not None:
-            refused.append("COURSAGA_TODAY must not be set")
-        if refused:
-            raise ValueError("production: " + "; ".join(refused))
-        return self
+    @field_validator("auth_issuer")
+    @classmethod
+    def _not_the_one_of_development(cls, value: str | None) -> str | None:
+        if value == DEV_ISSUER:
+            raise ValueError("is the issuer of development tokens")
+        return value
+
+    @field_validator("auth_jwks")
+    @classmethod
+    def _public_keys(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            if not info.data.get("auth_issuer"):
+                raise ValueError("needs AUTH_ISSUER: whose keys these are")
+            from runtime.jwks import signing_keys  # here, so that commands do not load cryptography for nothing
+
+            signing_keys(value)
+        return value
+
+    @property
+    def accepts_dev_tokens(self) -> bool:
+        """Whether tokens of `coursaga token` are accepted: in development, unless DEV_AUTH=false."""
+        return self.coursaga_env != "production" and self.dev_auth is not False
 
     def with_values(self, **values: object) -> Settings:
         """A copy with other values, validated like the environment's."""
@@ -122,6 +160,10 @@ def load_settings() -> Settings:
             for e in error.errors()
         ]
         raise SettingsError("\n".join(lines)) from None
+
+
+def _in_production(info: ValidationInfo) -> bool:
+    return info.data.get("coursaga_env") == "production"
 
 
 def _text(value: Any) -> str:

@@ -40,6 +40,10 @@ _COLUMNS = "purchase_id, workflow_id, payment_id, line, student_id, origin, atte
 _BY_IDS = text(f"SELECT {_COLUMNS} FROM purchase_starts WHERE purchase_id IN :ids").bindparams(  # noqa: S608 -- constants
     bindparam("ids", expanding=True)
 )
+_VISIBLE = text(
+    f"SELECT {_COLUMNS} FROM purchase_starts"  # noqa: S608 -- constants
+    " WHERE purchase_id = :id AND (CAST(:own AS text) IS NULL OR student_id = :own)"
+)
 _SETTLED = text(
     """
     SELECT s.purchase_id, s.ending, c.id IS NOT NULL AS has_row
@@ -56,6 +60,12 @@ async def starts_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[
         return {}
     rows = (await conn.execute(_BY_IDS, {"ids": ids})).mappings()
     return {row["purchase_id"]: StartRow(**row) for row in rows}
+
+
+async def start_of(conn: AsyncConnection, purchase_id: str, own: str | None) -> StartRow | None:
+    """The start row; None when it was never started or is not `own`'s, a student's (None: everybody's)."""
+    row = (await conn.execute(_VISIBLE, {"id": purchase_id, "own": own})).mappings().one_or_none()
+    return StartRow(**row) if row else None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 from api.app import create_app
 from runtime.settings import Settings
 from tests.build import FakeProvider, item, pay, student
+from tests.tokens import auth_settings, bearer
 from worker import make_worker
 
 NOBODY = "127.0.0.1:1"  # no server listens there
@@ -42,18 +43,22 @@ def settings_for(database_url: str, temporal_address: str, task_queue: str) -> S
             "temporal_address": temporal_address,
             "task_queue": task_queue,
             "coursaga_today": date(2026, 11, 21),
+            **auth_settings(),
         }
     )
 
 
 @asynccontextmanager
 async def booted(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    """The API with these settings, reached as over HTTP; a bug is answered, not raised."""
+    """The API with these settings, reached as over HTTP by an admin called ann; a bug is answered, not raised.
+
+    Another caller is a header of the request: `headers=bearer("student", "student-1")`.
+    """
     app = create_app(settings)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=60) as client,
+        httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=60, headers=bearer()) as client,
     ):
         yield client
 

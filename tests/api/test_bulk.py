@@ -23,7 +23,6 @@ ASK: dict[str, Any] = {
     "filter": {"code": "NO_TRAINER_AVAILABLE", "item": "course-piano"},
     "reason": "new trainers",
     "requestKey": "ticket-1",
-    "actor": "ann",
 }
 
 

@@ -113,7 +113,7 @@ async def test_what_is_missing_is_amended_and_audited(
     seen = await until(api, purchase, "completed")
     assert seen["item"]["metadataSources"]["startDate"] == "admin"
     acts = (await api.get(f"/api/v1/admin/purchases/{purchase}/acts")).json()["acts"]
-    assert [(a["verb"], a["actor"], a["outcome"]) for a in acts] == [("amend", "you@example.test", "done")]
+    assert [(a["verb"], a["actor"], a["outcome"]) for a in acts] == [("amend", "ann", "done")]
     assert acts[0]["before"] == {"stage": "create_purchase", "code": "METADATA_INCOMPLETE"}
     assert acts[0]["after"]["code"] is None
 

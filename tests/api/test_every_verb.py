@@ -190,7 +190,7 @@ async def test_the_documentation_has_a_body_with_an_example_for_every_verb(api: 
         call = paths["paths"][f"/api/v1/admin/purchases/{{purchase}}/{verb}"]["post"]
         schema = call["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
         example = paths["components"]["schemas"][schema]["examples"][0]
-        assert {"reason", "requestKey", "actor", *VERBS[verb]} <= example.keys() | {"overrides"}
+        assert {"reason", "requestKey", *VERBS[verb]} <= example.keys() | {"overrides"}
         assert {"200", "202", "404", "409", "422", "503"} <= call["responses"].keys()
 
 
@@ -239,7 +239,7 @@ async def test_above_the_limit_a_cancel_waits_for_a_second_person(
         while await messages(temporal, order) == 0:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
             await asyncio.sleep(0.02)
         assert (await until(api, order.workflow_id, "attention"))["code"] == "NO_TRAINER_AVAILABLE"
-        second = await act(api, order.workflow_id, "cancel", actor="bob")
+        second = await act(api, order.workflow_id, "cancel", by="bob")
         assert (second.status_code, (await first).status_code) == (200, 200)
     await asyncio.gather(temporal.get_workflow_handle(order.workflow_id).result(), return_exceptions=True)
     assert [(record.actor, record.second_actor) for record in fakes.records[order.purchase_id]] == [("ann", "bob")]

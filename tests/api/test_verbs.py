@@ -11,12 +11,16 @@ from sqlalchemy import Engine
 
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, begin, booted, is_problem, until
+from tests.api.test_bulk import audited
 from tests.build import FakeProvider, run, start, trainer
+from tests.tokens import bearer
 
 
-async def act(api: httpx2.AsyncClient, purchase: str, verb: str, key: str = "k1", **more: Any) -> httpx2.Response:
-    body = {"reason": "asked for by a test", "requestKey": key, "actor": "ann", **more}
-    return await api.post(f"/api/v1/admin/purchases/{purchase}/{verb}", json=body)
+async def act(
+    api: httpx2.AsyncClient, purchase: str, verb: str, key: str = "k1", by: str = "ann", **more: Any
+) -> httpx2.Response:
+    body = {"reason": "asked for by a test", "requestKey": key, **more}
+    return await api.post(f"/api/v1/admin/purchases/{purchase}/{verb}", json=body, headers=bearer(subject=by))
 
 
 @pytest.mark.usefixtures("worker")
@@ -50,10 +54,15 @@ async def test_cancel_gives_the_money_back_once_however_often_it_is_sent(
 
 
 @pytest.mark.usefixtures("worker")
-async def test_an_act_without_actor_is_of_somebody_unknown(api: httpx2.AsyncClient, paid: str) -> None:
+async def test_who_acts_is_said_by_the_token_and_never_by_the_body(
+    api: httpx2.AsyncClient, paid: str, engine: Engine
+) -> None:
     purchase = await begin(api, paid)
     await until(api, purchase, "attention")
-    assert (await act(api, purchase, "retry_now", actor=None)).json()["actor"] == "unknown"
+    for said in ("ann", "bob", None):
+        is_problem(await act(api, purchase, "retry_now", actor=said), 422, "INVALID_REQUEST")
+    assert (await act(api, purchase, "retry_now", by="bob@example.test")).json()["actor"] == "bob@example.test"
+    assert await audited(engine, 1) == [("k1", "retry_now", "bob@example.test")]
 
 
 @pytest.mark.usefixtures("worker")

@@ -19,31 +19,37 @@ from temporalio.client import Client
 
 from api.app import create_app
 from cli import acts, purchases
-from cli.api_client import Api, ApiRefused, ApiUnreachable, api_url
+from cli.api_client import Api, ApiRefused, ApiUnreachable, open_api
 from runtime.settings import Settings
+from runtime.state import Home, Running
 from tests.api.conftest import NOBODY, end_runs, fresh, settings_for
 from tests.build import FakeProvider, item, pay, rows, student, trainer
 from worker import make_worker
 
 
 @pytest.fixture
-def at(database_url: str, temporal_address: str) -> Settings:
-    return settings_for(database_url, temporal_address, f"cli-{uuid4()}")
+def at(database_url: str, temporal_address: str, tmp_path: Path) -> Settings:
+    plain = settings_for(database_url, temporal_address, f"cli-{uuid4()}")
+    return plain.with_values(coursaga_home=tmp_path / "home", dev_auth=True)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def serving(at: Settings, temporal: Client, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """The API on a free port, where the commands find it by API_URL."""
+    """The API on a free port, where the commands find it as that of the stack of COURSAGA_HOME."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        monkeypatch.setenv("API_URL", url)
+        monkeypatch.setenv("COURSAGA_HOME", str(at.coursaga_home))
+        home = Home(at.coursaga_home)
+        home.lock()
+        home.write({}, Running(0, url, "", None, None, "", "", "", {}))
         server = uvicorn.Server(uvicorn.Config(create_app(at), log_config=None, access_log=False))
         running = asyncio.create_task(server.serve(sockets=[listening]))
-        async with Api(url, patient=True) as api:
+        async with open_api(patient=True) as api:
             await api.get("/healthz")
         yield url
         server.should_exit = True
         await running
+        home.unlock()
     await end_runs(temporal, at.task_queue)
 
 
@@ -163,12 +169,12 @@ def test_without_a_stack_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delenv("API_URL", raising=False)
     monkeypatch.setenv("COURSAGA_HOME", str(tmp_path))
     with pytest.raises(ApiUnreachable, match=r"coursaga up.*API_URL") as nowhere:
-        api_url()
+        open_api()
     assert nowhere.value.exit_code == 3
 
 
 async def test_an_api_that_does_not_answer_exits_with_3() -> None:
-    async with Api(f"http://{NOBODY}") as api:
+    async with Api(f"http://{NOBODY}", str) as api:
         with pytest.raises(ApiUnreachable, match=NOBODY) as silent:
             await api.get("/healthz")
     assert silent.value.exit_code == 3
@@ -182,9 +188,9 @@ async def test_waits_for_a_server_that_is_coming_back_only_when_patient() -> Non
         status = next(answers)
         return httpx2.Response(status, json={} if status == 200 else problem)
 
-    async with Api("http://api", transport=httpx2.MockTransport(answer)) as hasty:
+    async with Api("http://api", str, transport=httpx2.MockTransport(answer)) as hasty:
         with pytest.raises(ApiRefused, match="try again in a moment") as away:
             await hasty.get("/x")
         assert away.value.exit_code == 3
-    async with Api("http://api", patient=True, transport=httpx2.MockTransport(answer)) as patient:
+    async with Api("http://api", str, patient=True, transport=httpx2.MockTransport(answer)) as patient:
         assert await patient.get("/x") == {}

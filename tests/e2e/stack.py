@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 COURSAGA = Path(sys.executable).with_name("coursaga")
 FREE_PORTS = dict.fromkeys(("API_PORT", "POSTGRES_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "PROVIDER_PORT"), "0")
 
@@ -42,6 +44,11 @@ class Up(Commands):
 
     process: subprocess.Popen[str]
     said: dict[str, Any]
+
+    def client(self, role: str = "admin", subject: str = "ann") -> httpx2.Client:
+        """HTTP to its API as this caller."""
+        token = self.run("token", "--role", role, "--subject", subject).strip()
+        return httpx2.Client(base_url=self.said["api"], timeout=30, headers={"Authorization": f"Bearer {token}"})
 
 
 def commands(home: Path, **env: str) -> Commands:

@@ -19,7 +19,7 @@ from tests.e2e.test_attention import HOME, World, market, payment
 
 NAMES = ("approved", "unapproved", "uncounted", "forgotten")
 METERED = f"127.0.0.1:{free_port()}"
-SIGNED = ("actor", "reason", "requestKey")  # every act says these for itself
+SIGNED = ("reason", "requestKey")  # every act says these for itself
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     own = {"AUTO_APPROVE_ALLOCATIONS": "false", "ATTENTION_ESCALATE_AFTER": "1s", "WORKER_METRICS_ADDRESS": METERED}
     with up(home, **own) as stack:
         stack.run("import", str(file))
-        with httpx2.Client(base_url=stack.said["api"], timeout=30) as api:
+        with stack.client() as api:
             yield World(stack, api, api)
 
 

@@ -34,7 +34,7 @@ class World:
                 connection.execute(statement.encode())
 
     def act(self, payment: str, verb: str, **values: Any) -> dict[str, Any]:
-        body = {"actor": "ann", "reason": "a test asks", "requestKey": f"{payment}-{verb}", **values}
+        body = {"reason": "a test asks", "requestKey": f"{payment}-{verb}", **values}
         answer = self.api.post(f"/api/v1/admin/purchases/purchase:{payment}:1/{verb}", json=body)
         assert answer.status_code in (200, 202), answer.text
         return answer.json()
@@ -212,7 +212,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with up(home) as stack:
         stack.run("import", str(file))
         providers = json.loads((home / "stack.json").read_text())["running"]["provider_url"]
-        with httpx2.Client(base_url=stack.said["api"], timeout=30) as api, httpx2.Client(base_url=providers) as other:
+        with stack.client() as api, httpx2.Client(base_url=providers) as other:
             yield World(stack, api, other)
 
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 import psycopg
 import pytest
 
@@ -36,7 +35,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     file.write_text(json.dumps(everybody))
     with up(home) as stack:
         stack.run("import", str(file))
-        with httpx2.Client(base_url=stack.said["api"], timeout=30) as api:
+        with stack.client() as api:
             yield World(stack, api, api)
 
 

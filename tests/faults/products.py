@@ -19,6 +19,7 @@ from runtime.postgres import EmbeddedPostgres
 from runtime.settings import Settings
 from runtime.temporal_server import TemporalServer
 from tests.faults.waiting import happens
+from tests.tokens import auth_settings, bearer
 from workflows.policies import Rules
 
 
@@ -47,11 +48,13 @@ class WorkerCommand:
 @asynccontextmanager
 async def the_door(settings: Settings, rules: Rules) -> AsyncGenerator[httpx2.AsyncClient]:
     """The API in this process; `rules` are the pauses it gives to what it starts."""
-    app = create_app(settings)
+    app = create_app(settings.with_values(**auth_settings()))
     transport = httpx2.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=60) as client,
+        httpx2.AsyncClient(
+            transport=transport, base_url="http://api", timeout=60, headers=bearer("service", "checkout")
+        ) as client,
     ):
         app.state.services = replace(app.state.services, rules=rules)
         yield client

@@ -18,6 +18,7 @@ import yaml
 
 from runtime.settings import Settings
 from tests.house.test_imports import ROOMS
+from tests.tokens import ISSUER, jwks
 from workflows.attributes import SEARCH_ATTRIBUTES
 from workflows.policies import Rules
 
@@ -28,6 +29,8 @@ GIVEN = {
     "COURSAGA_DB_PASSWORD": "two",
     "TEMPORAL_DB_PASSWORD": "three",
     "PROVIDER_URL": "http://provider.example",
+    "AUTH_ISSUER": ISSUER,
+    "AUTH_JWKS": jwks(),
 }
 ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
 LASTING = {"postgres", "temporal", "temporal-ui", "api", "worker"}

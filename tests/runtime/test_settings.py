@@ -7,6 +7,7 @@ import pytest
 
 from runtime.clock import clock
 from runtime.settings import Settings, SettingsError, load_settings
+from tests.tokens import ISSUER, jwks
 
 
 @pytest.mark.parametrize(
@@ -81,10 +82,13 @@ def test_the_password_does_not_show_in_print(monkeypatch: pytest.MonkeyPatch):
 def test_production_refuses_what_exists_for_development(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COURSAGA_ENV", "production")
     monkeypatch.setenv("COURSAGA_TODAY", "2026-11-21")
+    monkeypatch.setenv("DEV_AUTH", "true")
+    monkeypatch.setenv("API_PORT", "many")
     with pytest.raises(SettingsError) as refused:
         load_settings()
-    for name in ("DATABASE_URL", "TEMPORAL_ADDRESS", "PROVIDER_URL", "COURSAGA_TODAY"):
-        assert name in str(refused.value)
+    named = [line.split(":")[0] for line in str(refused.value).splitlines()]
+    missing = ["DATABASE_URL", "TEMPORAL_ADDRESS", "PROVIDER_URL", "AUTH_ISSUER", "AUTH_JWKS"]
+    assert named == ["COURSAGA_TODAY", *missing, "DEV_AUTH", "API_PORT"]  # one list, faults of any other kind included
 
 
 def test_production_boots_on_servers_of_its_own(monkeypatch: pytest.MonkeyPatch):
@@ -92,7 +96,10 @@ def test_production_boots_on_servers_of_its_own(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@h:1/d")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal:7233")
     monkeypatch.setenv("PROVIDER_URL", "https://provider.example")
-    assert load_settings().coursaga_env == "production"
+    monkeypatch.setenv("AUTH_ISSUER", ISSUER)
+    monkeypatch.setenv("AUTH_JWKS", jwks())
+    settings = load_settings()
+    assert (settings.coursaga_env, settings.accepts_dev_tokens) == ("production", False)
 
 
 def test_the_clock_stands_at_noon_of_a_fixed_day():

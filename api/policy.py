@@ -1,0 +1,93 @@
+"""Who may call what: one row per operation, and nothing is allowed that has no row (mission rows 12, 58, 67).
+
+An operation's id is the name of its function. `own`: rows of the caller's own subject, everything else is 404 as if it
+were not there; `any`: everybody's; `none`: 403. A new operation needs a row here, or the application does not start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from domain.roles import Role
+
+Reach = Literal["own", "any", "none"]
+Row = Mapping[Role, Reach] | Literal["public"]
+
+PUBLIC: Final = "public"
+OWN: Final = "own"
+ANY: Final = "any"
+NONE: Final = "none"
+
+
+def _row(student: Reach, support: Reach, admin: Reach, service: Reach) -> Row:
+    return {"student": student, "support": support, "admin": admin, "service": service}
+
+
+POLICY: dict[str, Row] = {
+    "healthz": PUBLIC,
+    "readyz": PUBLIC,
+    "metrics": PUBLIC,
+    #                                  student support admin service
+    "start_purchases": _row(NONE, NONE, ANY, ANY),
+    "show_purchase": _row(OWN, ANY, ANY, NONE),
+    "list_purchases": _row(NONE, ANY, ANY, NONE),
+    "list_unstarted": _row(NONE, ANY, ANY, NONE),
+    "case_file": _row(NONE, ANY, ANY, NONE),
+    "list_acts": _row(NONE, ANY, ANY, NONE),
+    "retry_now": _row(NONE, NONE, ANY, NONE),
+    "amend": _row(NONE, NONE, ANY, NONE),
+    "skip_step": _row(NONE, NONE, ANY, NONE),
+    "assign_trainer": _row(NONE, NONE, ANY, NONE),
+    "approve_allocation": _row(NONE, NONE, ANY, NONE),
+    "create_sessions": _row(NONE, NONE, ANY, NONE),
+    "cancel": _row(NONE, NONE, ANY, NONE),
+    "unknown_verb": _row(NONE, NONE, ANY, NONE),
+    "bulk": _row(NONE, NONE, ANY, NONE),
+    "wake": _row(NONE, NONE, ANY, NONE),
+    "write_trainer": _row(NONE, NONE, ANY, NONE),
+    "write_profile": _row(OWN, NONE, ANY, ANY),
+}
+
+
+class NoPolicy(Exception):
+    """An operation that nobody has said who may call; the message says what to add."""
+
+
+def row_of(operation: str) -> Row:
+    """The row of an operation. Raises NoPolicy."""
+    if operation not in POLICY:
+        raise NoPolicy(
+            f"add a row {operation!r} to POLICY in api/policy.py: who may call it, and whose rows they reach"
+        )
+    return POLICY[operation]
+
+
+def operations(app: FastAPI) -> dict[str, set[str]]:
+    """Every operation of the app with its paths, undocumented ones too. Raises NoPolicy when two share a name."""
+    found: dict[str, set[str]] = {}
+    functions: dict[str, object] = {}
+    for route in iter_route_contexts(app.routes):
+        if not isinstance(route.original_route, APIRoute):
+            continue  # the documentation's own pages
+        name, path = str(route.name), str(route.path)
+        if functions.setdefault(name, route.endpoint) is not route.endpoint:
+            raise NoPolicy(f"two operations are called {name!r}, the second at {path}: give it a name of its own")
+        found.setdefault(name, set()).add(path)
+    return found
+
+
+def require_rows(app: FastAPI) -> None:
+    """Raises NoPolicy unless every operation has a row."""
+    for operation in operations(app):
+        row_of(operation)
+
+
+def public_paths(app: FastAPI) -> frozenset[str]:
+    """Where no token is asked for: public operations, and the documentation, which holds no data."""
+    documentation = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
+    public = {path for name, paths in operations(app).items() if row_of(name) == PUBLIC for path in paths}
+    return frozenset(public | {path for path in documentation if path})

@@ -1,0 +1,120 @@
+"""Who a bearer token stands for (mission row 12): a JWT of RS256, type `at+jwt`, by a key we trust, for us, in time.
+
+Everything that is wrong with a token is the same `TokenRefused`: callers are not told what to try next.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+from joserfc.jwt import JWTClaimsRegistry
+
+from domain.roles import ROLES, Role
+
+_MOST = 8192  # characters
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# A token brings neither its own key nor rules of its own.
+_REFUSED_HEADERS = frozenset({"crit", "jwk", "jku", "x5u", "x5c", "zip", "b64"})
+_MOST_SUBJECT = 128  # characters, as an `actor` always had
+_OURS = frozenset({"system", "Temporal UI"})  # what the audit calls what nobody in particular did
+
+
+class TokenRefused(Exception):
+    """The token is not accepted."""
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """A public key, and the only issuer whose tokens it may sign."""
+
+    key: RSAKey
+    issuer: str
+
+
+class Tokens:
+    """Reads tokens. `trusted` is the allow-list by `kid`; `leeway` in seconds bears clocks that differ."""
+
+    def __init__(
+        self, trusted: Mapping[str, Trusted], audience: str, leeway: float, now: Callable[[], float] = time.time
+    ) -> None:
+        self._trusted, self._audience, self._leeway, self._now = dict(trusted), audience, int(leeway), now
+
+    def subject_and_role(self, token: str) -> tuple[str, Role]:
+        """Whom the token names. Raises TokenRefused."""
+        try:
+            return self._read(token)
+        except (JoseError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as err:
+            raise TokenRefused from err
+
+    def _read(self, token: str) -> tuple[str, Role]:
+        if len(token) > _MOST or not _SHAPE.fullmatch(token):
+            raise TokenRefused
+        header, payload, _ = (_bytes_of(part) for part in token.split("."))
+        said = _object(header)
+        if said["alg"] != "RS256" or said["typ"] != "at+jwt" or not _REFUSED_HEADERS.isdisjoint(said):
+            raise TokenRefused
+        trusted = self._trusted[said["kid"]]
+        jws.deserialize_compact(token, trusted.key, algorithms=["RS256"])
+        claims = _object(payload)
+        self._rules(trusted).validate(claims)
+        if claims["aud"] != self._audience:  # the library also accepts a list that holds it
+            raise TokenRefused
+        return _subject(claims["sub"]), _role(claims["role"])
+
+    def _rules(self, trusted: Trusted) -> JWTClaimsRegistry:
+        return JWTClaimsRegistry(
+            now=lambda: int(self._now()),
+            leeway=self._leeway,
+            iss={"essential": True, "value": trusted.issuer},
+            aud={"essential": True, "value": self._audience},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+            role={"essential": True},
+        )
+
+
+def _bytes_of(part: str) -> bytes:
+    """Base64url in its one canonical form: one token has one spelling."""
+    found = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    if base64.urlsafe_b64encode(found).rstrip(b"=").decode() != part:
+        raise TokenRefused
+    return found
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """A JSON object without a name said twice: of two readers each could believe another one."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(made := dict(pairs)) < len(pairs):
+            raise TokenRefused
+        return made
+
+    found = json.loads(content.decode(), object_pairs_hook=once)
+    if not isinstance(found, dict):
+        raise TokenRefused
+    return cast("dict[str, Any]", found)
+
+
+def _subject(said: object) -> str:
+    if not isinstance(said, str) or not 0 < len(said) <= _MOST_SUBJECT or not said.isprintable() or said in _OURS:
+        raise TokenRefused
+    if said != said.strip():
+        raise TokenRefused
+    return said
+
+
+def _role(said: object) -> Role:
+    for role in ROLES:
+        if said == role:
+            return role
+    raise TokenRefused

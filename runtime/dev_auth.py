@@ -1,0 +1,80 @@
+"""Identity for development: a key pair of this COURSAGA_HOME, and tokens signed with it. Never in production.
+
+The private key is made by whoever needs it first and is readable by its owner only. `coursaga down --wipe` deletes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+from domain.roles import Role
+from runtime.errors import CannotRun
+from runtime.files import open_folder, write_secret
+from runtime.jwks import DEV_KID
+from runtime.settings import DEV_ISSUER, Settings
+
+KEY_FILE = "dev-key.json"
+COMMANDS_TTL = timedelta(hours=1)  # of the tokens that commands sign for themselves
+
+
+class NoDevAuth(CannotRun):
+    """Development tokens are switched off here, as they always are in production."""
+
+
+def dev_key(home: Path) -> RSAKey:
+    """The key pair of this home, made if it has none; of any number who make it at once, one makes it."""
+    file = home / KEY_FILE
+    if not file.exists():
+        _make(file)
+    try:
+        return RSAKey.import_key(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError, JoseError) as error:
+        raise CannotRun(f"{file} is no key of ours ({type(error).__name__}): delete it, another is made") from None
+
+
+def dev_token(settings: Settings, role: Role, subject: str, ttl: timedelta) -> str:
+    """A token of this home, good for `ttl` from now. Raises NoDevAuth."""
+    if not settings.accepts_dev_tokens:
+        raise NoDevAuth("development tokens are not accepted here (COURSAGA_ENV=production or DEV_AUTH=false)")
+    key, now = dev_key(settings.coursaga_home), int(time.time())
+    times = {"iat": now, "exp": now + int(ttl.total_seconds())}
+    claims = {"iss": DEV_ISSUER, "aud": settings.auth_audience, "sub": subject, "role": role, **times}
+    return jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": kid_of(key)}, claims, key, algorithms=["RS256"])
+
+
+def kid_of(key: RSAKey) -> str:
+    """The key id of a development key: by its content, so that a key of another home is unknown, not wrong."""
+    return DEV_KID + key.thumbprint()
+
+
+class DevTokens:
+    """A bearer token whenever it is asked for, signed anew before the last one gets old."""
+
+    def __init__(self, settings: Settings, role: Role, subject: str) -> None:
+        self._settings, self._subject = settings, subject
+        self._role: Role = role
+        self._token, self._renew_at = "", 0.0
+
+    def __call__(self) -> str:
+        if time.monotonic() >= self._renew_at:
+            self._token = dev_token(self._settings, self._role, self._subject, COMMANDS_TTL)
+            self._renew_at = time.monotonic() + COMMANDS_TTL.total_seconds() / 2
+        return self._token
+
+
+def _make(file: Path) -> None:
+    open_folder(file.parent)
+    draft = file.with_name(f".{file.name}.new-{os.getpid()}")
+    write_secret(draft, json.dumps(RSAKey.generate_key(2048).as_dict(private=True)))
+    with suppress(FileExistsError):  # somebody was faster
+        os.link(draft, file)
+    draft.unlink(missing_ok=True)

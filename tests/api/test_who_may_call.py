@@ -1,0 +1,246 @@
+"""Every operation by every kind of caller, against a table written down here and not read from the code (row 12)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import Engine
+from temporalio.client import Client
+
+from api import health, policy
+from api.app import create_app
+from domain.purchase import purchase_id_of
+from domain.roles import ROLES
+from runtime.dev_auth import dev_token
+from runtime.settings import Settings
+from tests.api.callers import Operation, good_request, operations, stored
+from tests.api.conftest import booted, end_runs, is_problem
+from tests.build import FakeProvider, item, pay, start, student
+from tests.tokens import bearer
+
+# own: their own only, another's is 404; any: everybody's; -: 403. In this order: student, support, admin, service.
+EXPECTED = {
+    "GET /healthz": "public",
+    "GET /readyz": "public",
+    "GET /metrics": "public",
+    "POST /api/v1/purchases": "- - any any",
+    "GET /api/v1/purchases/{purchase}": "own any any -",
+    "GET /api/v1/admin/purchases": "- any any -",
+    "GET /api/v1/admin/payments/unstarted": "- any any -",
+    "GET /api/v1/admin/purchases/{purchase}/case": "- any any -",
+    "GET /api/v1/admin/purchases/{purchase}/acts": "- any any -",
+    "POST /api/v1/admin/purchases/{purchase}/retry_now": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/retry-now": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/amend": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/skip_step": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/skip-step": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/assign_trainer": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/assign-trainer": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/approve_allocation": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/approve-allocation": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/create_sessions": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/create-sessions": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/cancel": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/{verb}": "- - any -",
+    "POST /api/v1/admin/purchases:bulk": "- - any -",
+    "POST /api/v1/admin/purchases:wake": "- - any -",
+    "PUT /api/v1/admin/trainers/{trainer_id}": "- - any -",
+    "PUT /api/v1/students/{student_id}/profile": "own - any any",
+}
+GUARDED = [name for name, who in EXPECTED.items() if who != "public"]
+OPEN = [name for name, who in EXPECTED.items() if who == "public"]
+
+
+def operation(name: str) -> Operation:
+    method, _, path = name.partition(" ")
+    return Operation(method, path)
+
+
+def reach(name: str, role: str) -> str:
+    return dict(zip(("student", "support", "admin", "service"), EXPECTED[name].split(), strict=True))[role]
+
+
+@pytest.fixture
+def ids(engine: Engine, fake_provider: FakeProvider, paid: str) -> dict[str, str]:
+    """Of student-1, who owns them; student-2 is there too and owns the like."""
+    student(engine, "student-2")
+    item(engine)
+    for owner, payment in (("student-1", paid), ("student-2", f"{paid}-2")):
+        if owner == "student-2":
+            pay(engine, fake_provider, payment, student_id=owner)
+        start(engine, payment, student_id=owner)
+    of = f"purchase:{paid}:1"
+    return {"purchase": of, "student_id": "student-1", "trainer_id": "t-9", "verb": "explode", "payment": paid}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def in_production(settings: Settings, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    """The API as production boots it, on a home that has a development key."""
+    given = {"provider_url": "http://provider.test", "coursaga_today": None, "dev_auth": None}
+    async with booted(settings.with_values(**given, coursaga_home=tmp_path, coursaga_env="production")) as client:
+        yield client
+
+
+def document(app_settings: Settings) -> dict[str, Any]:
+    return create_app(app_settings).openapi()
+
+
+def refused(answer: httpx2.Response) -> None:
+    """The one 401."""
+    body = is_problem(answer, 401, "UNAUTHENTICATED")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    told = {name: said for name, said in body.items() if name != "instance"}
+    assert told == {
+        "type": "about:blank", "title": "Unauthorized", "status": 401, "code": "UNAUTHENTICATED", "retryable": False,
+        "detail": "A valid token is needed, as `Authorization: Bearer ...`.",
+    }  # fmt: skip
+
+
+def let_in(answer: httpx2.Response) -> None:
+    """Whatever it answers, it is about the request and not about the caller."""
+    assert answer.status_code < 500, answer.text
+    assert answer.status_code not in (401, 403), answer.text
+    assert answer.status_code != 404 or answer.json()["code"] == "UNKNOWN_VERB", answer.text
+
+
+@pytest.mark.parametrize("name", GUARDED)
+async def test_lets_in_exactly_who_may(
+    name: str, api: httpx2.AsyncClient, settings: Settings, engine: Engine, ids: dict[str, str]
+) -> None:
+    asked = good_request(document(settings), operation(name), ids)
+    before = stored(engine)
+    for role in ROLES:
+        if reach(name, role) == "-":
+            answer = await api.request(**asked, headers=bearer(role, "student-1"))
+            is_problem(answer, 403, "FORBIDDEN")
+    if reach(name, "student") == "own":
+        missing = await api.request(**asked, headers=bearer("student", "student-2"))
+        assert is_problem(missing, 404, missing.json()["code"])["code"].endswith("_NOT_FOUND")
+        nobodys = good_request(document(settings), operation(name), dict.fromkeys(ids, "purchase:nobody:1"))
+        unknown = await api.request(**nobodys, headers=bearer("student", "student-2"))
+        assert {**unknown.json(), "instance": ""} == {**missing.json(), "instance": ""}
+    assert stored(engine) == before
+    for role in ROLES:
+        if reach(name, role) != "-":
+            let_in(await api.request(**asked, headers=bearer(role, "student-1")))
+
+
+@pytest.mark.parametrize("name", GUARDED)
+async def test_lets_in_nobody_without_a_good_token(
+    name: str,
+    in_production: httpx2.AsyncClient,
+    settings: Settings,
+    engine: Engine,
+    ids: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    asked = good_request(document(settings), operation(name), ids)
+    developing = settings.with_values(coursaga_home=tmp_path, dev_auth=True)
+    before = stored(engine)
+    for role in ROLES:
+        for headers in (
+            bearer(role, "student-1", exp=1),
+            bearer(role, "student-1", aud="another-api"),
+            {"Authorization": f"Bearer {dev_token(developing, role, 'student-1', timedelta(hours=1))}"},
+            {"Authorization": "Basic YW5uOmFubg=="},
+            {"Authorization": ""},
+        ):
+            refused(await in_production.request(**asked, headers=headers))
+    del in_production.headers["authorization"]
+    refused(await in_production.request(**asked))
+    refused(await in_production.request(**{**asked, "json": None}, content=b"{" if "json" in asked else b""))
+    assert stored(engine) == before
+
+
+async def test_the_same_development_token_is_good_in_development(
+    settings: Settings, temporal: Client, tmp_path: Path
+) -> None:
+    developing = settings.with_values(coursaga_home=tmp_path, dev_auth=True)
+    async with booted(developing) as api:
+        for role, status in (("support", 200), ("student", 403)):
+            said = {"Authorization": f"Bearer {dev_token(developing, role, 'ann', timedelta(hours=1))}"}  # type: ignore[arg-type]
+            assert (await api.get("/api/v1/admin/purchases", headers=said)).status_code == status
+        refused(await api.get("/api/v1/admin/purchases", headers={"Authorization": "Bearer of.bad.news"}))
+    await end_runs(temporal, settings.task_queue)
+
+
+@pytest.mark.parametrize("path", [*(name.removeprefix("GET ") for name in OPEN), "/docs", "/redoc", "/openapi.json"])
+async def test_health_and_documentation_ask_nobody(path: str, api: httpx2.AsyncClient) -> None:
+    del api.headers["authorization"]
+    assert (await api.get(path)).status_code in (200, 503)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/nothing", "/api/v1/purchases/", "/healthz/", "/docs/x", "//healthz"])
+async def test_what_is_not_there_is_401_to_strangers_and_404_to_others(path: str, api: httpx2.AsyncClient) -> None:
+    is_problem(await api.get(path), 404, "NOT_FOUND")
+    del api.headers["authorization"]
+    refused(await api.get(path))
+
+
+async def test_every_operation_is_in_the_table_and_documented_as_it_is(settings: Settings) -> None:
+    app = create_app(settings)
+    assert sorted(map(str, operations(app))) == sorted(EXPECTED)
+    told = app.openapi()
+    assert told["components"]["securitySchemes"]["HTTPBearer"]["bearerFormat"] == "at+jwt"
+    for path, methods in told["paths"].items():
+        for method, one in methods.items():
+            public = EXPECTED[f"{method.upper()} {path}"] == "public"
+            assert one.get("security") == (None if public else [{"HTTPBearer": []}]), path
+            assert ({"401", "403"} <= one["responses"].keys()) is not public, path
+            assert one["operationId"] in policy.POLICY
+
+
+def test_every_row_of_the_policy_is_of_an_operation(settings: Settings) -> None:
+    assert set(policy.operations(create_app(settings))) == set(policy.POLICY)
+
+
+def test_an_operation_without_a_row_keeps_the_api_from_starting(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(policy.POLICY, "case_file")
+    with pytest.raises(policy.NoPolicy, match=r"'case_file'.*api/policy\.py"):
+        create_app(settings)
+
+
+def test_two_operations_of_one_name_keep_the_api_from_starting() -> None:
+    app, other = FastAPI(), APIRouter()
+
+    @other.get("/elsewhere")
+    async def healthz() -> None: ...
+
+    app.include_router(health.router)
+    app.include_router(other)
+    with pytest.raises(policy.NoPolicy, match="called 'healthz', the second at /elsewhere"):
+        policy.require_rows(app)
+
+
+async def test_a_route_that_came_too_late_for_the_check_is_open_to_nobody(settings: Settings) -> None:
+    app = create_app(settings)
+
+    @app.get("/api/v1/secrets")
+    async def secrets() -> str:
+        return "swordfish"
+
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://api", headers=bearer()) as client,
+    ):
+        is_problem(await client.get("/api/v1/secrets"), 500, "INTERNAL_ERROR")
+
+
+async def test_a_purchase_is_shown_to_its_student_by_any_of_its_names(
+    api: httpx2.AsyncClient, ids: dict[str, str]
+) -> None:
+    workflow_id = ids["purchase"]
+    for spoken in (workflow_id, purchase_id_of(workflow_id), purchase_id_of(workflow_id).upper()):
+        for who, status in (("student-1", 200), ("student-2", 404), ("STUDENT-1", 404), ("student-1 OR 1=1", 404)):
+            answer = await api.get(f"/api/v1/purchases/{spoken}", headers=bearer("student", who))
+            assert answer.status_code == status, (spoken, who)
