@@ -91,7 +91,7 @@ def _run(settings: Settings, market: Market, in_flight: int, watched: Watched) -
         asyncio.run(run_import(file, stack.settings))
         temporal, names = asyncio.run(measure_temporal(stack.settings, running, market.temporal, in_flight, watched))
         plain = measure_plain(stack.settings, running, market.plain, names, in_flight, watched)
-        bulk = asyncio.run(measure_bulk(running.api, market.parked, watched))
+        bulk = asyncio.run(measure_bulk(stack.settings, running.api, market.parked, watched))
         return {"activities": names, "temporal": temporal, "plain": plain, "bulk": bulk}
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes a moment and is not to be stopped

@@ -13,7 +13,9 @@ from cli.api_client import Api
 from cli.bench_meter import Timed
 from cli.bench_run import Watched
 from cli.bench_temporal import BenchFailed
+from cli.identity import signing
 from domain.purchase import PurchaseOrder
+from runtime.settings import Settings
 
 _READERS = 2
 _READS = 200  # while nothing else happens
@@ -21,10 +23,12 @@ _BULK = "/api/v1/admin/purchases:bulk"
 _STALLED_SECONDS = 120.0
 
 
-async def measure_bulk(url: str, parked: Sequence[PurchaseOrder], watched: Watched) -> dict[str, Any]:
+async def measure_bulk(
+    settings: Settings, url: str, parked: Sequence[PurchaseOrder], watched: Watched
+) -> dict[str, Any]:
     """Parks these purchases, then sends `retry_now` to all of them while others read; the reads' p95 before and then."""
     watched.say(f"parking {len(parked)} purchases")
-    async with Api(url) as api:
+    async with Api(url, signing(settings, "bench")) as api:
         for order in parked:
             await api.post("/api/v1/purchases", {"paymentId": order.payment_id})
         body = {
