@@ -16,7 +16,7 @@ from fastapi import Depends, FastAPI, Security
 from fastapi.routing import APIRoute
 from fastapi_rfc9457.server import problems
 
-from api import act_list, admin_list, bulk, case, health, metrics, people, purchases, verbs
+from api import act_list, admin_list, bulk, case, health, metrics, people, progress, purchases, verbs
 from api.auth import BEARER, Authenticate, permitted
 from api.body_limit import BodyLimit
 from api.pace import Pace
@@ -61,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 temporal_ui_url=with_values.temporal_ui_url,
                 pace=Pace(with_values.bulk_acts_per_second),
             )
+            services.tasks.add(asyncio.create_task(services.watchers.listen(engine)))
             yield
             await _settle(services.tasks)
         finally:
@@ -79,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (health, metrics):  # public
         app.include_router(part.router)
     # The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.
-    for part in (purchases, admin_list, bulk, case, act_list, people, verbs):
+    for part in (purchases, progress, admin_list, bulk, case, act_list, people, verbs):
         app.include_router(part.router, dependencies=[Security(BEARER)], responses=problems(Unauthenticated, Forbidden))
     require_rows(app)
     app.add_middleware(Authenticate, public=public_paths(app))

@@ -34,6 +34,7 @@ POLICY: dict[str, Row] = {
     #                                  student support admin service
     "start_purchases": _row(NONE, NONE, ANY, ANY),
     "show_purchase": _row(OWN, ANY, ANY, NONE),
+    "watch_purchase": _row(OWN, ANY, ANY, NONE),
     "list_purchases": _row(NONE, ANY, ANY, NONE),
     "list_unstarted": _row(NONE, ANY, ANY, NONE),
     "case_file": _row(NONE, ANY, ANY, NONE),

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.client import Client
 
 from api.pace import Pace
+from api.watching import Watchers
 from workflows.policies import Rules
 
 
@@ -26,6 +27,7 @@ class Services:
     rules: Rules  # copied into every start input
     temporal_ui_url: str | None = None
     pace: Pace = field(default_factory=Pace)  # of all bulk requests together
+    watchers: Watchers = field(default_factory=Watchers)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])  # healing sweeps under way
 
     @asynccontextmanager

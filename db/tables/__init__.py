@@ -10,6 +10,7 @@ from db.tables.purchases import (
     OutboxEvent,
     Ownership,
     Purchase,
+    PurchaseProgress,
     PurchaseStart,
     PurchaseStep,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Payment",
     "PaymentLine",
     "Purchase",
+    "PurchaseProgress",
     "PurchaseStart",
     "PurchaseStep",
     "Refund",

@@ -89,6 +89,19 @@ class PurchaseStep(Row, table=True):
     at: datetime
 
 
+class PurchaseProgress(Row, table=True):
+    """What watchers of a purchase are told, in order; written by triggers of the tables it tells of (mission row 89)."""
+
+    __tablename__ = "purchase_progress"
+    __table_args__ = (one_of("kind", "started", "step", "attention", "ended"),)
+
+    purchase_id: Annotated[str, reference("purchase_starts.purchase_id", key=True)]
+    number: Annotated[int, Field(sa_type=BigInteger, primary_key=True)]
+    kind: Words
+    facts: Object
+    at: datetime
+
+
 class Purchase(Row, table=True):
     """What a student got for one payment line (mission rows 24, 25, 61); id = the purchase id of its workflow."""
 

@@ -1,0 +1,81 @@
+"""`GET /api/v1/purchases/{id}/events`: what changes, as it changes, resumable (mission rows 18, 89)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi_rfc9457.server import problems
+
+from api.auth import CallerDep
+from api.found import found
+from api.ids import PurchaseInPath, purchase_id_from
+from api.problems import NotFound, Unavailable, Unprocessable
+from api.services import Services, ServicesDep
+from db.reads.progress import Told, progress_after
+
+router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
+
+_STILL_THERE = 15.0  # seconds of silence after which a comment keeps the connection open
+_AGAIN_MS = 2000
+
+_EXAMPLE = 'id: 4\nevent: step\ndata: {"at": "2026-12-01T18:00:00Z", "step": "create_sessions", "state": "done"}\n\n'
+
+
+@router.get(
+    "/{purchase}/events",
+    summary="What changes of a purchase, as it changes",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
+        204: {"description": "It has ended and all of it was told: an EventSource stops asking."},
+        **problems(NotFound, Unprocessable, Unavailable),
+    },
+)
+async def watch_purchase(
+    purchase: PurchaseInPath,
+    at: ServicesDep,
+    who: CallerDep,
+    last_event_id: Annotated[
+        int, Header(ge=0, le=2**62, description="the last one you have; what came after it is sent")
+    ] = 0,
+) -> Response:
+    """Server-sent events, numbered per purchase: `started`, `step` (done or undone), `attention` (its code), `ended`.
+
+    From the first on, or from the one after Last-Event-ID; the stream ends with `ended`. Each tells what changed:
+    look at the purchase for all that is true now.
+    """
+    purchase_id = purchase_id_from(purchase)
+    async with at.reading() as conn:
+        start = await found(conn, purchase_id, who)
+        missed = await progress_after(conn, purchase_id, last_event_id)
+    if start.ending and not missed:
+        return Response(status_code=204)
+    return EventSourceResponse(_stream(at, purchase_id, last_event_id), headers={"Cache-Control": "no-store"})
+
+
+async def _stream(at: Services, purchase_id: str, last: int) -> AsyncGenerator[bytes]:
+    yield format_sse_event(retry=_AGAIN_MS)
+    with at.watchers.bell(purchase_id) as bell:
+        while True:
+            bell.clear()  # before the look, so that what is committed after it rings again
+            async with at.reading() as conn:
+                news = await progress_after(conn, purchase_id, last)
+            for told in news:
+                yield _event(told)
+                last = told.number
+            if news and news[-1].kind == "ended":
+                return
+            try:
+                await asyncio.wait_for(bell.wait(), _STILL_THERE)
+            except TimeoutError:
+                yield KEEPALIVE_COMMENT
+
+
+def _event(told: Told) -> bytes:
+    facts: dict[str, Any] = {"at": told.at.isoformat(), **told.facts}
+    return format_sse_event(id=str(told.number), event=told.kind, data_str=json.dumps(facts))

@@ -1,0 +1,55 @@
+"""One listener per process for all who watch a purchase; each is woken when something of theirs was committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import structlog
+from psycopg import Error
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.reads.progress import notices
+
+_AGAIN_AFTER = 1.0  # seconds, when the database went away
+
+_log = structlog.get_logger()
+
+
+class Watchers:
+    """Who watches which purchase. A watcher reads what is new by itself; it is only told when to look."""
+
+    def __init__(self) -> None:
+        self._bells: dict[str, set[asyncio.Event]] = defaultdict(set)
+
+    @contextmanager
+    def bell(self, purchase_id: str) -> Generator[asyncio.Event]:
+        """An event that is set whenever there may be something new. Clear it before you look."""
+        mine = asyncio.Event()
+        self._bells[purchase_id].add(mine)
+        try:
+            yield mine
+        finally:
+            self._bells[purchase_id].discard(mine)
+            if not self._bells[purchase_id]:
+                del self._bells[purchase_id]
+
+    async def listen(self, engine: AsyncEngine) -> None:
+        """For ever: rings the bells of what changed, and all of them after a time without a connection."""
+        while True:
+            try:
+                async with notices(engine) as changed:
+                    for purchase_id in list(self._bells):
+                        self._ring(purchase_id)
+                    async for purchase_id in changed:
+                        self._ring(purchase_id)
+            except (SQLAlchemyError, Error, OSError) as error:
+                _log.warning("progress_listener_lost", error=type(error).__name__)
+            await asyncio.sleep(_AGAIN_AFTER)
+
+    def _ring(self, purchase_id: str) -> None:
+        for bell in self._bells.get(purchase_id, ()):
+            bell.set()

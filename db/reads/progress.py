@@ -1,0 +1,48 @@
+"""What a purchase has told its watchers, and the notices that there is more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection as Psycopg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_AFTER = text("""
+SELECT number, kind, facts, at FROM purchase_progress WHERE purchase_id = :purchase_id AND number > :after ORDER BY number
+""")
+
+
+@dataclass(frozen=True)
+class Told:
+    """One thing that changed. `kind`: started, step, attention or ended; numbers go up by one per purchase."""
+
+    number: int
+    kind: str
+    facts: dict[str, Any]
+    at: datetime
+
+
+async def progress_after(conn: AsyncConnection, purchase_id: str, after: int) -> list[Told]:
+    """All that was told after this number, in order."""
+    found = await conn.execute(_AFTER, {"purchase_id": purchase_id, "after": after})
+    return [Told(**row) for row in found.mappings()]
+
+
+@asynccontextmanager
+async def notices(engine: AsyncEngine) -> AsyncGenerator[AsyncGenerator[str]]:
+    """Purchase ids as their changes are committed, from the moment the block is entered. Holds a connection."""
+    connection = await engine.connect()
+    try:
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        driver: Psycopg[Any] = raw
+        await driver.set_autocommit(True)
+        await driver.execute("LISTEN purchase_progress")
+        yield (notice.payload async for notice in driver.notifies())
+    finally:
+        await connection.invalidate()  # it listens: nobody else may get it
+        await connection.close()
