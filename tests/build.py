@@ -49,13 +49,14 @@ def student(
     timezone: str | None = "Europe/London",
     latitude: float | None = 51.5,
     longitude: float | None = -0.12,
+    coins: int = 0,
 ) -> str:
-    """A student; `timezone=None` = no profile."""
+    """A student; `timezone=None` = no profile; `coins` = the opening balance."""
     run(
         engine,
         "INSERT INTO students (id, name, email, timezone, latitude, longitude, coins_opening)"
-        " VALUES (:id, :id, NULL, :timezone, :latitude, :longitude, 0) ON CONFLICT DO NOTHING",
-        id=student_id, timezone=timezone, latitude=latitude, longitude=longitude,
+        " VALUES (:id, :id, NULL, :timezone, :latitude, :longitude, :coins) ON CONFLICT DO NOTHING",
+        id=student_id, timezone=timezone, latitude=latitude, longitude=longitude, coins=coins,
     )  # fmt: skip
     return student_id
 
@@ -197,8 +198,9 @@ def pay(
     amount_minor: int = 50000,
     metadata: dict[str, Any] | None = None,
     created_at: datetime = NOW,
+    coins: int = 0,
 ) -> str:
-    """A payment with one line of `amount_minor` per item, each with `metadata` (LESSONS unless said)."""
+    """A payment with one line of `amount_minor` and `coins` per item, each with `metadata` (LESSONS unless said)."""
     total = amount_minor * len(items)
     run(
         engine, "INSERT INTO payments VALUES (:id, :student, :status, :amount, 'USD', :at)",
@@ -207,8 +209,8 @@ def pay(
     for number, (item_type, item_id) in enumerate(items, start=1):
         run(
             engine,
-            "INSERT INTO payment_lines VALUES (:id, :line, :item_type, :item_id, :amount, 0, CAST(:metadata AS jsonb))",
-            id=payment_id, line=number, item_type=item_type, item_id=item_id, amount=amount_minor,
+            "INSERT INTO payment_lines VALUES (:id, :line, :item_type, :item_id, :amount, :coins, CAST(:metadata AS jsonb))",
+            id=payment_id, line=number, item_type=item_type, item_id=item_id, amount=amount_minor, coins=coins,
             metadata=json.dumps(LESSONS if metadata is None else metadata),
         )  # fmt: skip
     if provider is not None:

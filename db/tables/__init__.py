@@ -1,5 +1,6 @@
 """Every table of the schema; the constraints are part of it. The migrations make exactly this (a test compares)."""
 
+from db.tables.coins import CoinBalance, CoinMovement
 from db.tables.columns import Row
 from db.tables.lessons import Allocation, LessonSession, TrainerSlot
 from db.tables.operators import OperatorAct, OperatorDecision
@@ -24,6 +25,8 @@ __all__ = [
     "BundleSubject",
     "CartItem",
     "CatalogueItem",
+    "CoinBalance",
+    "CoinMovement",
     "Enrollment",
     "Holiday",
     "LearningVersion",

@@ -67,6 +67,11 @@ COPY = (
     " session_count_source, purchased_at, {by} FROM student_course_purchases WHERE payment_id = 'pay-1'"
 )
 
+MOVE = (
+    "INSERT INTO coin_movements (key, student_id, kind, coins, purchase_id, moved_at)"
+    " SELECT 'm', 'student-1', '{kind}', {coins}, {purchase}, now() FROM purchase_starts WHERE purchase_id = 'p'"
+)
+
 CHECKS = [
     ("UPDATE student_course_purchases SET status = 'deleted'", "status_known"),
     ("UPDATE student_course_purchases SET status = 'voided'", "voided_has_a_time"),
@@ -103,6 +108,15 @@ CHECKS = [
         "verb_known",
     ),
     ("UPDATE allocations SET status = 'lost'", "status_known"),
+    (MOVE.format(kind="gift", coins=1, purchase="NULL"), "kind_known"),
+    (MOVE.format(kind="opening", coins=0, purchase="NULL"), "only_a_redemption_takes"),
+    (MOVE.format(kind="opening", coins=-1, purchase="NULL"), "only_a_redemption_takes"),
+    (MOVE.format(kind="redemption", coins=1, purchase="purchase_id"), "only_a_redemption_takes"),
+    (MOVE.format(kind="redemption", coins=-1, purchase="NULL"), "of_a_purchase"),
+    (MOVE.format(kind="opening", coins=1, purchase="purchase_id"), "of_a_purchase"),
+    (MOVE.format(kind="top_up", coins=1, purchase="NULL"), "top_up_says_who_and_why"),
+    (MOVE.format(kind="redemption", coins=-1, purchase="purchase_id"), "balance_not_negative"),
+    ("INSERT INTO coin_balances VALUES ('student-1', -1)", "balance_not_negative"),
     ("UPDATE trainer_availability SET weekday = 0", "weekday_iso"),
 ]
 
@@ -193,7 +207,7 @@ def test_the_old_name_of_the_purchases_is_for_reading_only(sold: Engine, stateme
 
 @pytest.fixture
 def decided(sold: Engine) -> Engine:
-    """A decision and an act stand in the tables that are only added to."""
+    """A decision, an act and a movement of coins stand in the tables that are only added to."""
     build.run(
         sold,
         "INSERT INTO operator_decisions VALUES ('p', 'k', 1, 'cancel', '{}', 'ann', 'why', now()) ON CONFLICT DO NOTHING",
@@ -203,10 +217,14 @@ def decided(sold: Engine) -> Engine:
         "INSERT INTO operator_acts VALUES ('p', 'k', 'cancel', 'ann', NULL, 'why', '{}', '{}', 'done', now())"
         " ON CONFLICT DO NOTHING",
     )
+    build.run(
+        sold,
+        "INSERT INTO coin_movements VALUES ('k', 'student-2', 'top_up', 5, NULL, 'ann', 'why', now()) ON CONFLICT DO NOTHING",
+    )
     return sold
 
 
-@pytest.mark.parametrize("table", ["operator_decisions", "operator_acts"])
+@pytest.mark.parametrize("table", ["operator_decisions", "operator_acts", "coin_movements"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -214,7 +232,7 @@ def decided(sold: Engine) -> Engine:
         "TRUNCATE {}", "TRUNCATE {} CASCADE",
     ],
 )  # fmt: skip
-def test_what_operators_did_is_never_changed(decided: Engine, table: str, change: str) -> None:
+def test_what_was_done_is_never_changed(decided: Engine, table: str, change: str) -> None:
     before = build.rows(decided, f"TABLE {table}")
     assert before
     with pytest.raises(IntegrityError, match="only added to") as error:
