@@ -22,6 +22,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from activities.acts import ActActivities
 from activities.boundary import Boundary
 from activities.cart import CartActivities
+from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
 from activities.learning import LearningActivities
 from activities.payment import PaymentActivities
@@ -48,6 +49,7 @@ def activities_of(
     """Every activity of the saga, wired to its database, its provider and its clock."""
     payment = PaymentActivities(engine, provider, now)
     purchase = PurchaseActivities(engine, now)
+    coins = CoinActivities(engine, now)
     enrollment = EnrollmentActivities(engine)
     trainer = TrainerActivities(engine, now, auto_approve)
     sessions = SessionActivities(engine, now)
@@ -58,6 +60,8 @@ def activities_of(
         purchase.create_purchase,
         purchase.void_purchase,
         purchase.announce,
+        coins.redeem_coins,
+        coins.recredit_coins,
         enrollment.enroll,
         enrollment.unenroll,
         trainer.assign_trainer,

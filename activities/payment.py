@@ -12,8 +12,9 @@ from temporalio import activity
 
 from db import ledger
 from db.effects import payment as effects
+from db.effects.refund_choice import refund_choice
 from domain.metadata import Merged, merge, wanted_lessons
-from domain.money import undelivered
+from domain.money import owed_back
 from domain.purchase import PaymentConfirmed, PurchaseOrder, Undone
 from domain.refusals import Refused
 from domain.schedule import first_day, start_warning
@@ -64,8 +65,8 @@ class PaymentActivities:
         Raises REFUND_FAILED when the provider refuses; anything else is trouble, tried again under the same refund id.
         """
         effects.refuse_confirmation(self._engine, order)
-        owed = effects.owed(self._engine, order, self._clock())
-        if owed.status == "succeeded":
+        status = effects.refund_status(self._engine, order)
+        if status == "succeeded":
             return Undone(changed=True, refunded=True)
         paid, came_late = self._money_taken(order)
         line = paid and paid.line(order.line)
@@ -78,8 +79,8 @@ class PaymentActivities:
         if paid.status not in PAID:
             return Undone(changed=False)
         # Whoever decided to keep the money of a pending payment did not know that there would be any.
-        amount = line.amount_minor if came_late else _amount(owed, line.amount_minor)
-        if amount == 0 and owed.status is None:
+        amount = line.amount_minor if came_late else self._owed(order, line.amount_minor)
+        if amount == 0 and status is None:
             log.info("payment_line_kept", payment_id=order.payment_id, line=order.line, workflow_id=order.workflow_id)
             return Undone(changed=True)
         return self._refund(order, amount or line.amount_minor, paid.currency)
@@ -143,6 +144,10 @@ class PaymentActivities:
             effects.payment_cancelled(self._engine, order)
         return paid, True
 
+    def _owed(self, order: PurchaseOrder, amount_minor: int) -> int:
+        choice = refund_choice(self._engine, order, self._clock())
+        return owed_back(amount_minor, choice.refund, choice.lessons, choice.delivered)
+
     def _refund(self, order: PurchaseOrder, amount_minor: int, currency: str) -> Undone:
         amount = effects.request_refund(self._engine, order, amount_minor, currency, self._clock())
         try:
@@ -156,12 +161,3 @@ class PaymentActivities:
         effects.refund_succeeded(self._engine, order, provider_id, self._clock())
         log.info("payment_line_refunded", payment_id=order.payment_id, line=order.line, workflow_id=order.workflow_id)
         return Undone(changed=True, refunded=True)
-
-
-def _amount(owed: effects.Owed, amount_minor: int) -> int:
-    """What goes back of a line that cost `amount_minor`."""
-    if owed.choice == "none":
-        return 0
-    if owed.choice == "undelivered" and owed.lessons is not None:
-        return undelivered(amount_minor, owed.lessons, owed.delivered)
-    return amount_minor

@@ -15,7 +15,7 @@ _DOORS = {"checkout": "by the checkout", "event": "by an event", "admin": "by an
 _STEPS = {
     "confirm_payment": ("The payment was confirmed.", "The payment step was taken back."),
     "create_purchase": ("The student was given the purchase.", "The purchase was voided."),
-    "redeem_coins": ("The coins were redeemed.", "The coins were given back."),
+    "redeem_coins": ("The coins were redeemed.", "Of the coins what was owed back was given back."),
     "enroll": ("The student was enrolled.", "The enrolment was ended."),
     "assign_trainer": ("A trainer was found and holds the lessons' times.", "The trainer was released."),
     "approve_allocation": ("The trainer was approved.", "The trainer's approval was taken back."),

@@ -10,6 +10,7 @@ from domain.acts import SKIPPABLE
 
 _STUCK = ("REFUND_FAILED", "REFUND_UNKNOWN", "COMPENSATION_STUCK")
 _NO_WAY_BACK = ("clear_cart", "rolling_back", "announce", "completed")  # stages at which a cancel comes too late
+_SKIPPED = {"assign_trainer": "trainer, approval and lessons", "redeem_coins": "the coins: the student keeps them"}
 _WAITS_FOR_LESSONS = ("SESSIONS_PARTIAL", "SESSIONS_FAILED", "SESSION_COUNT_MISSING")
 
 
@@ -29,7 +30,7 @@ def actions_for(stage: str | None, code: str | None, today: date) -> list[Action
     if code and "retry_now" not in verbs and code != "AWAITING_APPROVAL":
         found.append(Action("retry_now", "Once the cause is mended: try at once instead of at the next time.", {}))
     if code and stage in SKIPPABLE:
-        skipped = "trainer, approval and lessons" if stage == "assign_trainer" else str(stage).replace("_", " ")
+        skipped = _SKIPPED.get(str(stage)) or str(stage).replace("_", " ")
         found.append(Action("skip_step", f"Go on without {skipped}; nothing comes back to it.", {"step": stage}))
     if stage not in _NO_WAY_BACK and "cancel" not in verbs:
         found.append(Action("cancel", "Undo everything and give the money back.", {"refund": "full"}))

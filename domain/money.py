@@ -1,4 +1,4 @@
-"""Splitting money so that nothing is lost (spec section 10)."""
+"""Splitting money, and coins, so that nothing is lost (spec section 10)."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ def undelivered(amount_minor: int, lessons: int, delivered: Collection[int]) -> 
     """
     price = shares(amount_minor, lessons)
     return amount_minor - sum(price[number - 1] for number in set(delivered) if 1 <= number <= lessons)
+
+
+def owed_back(amount: int, refund: str, lessons: int | None, delivered: Collection[int]) -> int:
+    """What goes back of what a line cost, in minor units or coins: all, unless a cancel said otherwise.
+
+    `refund`: full, undelivered (without lessons planned, `lessons` None, that is all) or none.
+    """
+    if refund == "none":
+        return 0
+    if refund == "undelivered" and lessons is not None:
+        return undelivered(amount, lessons, delivered)
+    return amount

@@ -18,6 +18,11 @@ def purchase_id_of(workflow_id: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"coursaga:{workflow_id}"))
 
 
+def coins_key(payment_id: str, line: int, movement: str) -> str:
+    """The key of a line's `redemption` or `recredit`: one of each for good, whatever attempt it is at (mission row 69)."""
+    return f"payment:{payment_id}:{line}:COIN_{movement.upper()}"
+
+
 @dataclass(frozen=True)
 class PurchaseOrder:
     """What every do and every undo is told: which purchase. Activities load the rest by `purchase_id`.
@@ -46,10 +51,12 @@ class PaymentConfirmed:
 
 @dataclass(frozen=True)
 class PurchaseCreated:
-    """The purchase row exists. `fulfilment` (sessions, test_cards, ownership) picks the steps that follow."""
+    """The purchase row exists. `fulfilment` (sessions, test_cards, ownership) picks the steps that follow, and whether
+    the line costs `coins`."""
 
     fulfilment: str
     item_id: str
+    coins: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The invariants that hold for every purchase whatever happened (mission rows I1 to I11), as SQL that finds violations.
 
 `violations` looks at the database and the provider's ledger, `violations_of_runs` compares with Temporal. They hold at
-any moment, between two steps of running purchases too. Coins, test cards and operators' audit rows (I5, I7, I10) come
-with their tables. I12 is: run these after any kill.
+any moment, between two steps of running purchases too. Test cards and operators' audit rows (I5, I10) come with their
+tables. I12 is: run these after any kill.
 """
 
 from __future__ import annotations
@@ -64,6 +64,26 @@ _RULES: dict[str, LiteralString] = {
     "I2 our amounts are not the provider's": """
         SELECT workflow_id FROM line JOIN payment_lines USING (payment_id, line)
         WHERE amount > 0 AND amount <> payment_lines.amount_minor""",
+    "I2 completed, and the coins taken are not what the line costs": """
+        SELECT workflow_id FROM line JOIN payment_lines AS paid USING (payment_id, line)
+        LEFT JOIN outbox ON key = 'purchase:' || purchase_id || ':' || 'PURCHASE_COMPLETED'
+        WHERE ending = 'completed' AND NOT coalesce(data -> 'skipped' ? 'redeem_coins', false) AND paid.coins +
+          (SELECT coalesce(sum(coins), 0) FROM coin_movements AS moved WHERE moved.purchase_id = line.purchase_id) <> 0""",
+    "I2 made whole, and coins are kept": """
+        SELECT workflow_id FROM line WHERE ending IN ('refused', 'cancelled') AND NOT EXISTS (
+          SELECT FROM operator_decisions AS decision WHERE decision.purchase_id = line.purchase_id AND verb = 'cancel'
+          AND values ->> 'refund' IN ('undelivered', 'none'))
+        AND (SELECT coalesce(sum(coins), 0) FROM coin_movements AS m WHERE m.purchase_id = line.purchase_id) <> 0""",
+    "I2 holds the purchase and has the coins back": """
+        SELECT workflow_id FROM line JOIN coin_movements AS moved USING (purchase_id)
+        WHERE kind = 'recredit' AND (ending = 'completed' OR ending IS NULL AND EXISTS (
+          SELECT FROM purchase_steps WHERE step = 'redeem_coins' AND state = 'done'
+          AND purchase_steps.purchase_id = line.purchase_id))""",
+    "I2 more or fewer coins went than the line costs, or more came back than went": """
+        SELECT workflow_id FROM line JOIN payment_lines AS paid USING (payment_id, line)
+        JOIN coin_movements AS taken ON taken.purchase_id = line.purchase_id AND taken.kind = 'redemption'
+        LEFT JOIN coin_movements AS back ON back.purchase_id = line.purchase_id AND back.kind = 'recredit'
+        WHERE taken.coins <> -paid.coins OR back.coins > paid.coins""",
     "I3 refunded twice, or too much": """
         SELECT workflow_id FROM line WHERE times > 1 OR given > amount""",
     "I3 refunded although nobody was to be": """
@@ -107,6 +127,13 @@ _RULES: dict[str, LiteralString] = {
     "I6 has the purchase and is not enrolled": """
         SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment <> 'ownership' AND NOT EXISTS (
           SELECT FROM enrollments AS e WHERE e.purchase_id = line.purchase_id AND e.ended_at IS NULL)""",
+    "I7 a balance is not what came and went": """
+        SELECT id || ': ' || balance || ', not ' || moved FROM (
+          SELECT id, coalesce((SELECT coins FROM coin_balances WHERE student_id = id), 0) AS balance,
+                 coins_opening + coalesce((SELECT sum(coins) FROM coin_movements
+                                           WHERE student_id = id AND kind <> 'opening'), 0) AS moved
+          FROM students) AS student
+        WHERE balance <> moved OR balance < 0""",
     "I8 ownership is not what was bought": """
         SELECT purchase.id FROM student_course_purchases AS purchase
         LEFT JOIN ownerships AS owned ON owned.purchase_id = purchase.id AND owned.revoked_at IS NULL

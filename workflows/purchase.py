@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         CREATE_SESSIONS,
         ENROLL,
         INVALIDATE_LEARNING_CACHE,
+        REDEEM_COINS,
         TABLE,
     )
     from workflows.story import STORY_ENDS, Deed, Kind, Resumed, Step, Why, uncancellable
@@ -109,6 +110,8 @@ class PurchaseWorkflow:
         self._paid(await saga.run(CONFIRM_PAYMENT))
         purchase = await saga.run(CREATE_PURCHASE)
         await saga.mention(INVALIDATE_LEARNING_CACHE)
+        if purchase and purchase.coins:  # most lines cost none: they are spared the step
+            await saga.run(REDEEM_COINS)
         if purchase and purchase.fulfilment == "sessions":
             await saga.run(ENROLL)
             if assigned := await saga.run(ASSIGN_TRAINER):

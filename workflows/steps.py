@@ -3,6 +3,7 @@
 from typing import Any
 
 from activities.cart import CartActivities
+from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
 from activities.learning import LearningActivities
 from activities.payment import PaymentActivities
@@ -15,6 +16,7 @@ from workflows.story import Kind, Step
 # fmt: off
 CONFIRM_PAYMENT    = Step(PaymentActivities.confirm_payment,     Kind.GATE,   undo=PaymentActivities.refund_payment)
 CREATE_PURCHASE    = Step(PurchaseActivities.create_purchase,    Kind.GATE,   undo=PurchaseActivities.void_purchase)
+REDEEM_COINS       = Step(CoinActivities.redeem_coins,           Kind.REPAIR, undo=CoinActivities.recredit_coins)
 ENROLL             = Step(EnrollmentActivities.enroll,           Kind.REPAIR, undo=EnrollmentActivities.unenroll)
 ASSIGN_TRAINER     = Step(TrainerActivities.assign_trainer,      Kind.REPAIR, undo=TrainerActivities.release_trainer)
 APPROVE_ALLOCATION = Step(TrainerActivities.approve_allocation,  Kind.REPAIR, undo=TrainerActivities.cancel_allocation)
@@ -27,6 +29,7 @@ INVALIDATE_LEARNING_CACHE = Step(LearningActivities.invalidate_learning_cache, K
 TABLE: tuple[Step[PurchaseOrder, Any], ...] = (
     CONFIRM_PAYMENT,
     CREATE_PURCHASE,
+    REDEEM_COINS,
     ENROLL,
     ASSIGN_TRAINER,
     APPROVE_ALLOCATION,

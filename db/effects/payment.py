@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,19 +23,6 @@ LEFT JOIN students AS student ON student.id = payment.student_id
 LEFT JOIN purchase_steps AS kept
   ON kept.purchase_id = start.purchase_id AND kept.attempt = :attempt AND kept.step = 'confirm_payment'
 WHERE start.purchase_id = :purchase_id
-""")
-
-# What an operator's cancel said of the money, and which lessons were given: those that have ended and were not cancelled.
-_OWED = text("""
-SELECT refund.status,
-       coalesce((SELECT decision.values ->> 'refund' FROM operator_decisions AS decision
-                 WHERE decision.purchase_id = :purchase_id AND decision.attempt = :attempt AND verb = 'cancel'
-                 ORDER BY decided_at DESC LIMIT 1), 'full') AS choice,
-       (SELECT session_count FROM student_course_purchases WHERE id = :purchase_id) AS lessons,
-       ARRAY(SELECT number FROM sessions
-             WHERE purchase_id = :purchase_id AND status = 'scheduled' AND ends_at <= :now) AS delivered
-FROM (SELECT) AS always
-LEFT JOIN refunds AS refund ON refund.payment_id = :payment_id AND refund.line = :line
 """)
 
 # A refund that failed before is asked for again under its own id; one that succeeded stays so.
@@ -88,31 +74,6 @@ def refund_status(engine: Engine, order: PurchaseOrder) -> str | None:
     query = text("SELECT status FROM refunds WHERE payment_id = :payment_id AND line = :line")
     with at_once(engine) as connection:
         return connection.execute(query, {"payment_id": order.payment_id, "line": order.line}).scalar_one_or_none()
-
-
-@dataclass(frozen=True)
-class Owed:
-    """What decides how much goes back. `status` of our refund, None before it is asked for; `choice`: full, undelivered
-    or none; `lessons` None before there is a purchase row; `delivered`: numbers of the lessons given."""
-
-    status: str | None
-    choice: str
-    lessons: int | None
-    delivered: list[int]
-
-
-def owed(engine: Engine, order: PurchaseOrder, now: datetime) -> Owed:
-    """What an operator decided of the money, `full` if nobody did, and what of the lessons was given."""
-    values = {
-        "purchase_id": order.purchase_id,
-        "attempt": order.attempt,
-        "payment_id": order.payment_id,
-        "line": order.line,
-        "now": now,
-    }
-    with at_once(engine) as connection:
-        row = connection.execute(_OWED, values).one()
-    return Owed(row.status, row.choice, row.lessons, row.delivered)
 
 
 def request_refund(engine: Engine, order: PurchaseOrder, amount_minor: int, currency: str, now: datetime) -> int:

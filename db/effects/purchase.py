@@ -24,11 +24,11 @@ WITH asked AS (
   WHERE purchase_id = :purchase_id AND attempt = :attempt AND verb = 'amend'
 ), line AS (
   SELECT payment_id, line, coalesce(asked.item_type, paid.item_type) AS item_type,
-         coalesce(asked.item_id, paid.item_id) AS item_id, asked.amendments
+         coalesce(asked.item_id, paid.item_id) AS item_id, paid.coins, asked.amendments
   FROM payment_lines AS paid, asked
   WHERE payment_id = :payment_id AND line = :line
 )
-SELECT line.item_type, line.item_id, line.amendments, item.fulfilment, item.open,
+SELECT line.item_type, line.item_id, line.coins, line.amendments, item.fulfilment, item.open,
        (SELECT decisions FROM purchase_starts WHERE purchase_id = :purchase_id) AS decisions,
        payment.created_at AS paid_at,
        confirmed.state AS confirmed_state, confirmed.result AS confirmed,

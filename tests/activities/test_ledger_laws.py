@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from activities.cart import CartActivities
+from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
@@ -28,6 +29,7 @@ class Steps:
 
     payment: PaymentActivities
     purchase: PurchaseActivities
+    coins: CoinActivities
     enrollment: EnrollmentActivities
     cart: CartActivities
     order: PurchaseOrder
@@ -45,10 +47,17 @@ class Case:
 
 CONFIRM = Case(lambda s: s.payment.confirm_payment, lambda s: s.payment.refund_payment, 2)
 CREATE = Case(lambda s: s.purchase.create_purchase, lambda s: s.purchase.void_purchase, 2, (CONFIRM.do,))
+COINS = Case(lambda s: s.coins.redeem_coins, lambda s: s.coins.recredit_coins, 1, (*CREATE.before, CREATE.do))
 ENROLL = Case(lambda s: s.enrollment.enroll, lambda s: s.enrollment.unenroll, 1, (*CREATE.before, CREATE.do))
 CLEAR = Case(lambda s: s.cart.clear_cart, None, 2, (*CREATE.before, CREATE.do))
 
-CASES = {"confirm_payment": CONFIRM, "create_purchase": CREATE, "enroll": ENROLL, "clear_cart": CLEAR}
+CASES = {
+    "confirm_payment": CONFIRM,
+    "create_purchase": CREATE,
+    "redeem_coins": COINS,
+    "enroll": ENROLL,
+    "clear_cart": CLEAR,
+}
 UNDOABLE = {name: case for name, case in CASES.items() if case.undo}
 # refund_payment asks the provider, not the ledger (tests/activities/test_payment.py)
 IN_DATABASE = {name: case for name, case in UNDOABLE.items() if case is not CONFIRM}
@@ -60,14 +69,15 @@ def each(cases: dict[str, Case]) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def steps(engine: Engine, fake_provider: FakeProvider, clock: Callable[[], datetime]) -> Steps:
-    build.student(engine)
+    build.student(engine, coins=500)
     build.item(engine)
     build.cart_item(engine, "cart-1")
     build.cart_item(engine, "cart-2")
-    build.pay(engine, fake_provider)
+    build.pay(engine, fake_provider, coins=200)
     return Steps(
         PaymentActivities(engine, fake_provider, clock),
         PurchaseActivities(engine, clock),
+        CoinActivities(engine, clock),
         EnrollmentActivities(engine),
         CartActivities(engine),
         build.start(engine),

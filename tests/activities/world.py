@@ -10,12 +10,13 @@ from tests.build import rows
 
 WRITTEN = (
     "payments", "refunds", "purchase_starts", "student_course_purchases", "ownerships", "enrollments", "outbox",
-    "allocations", "trainer_slots", "sessions", "cart_items",
+    "allocations", "trainer_slots", "sessions", "cart_items", "coin_movements", "coin_balances",
 )  # fmt: skip
 
 IN_FORCE = {
     "purchases": "SELECT id FROM student_course_purchases WHERE status = 'active' ORDER BY 1",
     "owned": "SELECT purchase_id, item_id FROM ownerships WHERE revoked_at IS NULL ORDER BY 1, 2",
+    "coins": "SELECT student_id, coins FROM coin_balances ORDER BY 1",
     "enrolled": "SELECT purchase_id, item_id FROM enrollments WHERE ended_at IS NULL ORDER BY 1, 2",
     "allocated": "SELECT id, status FROM allocations WHERE status <> 'cancelled' ORDER BY 1",
     "held": "SELECT trainer_id, during FROM trainer_slots WHERE status = 'held' ORDER BY 1, 2",
@@ -29,5 +30,5 @@ def written(engine: Engine) -> dict[str, list[Any]]:
 
 
 def in_force(engine: Engine) -> dict[str, list[Any]]:
-    """What counts: purchases, ownership, access, trainers' time, lessons."""
+    """What counts: purchases, ownership, coins, access, trainers' time, lessons."""
     return {name: rows(engine, query) for name, query in IN_FORCE.items()}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.money import shares, undelivered
+from domain.money import owed_back, shares, undelivered
 
 amounts = st.integers(0, 10**12)
 counts = st.integers(1, 1000)
@@ -37,6 +37,14 @@ def test_ten_in_three_parts_is_four_three_three() -> None:
     assert shares(10, 3) == [4, 3, 3]
     assert undelivered(10, 3, {1}) == 6
     assert undelivered(10, 3, [1, 1]) == 6, "a lesson is given once"
+
+
+@pytest.mark.parametrize(
+    ("refund", "lessons", "back"),
+    [("full", 3, 10), ("none", 3, 0), ("undelivered", 3, 6), ("undelivered", None, 10), ("none", None, 0)],
+)
+def test_what_goes_back_is_what_the_cancel_said(refund: str, lessons: int | None, back: int) -> None:
+    assert owed_back(10, refund, lessons, {1}) == back
 
 
 @pytest.mark.parametrize(("amount", "n"), [(-1, 3), (10, 0)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.faults.marks import DOS, UNDO_OF
-from tests.faults.purchases import AMOUNT, N, Purchase
+from tests.faults.purchases import AMOUNT, COSTS, HAS, N, Purchase
 from workflows.steps import (
     ASSIGN_TRAINER,
     CLEAR_CART,
@@ -13,10 +13,11 @@ from workflows.steps import (
     CREATE_SESSIONS,
     ENROLL,
     INVALIDATE_LEARNING_CACHE,
+    REDEEM_COINS,
 )
 
 SENTENCE = [
-    *DOS[:2], INVALIDATE_LEARNING_CACHE.name, *DOS[2:6], INVALIDATE_LEARNING_CACHE.name, CLEAR_CART.name,
+    *DOS[:2], INVALIDATE_LEARNING_CACHE.name, *DOS[2:7], INVALIDATE_LEARNING_CACHE.name, CLEAR_CART.name,
 ]  # fmt: skip
 ANNOUNCED = "PURCHASE_NEEDS_ATTENTION"
 
@@ -31,6 +32,8 @@ def completed(purchase: Purchase, *, without: str = "") -> dict[str, Any]:
         "purchases": ["active"],
         "owned": [True],
         "enrolled": [True],
+        "coins": HAS - COSTS,
+        "coins_moved": [-COSTS],
         "allocations": ["approved"],
         "slots": {"held": N},
         "sessions": {"scheduled": N},
@@ -54,6 +57,8 @@ def made_whole(purchase: Purchase, done: list[str], entered: list[str], ending: 
         "purchases": after(CREATE_PURCHASE, ["voided"]),
         "owned": after(CREATE_PURCHASE, [False]),
         "enrolled": after(ENROLL, [False]),
+        "coins": HAS,
+        "coins_moved": after(REDEEM_COINS, [-COSTS, COSTS]),
         "allocations": after(ASSIGN_TRAINER, ["cancelled"]),
         "slots": after(ASSIGN_TRAINER, {"cancelled": N}, {}),
         "sessions": after(CREATE_SESSIONS, {"cancelled": N}, {}),

@@ -29,6 +29,7 @@ from workflows.steps import CREATE_SESSIONS
 
 N = 4  # lessons
 AMOUNT = 50_000
+HAS, COSTS = 1_000, 300  # coins
 FAST = Rules(
     attempt=10, quick_pause=0.05, trouble_pause=0.3, trouble_pause_most=1, heal_pause=600, pending_pause=0.2
 )  # fmt: skip
@@ -54,7 +55,7 @@ class Purchase:
         engine, name = self.world.engine, self.name
         self.queue = f"faults-{name}" if self.alone else LIGHT_QUEUE
         course = build.item(engine, f"course-{name}", is_open=self.is_open)
-        student = build.student(engine, f"student-{name}")
+        student = build.student(engine, f"student-{name}", coins=HAS)
         build.trainer(engine, f"trainer-{name}", courses=(course,))
         bought = build.cart_item(engine, f"bought-{name}", student_id=student, item_id=course)
         build.cart_item(engine, f"other-{name}", student_id=student, item_id=course)
@@ -64,7 +65,7 @@ class Purchase:
         }  # fmt: skip
         payment = build.pay(
             engine, payment_id=f"pay-{name}", student_id=student, items=(("course", course),),
-            amount_minor=AMOUNT, metadata=metadata,
+            amount_minor=AMOUNT, metadata=metadata, coins=COSTS,
         )  # fmt: skip
         with self.world.provider.client() as provider:
             provider.create(ProviderPayment(payment, student, "succeeded", AMOUNT, "USD", (ProviderLine(1, AMOUNT),)))
@@ -195,6 +196,8 @@ class Purchase:
               'allocations', ARRAY(SELECT status FROM allocations WHERE student_id = :student),
               'slots', ARRAY(SELECT status FROM trainer_slots WHERE student_id = :student),
               'sessions', ARRAY(SELECT status FROM sessions WHERE purchase_id = :id),
+              'coins', (SELECT coins FROM coin_balances WHERE student_id = :student),
+              'coins_moved', ARRAY(SELECT coins FROM coin_movements WHERE purchase_id = :id ORDER BY coins),
               'cache_dropped', EXISTS (SELECT FROM learning_versions WHERE student_id = :student),
               'cart', ARRAY(SELECT id FROM cart_items WHERE student_id = :student ORDER BY id),
               'outbox', ARRAY(SELECT type FROM outbox WHERE key LIKE 'purchase:' || :id || ':%' ORDER BY type),

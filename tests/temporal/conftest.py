@@ -32,7 +32,8 @@ Start = Callable[..., Awaitable[Handle]]
 
 @pytest.fixture(scope="session")
 def fakes() -> Fakes:
-    return Fakes()
+    """Each line costs coins, so that every step of the table is in the story."""
+    return Fakes(coins=200)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -27,7 +27,6 @@ from workflows.steps import TABLE
 
 RESULTS: dict[str, Any] = {
     "confirm_payment": PaymentConfirmed(10, "purchaseTier"),
-    "create_purchase": PurchaseCreated("sessions", "course-piano"),
     "assign_trainer": TrainerAssigned("allocation-1", "trainer-1", 10),
     "create_sessions": SessionsCreated("all", 10, 0, []),
     "refund_payment": Undone(True, refunded=True),
@@ -60,9 +59,13 @@ class Hold:
 
 
 class Fakes:
-    """All activities of the table. `plan(order, "enroll", Trouble(), ...)`: what the next calls do; then they succeed."""
+    """All activities of the table. `plan(order, "enroll", Trouble(), ...)`: what the next calls do; then they succeed.
 
-    def __init__(self) -> None:
+    `coins`: what each line costs; with 0 the step of the coins is left out.
+    """
+
+    def __init__(self, coins: int = 0) -> None:
+        self.results = {**RESULTS, "create_purchase": PurchaseCreated("sessions", "course-piano", coins)}
         self.calls: dict[str, list[str]] = defaultdict(list)
         self.announced: dict[str, list[Announcement]] = defaultdict(list)
         self.decisions: dict[str, list[Decision]] = defaultdict(list)
@@ -95,7 +98,7 @@ class Fakes:
                 case Hold() as hold:
                     hold.entered.set()
                     await hold.release.wait()
-        return RESULTS.get(name, Undone(True) if name in UNDOS else None)
+        return self.results.get(name, Undone(True) if name in UNDOS else None)
 
     def activities(self) -> list[Callable[..., Any]]:
         def fake(name: str) -> Callable[..., Any]:

@@ -93,6 +93,7 @@ def _cancelled_during(step: str, how: str, ending: str) -> Scenario:
 
 _ESCALATED_AFTER = 8  # activities that end well: six steps and mentions, the news, the escalation
 _FULL = {"create_sessions": [Refuse("SESSIONS_FAILED")]}
+_COSTS_COINS = PurchaseCreated("sessions", "course-piano", 200)
 _ONE_TRY = replace(PATIENT, quick_tries=1)
 _IN_ROLLBACK = Hold()
 
@@ -101,6 +102,7 @@ SCENARIOS: dict[str, Scenario] = {
     "completed-ownership": Scenario(
         "completed", {"create_purchase": [Answer(PurchaseCreated("ownership", "course-welcome"))]}
     ),
+    "completed-with-coins": Scenario("completed", {"create_purchase": [Answer(_COSTS_COINS)]}),
     "completed-cart-noted": Scenario("completed", {"clear_cart": [Trouble()] * 3}),
     "completed-cache-noted": Scenario("completed", {"invalidate_learning_cache": [Trouble()] * 3}),
     "completed-after-quick-tries": Scenario("completed", {"enroll": [Trouble()] * 2}),
@@ -129,6 +131,12 @@ SCENARIOS: dict[str, Scenario] = {
     "parked-UNKNOWN_ITEM": _parks("create_purchase", "UNKNOWN_ITEM"),
     "parked-METADATA_INCOMPLETE": _parks("create_purchase", "METADATA_INCOMPLETE"),
     "parked-DUPLICATE_PAYMENT_SUSPECTED": _parks("create_purchase", "DUPLICATE_PAYMENT_SUSPECTED"),
+    "parked-COINS_INSUFFICIENT": Scenario(
+        "completed",
+        {"create_purchase": [Answer(_COSTS_COINS)], "redeem_coins": [Refuse("COINS_INSUFFICIENT")]},
+        PATIENT,
+        (retried,),
+    ),
     "parked-STUDENT_PROFILE_MISSING": _parks("assign_trainer", "STUDENT_PROFILE_MISSING"),
     "parked-GPS_INVALID": _parks("assign_trainer", "GPS_INVALID"),
     "parked-SCHEDULE_CONFLICT": _parks("assign_trainer", "SCHEDULE_CONFLICT"),
@@ -162,6 +170,9 @@ SCENARIOS: dict[str, Scenario] = {
         {"create_sessions": [Refuse("SESSIONS_FAILED")]},
         replace(PATIENT, escalate_after=0.1),
         (escalated, retried),
+    ),
+    "cancelled-with-coins": Scenario(
+        "CANCELLED", {**_FULL, "create_purchase": [Answer(_COSTS_COINS)]}, PATIENT, (cancelled,)
     ),
     "cancelled-while-parked": Scenario("CANCELLED", _FULL, PATIENT, (cancelled,)),
     "cancelled-while-parked-by-client": Scenario("Canceled", _FULL, PATIENT, (cancelled_by_client,)),

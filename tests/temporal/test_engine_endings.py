@@ -8,9 +8,9 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from domain.purchase import PurchaseOrder
+from domain.purchase import PurchaseCreated, PurchaseOrder
 from tests.temporal.conftest import FAST, PATIENT, Handle, Start
-from tests.temporal.fakes import Fakes, Hold, Refuse, Trouble
+from tests.temporal.fakes import Answer, Fakes, Hold, Refuse, Trouble
 from tests.temporal.messages import ACCEPTED, act, cancel, cancelling, parked, progress
 from workflows.purchase import PurchaseWorkflow
 from workflows.steps import ASSIGN_TRAINER, CLEAR_CART, CONFIRM_PAYMENT, CREATE_PURCHASE, TABLE
@@ -24,6 +24,7 @@ HAPPY = [
     "confirm_payment",
     "create_purchase",
     "invalidate_learning_cache",
+    "redeem_coins",
     "enroll",
     "assign_trainer",
     "approve_allocation",
@@ -62,6 +63,20 @@ async def test_completes_in_the_order_of_the_sentence(order: PurchaseOrder, star
     assert await (await start(order)).result() == "completed"
     assert fakes.did(order) == HAPPY
     assert [news.event for news in fakes.announced[order.purchase_id]] == ["PURCHASE_COMPLETED"]
+
+
+async def test_a_line_that_costs_no_coins_is_spared_their_step(
+    order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, "create_purchase", Answer(PurchaseCreated("sessions", "course-piano")))
+    assert await (await start(order)).result() == "completed"
+    assert fakes.did(order) == [name for name in HAPPY if name != "redeem_coins"]
+
+
+async def test_what_is_only_owned_costs_its_coins_too(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, "create_purchase", Answer(PurchaseCreated("ownership", "course-welcome", 200)))
+    assert await (await start(order)).result() == "completed"
+    assert fakes.did(order) == [*HAPPY[:4], "clear_cart", "announce"]
 
 
 @pytest.mark.parametrize("step", GATES, ids=named)

@@ -84,7 +84,7 @@ async def test_two_cancels_at_once_undo_once(order: PurchaseOrder, start: Start,
     )
     assert answers == ["rolled back"] * 2
     assert await ending_of(handle) == "CANCELLED"
-    assert len(made_whole(fakes.calls[order.purchase_id])) == 6
+    assert len(made_whole(fakes.calls[order.purchase_id])) == 7
 
 
 @pytest.mark.parametrize("how", ["operator", "client"])

@@ -85,6 +85,7 @@ async def test_a_rollback_goes_on_where_it_was(served: Client, order: PurchaseOr
         "cancel_allocation",
         "release_trainer",
         "unenroll",
+        "recredit_coins",
         "void_purchase",
         "refund_payment",
         "unenroll",
@@ -105,4 +106,10 @@ async def test_a_cancel_before_the_new_run_has_caught_up_undoes_all(
     await handle.cancel()
     hold.release.set()
     assert await ending_of(handle) == "Canceled"
-    assert made_whole(fakes.did(order)) == ["release_trainer", "unenroll", "void_purchase", "refund_payment"]
+    assert made_whole(fakes.did(order)) == [
+        "release_trainer",
+        "unenroll",
+        "recredit_coins",
+        "void_purchase",
+        "refund_payment",
+    ]

@@ -99,6 +99,7 @@ def skip(step: str, key: str = "k") -> SkipStep:
 @pytest.mark.parametrize(
     ("step", "left_out"),
     [
+        ("redeem_coins", {"redeem_coins"}),
         ("enroll", {"enroll"}),
         ("assign_trainer", {"assign_trainer", "approve_allocation", "create_sessions"}),
         ("create_sessions", {"create_sessions"}),

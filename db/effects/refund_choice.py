@@ -1,0 +1,38 @@
+"""What goes back of money and coins: what an operator's cancel said, and which lessons were given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, text
+
+from db.engine import at_once
+from domain.purchase import PurchaseOrder
+
+# Given are the lessons that have ended and were not cancelled (spec section 10).
+_CHOICE = text("""
+SELECT coalesce((SELECT decision.values ->> 'refund' FROM operator_decisions AS decision
+                 WHERE decision.purchase_id = :purchase_id AND decision.attempt = :attempt AND verb = 'cancel'
+                 ORDER BY decided_at DESC LIMIT 1), 'full') AS refund,
+       (SELECT session_count FROM student_course_purchases WHERE id = :purchase_id) AS lessons,
+       ARRAY(SELECT number FROM sessions
+             WHERE purchase_id = :purchase_id AND status = 'scheduled' AND ends_at <= :now) AS delivered
+""")
+
+
+@dataclass(frozen=True)
+class RefundChoice:
+    """`refund`: full, undelivered or none; `lessons` None before there is a purchase row; `delivered`: their numbers."""
+
+    refund: str
+    lessons: int | None
+    delivered: list[int]
+
+
+def refund_choice(engine: Engine, order: PurchaseOrder, now: datetime) -> RefundChoice:
+    """The last word of an operator, `full` if nobody said one, and what of the lessons was given by `now`."""
+    values = {"purchase_id": order.purchase_id, "attempt": order.attempt, "now": now}
+    with at_once(engine) as connection:
+        row = connection.execute(_CHOICE, values).one()
+    return RefundChoice(row.refund, row.lessons, row.delivered)
