@@ -16,7 +16,19 @@ from fastapi import Depends, FastAPI, Security
 from fastapi.routing import APIRoute
 from fastapi_rfc9457.server import problems
 
-from api import act_list, admin_list, bulk, case, health, metrics, people, progress, purchases, verbs
+from api import (
+    act_list,
+    admin_list,
+    bulk,
+    case,
+    coins,
+    health,
+    metrics,
+    people,
+    progress,
+    purchases,
+    verbs,
+)
 from api.auth import BEARER, Authenticate, permitted
 from api.body_limit import BodyLimit
 from api.pace import Pace
@@ -80,7 +92,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (health, metrics):  # public
         app.include_router(part.router)
     # The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.
-    for part in (purchases, progress, admin_list, bulk, case, act_list, people, verbs):
+    guarded = (
+        purchases,
+        progress,
+        admin_list,
+        bulk,
+        case,
+        act_list,
+        people,
+        coins,
+        verbs,
+    )
+    for part in guarded:
         app.include_router(part.router, dependencies=[Security(BEARER)], responses=problems(Unauthenticated, Forbidden))
     require_rows(app)
     app.add_middleware(Authenticate, public=public_paths(app))

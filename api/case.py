@@ -42,13 +42,17 @@ class ActionView(Answer):
 
 
 class MoneyView(Answer):
-    """Of this payment line, in minor units of `currency`; `status` is the payment's."""
+    """Of this payment line, in minor units of `currency`; `status` is the payment's. `coins`: what it costs in coins,
+    how many of them were redeemed, how many given back."""
 
     paid: int
     refunded: int
     currency: str
     status: str
     refund_status: str | None
+    coins: int
+    coins_redeemed: int
+    coins_given_back: int
 
 
 class Happened(Answer):
@@ -186,6 +190,9 @@ def _money(money: Money) -> MoneyView:
         currency=money.currency,
         status=money.status,
         refund_status=money.refund_status,
+        coins=money.coins,
+        coins_redeemed=money.coins_redeemed,
+        coins_given_back=money.coins_given_back,
     )
 
 

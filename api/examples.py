@@ -86,7 +86,16 @@ CASE: dict[str, Any] = {
     ],
     "problems": [],
     "skipped": [],
-    "money": {"paid": 50000, "refunded": 0, "currency": "USD", "status": "succeeded", "refundStatus": None},
+    "money": {
+        "paid": 50000,
+        "refunded": 0,
+        "currency": "USD",
+        "status": "succeeded",
+        "refundStatus": None,
+        "coins": 200,
+        "coinsRedeemed": 200,
+        "coinsGivenBack": 0,
+    },
     "lessons": {"count": 0, "of": 10, "first": None, "last": None, "timezone": None},
     "timeline": [
         {

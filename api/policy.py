@@ -51,6 +51,8 @@ POLICY: dict[str, Row] = {
     "wake": _row(NONE, NONE, ANY, NONE),
     "write_trainer": _row(NONE, NONE, ANY, NONE),
     "write_profile": _row(OWN, NONE, ANY, ANY),
+    "show_coins": _row(OWN, ANY, ANY, NONE),
+    "top_up": _row(NONE, NONE, ANY, ANY),
 }
 
 

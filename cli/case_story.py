@@ -52,6 +52,10 @@ def command_of(workflow_id: str, action: dict[str, Any]) -> str:
     return shlex.join([*words, "--reason", "..."])
 
 
+def _coins(money: dict[str, Any]) -> str:
+    return f"costs {money['coins']}, redeemed {money['coinsRedeemed']}, given back {money['coinsGivenBack']}"
+
+
 def _facts(case: dict[str, Any]) -> dict[str, Any]:
     money, lessons = case["money"], case["lessons"]
     paid = money and f"paid {money['paid']}, refunded {money['refunded']} minor units {money['currency']}"
@@ -66,6 +70,7 @@ def _facts(case: dict[str, Any]) -> dict[str, Any]:
         "what to do": case["nextAction"],
         "needs an engineer": ", ".join(case["problems"]) or None,
         "money": paid and f"{paid} ({money['status']})",
+        "coins": _coins(money) if money and money["coins"] else None,
         "lessons": planned and planned + when,
         "skipped": ", ".join(case["skipped"]) or None,
         "workers": case["worker"] if case["worker"] != "up" else None,

@@ -1,4 +1,4 @@
-"""What the API writes of trainers and students: the catalogue side of life, no part of a saga. One transaction each."""
+"""What the API writes of trainers and students: the side of life that is no part of a saga. One transaction each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ class Hours:
     weekday: int
     starts: str
     ends: str
+
+
+@dataclass(frozen=True)
+class ToppedUp:
+    """`coins` that came under the key, this time or the first; `balance` as it is now."""
+
+    coins: int
+    balance: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,22 @@ _PROFILE = text(
     " WHERE id = :id AND (CAST(:own AS text) IS NULL OR id = :own) RETURNING id"
 )
 
+_TOP_UP = text(
+    """
+    INSERT INTO coin_movements (key, student_id, kind, coins, actor, reason, moved_at)
+    SELECT :key, id, 'top_up', :coins, :actor, :reason, now() FROM students WHERE id = :id
+    ON CONFLICT (key) DO NOTHING
+    """
+)
+# A statement of its own, so that it sees the movement of another caller of the same key that was waited for.
+_TOPPED_UP = text(
+    """
+    SELECT movement.coins AS topped_up, balance.coins AS balance
+      FROM coin_movements AS movement JOIN coin_balances AS balance USING (student_id)
+     WHERE movement.key = :key
+    """
+)
+
 
 async def put_trainer(engine: AsyncEngine, trainer: TrainerRecord) -> bool:
     """Make the trainer be exactly this; True when it is new. Two writers of one trainer follow each other."""
@@ -90,3 +114,15 @@ async def set_profile(
     values = {"id": student_id, "timezone": timezone, "latitude": latitude, "longitude": longitude, "own": own}
     async with engine.begin() as conn:
         return (await conn.execute(_PROFILE, values)).scalar_one_or_none() is not None
+
+
+async def top_up_coins(
+    engine: AsyncEngine, student_id: str, coins: int, *, request_key: str, actor: str, reason: str
+) -> ToppedUp | None:
+    """Add coins to a student's balance, once per request key; None when there is no such student."""
+    key = f"student:{student_id}:{request_key}:COIN_TOP_UP"
+    values = {"key": key, "id": student_id, "coins": coins, "actor": actor, "reason": reason}
+    async with engine.begin() as conn:
+        await conn.execute(_TOP_UP, values)
+        row = (await conn.execute(_TOPPED_UP, {"key": key})).one_or_none()
+    return ToppedUp(row.topped_up, row.balance) if row else None

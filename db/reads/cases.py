@@ -10,13 +10,15 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.purchase import coins_key
+
 # Events that tell more than the step ledger does; their keys are `purchase:{id}:{type}`.
 _TOLD = ("PURCHASE_NEEDS_ATTENTION", "PURCHASE_ATTENTION_ESCALATED", "PURCHASE_COMPLETED", "PURCHASE_REFUNDED")
 
 
 @dataclass(frozen=True)
 class Money:
-    """A payment line: what it cost, how its payment stands, and what is on its way back or given back."""
+    """A payment line: what it cost, how its payment stands, and what is on its way back or given back; its coins."""
 
     amount_minor: int
     currency: str
@@ -25,6 +27,9 @@ class Money:
     refund_status: str | None
     refund_requested_at: datetime | None
     refund_settled_at: datetime | None
+    coins: int
+    coins_redeemed: int
+    coins_given_back: int
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,14 @@ class ActRow:
 _MONEY = text(
     """
     SELECT coalesce(l.amount_minor, 0) AS amount_minor, p.currency, p.status, r.amount_minor AS refund_minor,
-           r.status AS refund_status, r.requested_at AS refund_requested_at, r.settled_at AS refund_settled_at
+           r.status AS refund_status, r.requested_at AS refund_requested_at, r.settled_at AS refund_settled_at,
+           coalesce(l.coins, 0) AS coins, -coalesce(taken.coins, 0) AS coins_redeemed,
+           coalesce(back.coins, 0) AS coins_given_back
       FROM payments p
       LEFT JOIN payment_lines l ON l.payment_id = p.id AND l.line = :line
       LEFT JOIN refunds r ON r.payment_id = p.id AND r.line = :line
+      LEFT JOIN coin_movements taken ON taken.key = :redemption
+      LEFT JOIN coin_movements back ON back.key = :recredit
      WHERE p.id = :payment_id
     """
 )
@@ -79,7 +88,9 @@ _ACTS = text(
 
 async def money_of(conn: AsyncConnection, payment_id: str | None, line: int) -> Money | None:
     """The line's money; None when the payment is not known here."""
-    row = (await conn.execute(_MONEY, {"payment_id": payment_id, "line": line})).mappings().one_or_none()
+    values: dict[str, object] = {"payment_id": payment_id, "line": line}
+    values |= {movement: coins_key(payment_id or "", line, movement) for movement in ("redemption", "recredit")}
+    row = (await conn.execute(_MONEY, values)).mappings().one_or_none()
     return Money(**row) if row else None
 
 

@@ -49,6 +49,7 @@ async def test_names_cause_actions_money_and_story_with_all_workers_down(
     ]  # fmt: skip
     assert seen["money"] == {
         "paid": 50000, "refunded": 0, "currency": "USD", "status": "succeeded", "refundStatus": None,
+        "coins": 0, "coinsRedeemed": 0, "coinsGivenBack": 0,
     }  # fmt: skip
     assert (seen["lessons"]["count"], seen["lessons"]["of"]) == (0, 10)
     assert seen["links"]["temporalUi"] == f"http://ui.test/namespaces/default/workflows/{purchase.replace(':', '%3A')}"

@@ -53,6 +53,8 @@ EXPECTED = {
     "POST /api/v1/admin/purchases:wake": "- - any -",
     "PUT /api/v1/admin/trainers/{trainer_id}": "- - any -",
     "PUT /api/v1/students/{student_id}/profile": "own - any any",
+    "GET /api/v1/students/{student_id}/coins": "own any any -",
+    "POST /api/v1/students/{student_id}/coins": "- - any any",
 }
 GUARDED = [name for name, who in EXPECTED.items() if who != "public"]
 OPEN = [name for name, who in EXPECTED.items() if who == "public"]

@@ -1,0 +1,129 @@
+"""A student's coins: what there is, where it came from and went; and a top-up, which wakes the purchases that wait."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict, Field
+
+from api.auth import CallerDep
+from api.healing import Healed, wake_later
+from api.ids import Key, PersonInPath, Words
+from api.problems import NotFound, Unavailable, Unprocessable
+from api.services import ServicesDep
+from api.temporal import equals
+from api.wire import Answer, Body
+from db.people import top_up_coins
+from db.reads.coins import balance_of, movements_of
+from workflows.attributes import STUDENT_ID
+
+router = APIRouter(prefix="/api/v1/students", tags=["people"])
+
+MOST_COINS = 1_000_000_000  # of one top-up
+
+
+class TopUpBody(Body):
+    """`requestKey` makes it happen once: the same again adds nothing and answers the balance. The token says who."""
+
+    coins: Annotated[int, Field(ge=1, le=MOST_COINS)]
+    reason: Words
+    request_key: Key
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"coins": 200, "reason": "bought at the desk", "requestKey": "till-4711"}]}
+    )
+
+
+class BalanceAnswer(Answer):
+    """What the student has now; 1 coin is 1 minor unit."""
+
+    student_id: str
+    balance: int
+    model_config = ConfigDict(json_schema_extra={"examples": [{"studentId": "student-1", "balance": 700}]})
+
+
+class MovementView(Answer):
+    """Coins that came (above 0) or went. `kind`: opening, top_up, redemption, recredit; the latter two of a purchase."""
+
+    kind: str
+    coins: int
+    purchase_id: str | None
+    actor: str | None
+    reason: str | None
+    moved_at: datetime
+
+
+class CoinsAnswer(BalanceAnswer):
+    """The balance and its last 100 movements, newest first."""
+
+    movements: list[MovementView]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "studentId": "student-1",
+                    "balance": 500,
+                    "movements": [
+                        {
+                            "kind": "opening",
+                            "coins": 500,
+                            "purchaseId": None,
+                            "actor": None,
+                            "reason": None,
+                            "movedAt": "2026-11-21T10:00:00Z",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+
+@router.get(
+    "/{student_id}/coins", summary="A student's coins", responses=problems(NotFound, Unprocessable, Unavailable)
+)
+async def show_coins(student_id: PersonInPath, at: ServicesDep, who: CallerDep) -> CoinsAnswer:
+    """The balance, and what made it. Who topped up and why is for those who may see everybody's."""
+    async with at.reading() as conn:
+        balance = await balance_of(conn, student_id, who.own)
+        if balance is None:
+            raise _nobody()
+        movements = await movements_of(conn, student_id)
+    views = [MovementView(**vars(movement)) for movement in movements]
+    if who.own is not None:
+        views = [view.model_copy(update={"actor": None, "reason": None}) for view in views]
+    return CoinsAnswer(student_id=student_id, balance=balance, movements=views)
+
+
+@router.post(
+    "/{student_id}/coins",
+    summary="Top up a student's coins",
+    responses=problems(NotFound, Unprocessable, Unavailable),
+)
+async def top_up(student_id: PersonInPath, body: TopUpBody, at: ServicesDep, who: CallerDep) -> BalanceAnswer:
+    """Purchases of this student that are parked as COINS_INSUFFICIENT are tried again at once."""
+    topped_up = await top_up_coins(
+        at.engine,
+        student_id,
+        body.coins,
+        request_key=body.request_key,
+        actor=who.subject,
+        reason=body.reason,
+    )
+    if topped_up is None:
+        raise _nobody()
+    if topped_up.coins != body.coins:
+        raise Unprocessable(
+            code="REQUEST_KEY_REUSED",
+            detail=f"Under this requestKey {topped_up.coins} coins were added before; use a new one for another top-up.",
+        )
+    wake_later(
+        at, Healed(("COINS_INSUFFICIENT",), f"coins of {student_id} topped up", (equals(STUDENT_ID, student_id),))
+    )
+    return BalanceAnswer(student_id=student_id, balance=topped_up.balance)
+
+
+def _nobody() -> NotFound:
+    return NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id.")
