@@ -50,10 +50,12 @@ class World:
         return row
 
 
-def payment(name: str, course: str = "course-piano", student: str = "", **metadata: Any) -> dict[str, Any]:
+def payment(
+    name: str, course: str = "course-piano", student: str = "", coins: int = 0, **metadata: Any
+) -> dict[str, Any]:
     given = {"courseId": course, "startDate": "2027-01-11", "classTime": "18:00", "purchaseTier": 10, **metadata}
     wanted = {key: value for key, value in given.items() if value is not None}
-    line = {"line": 1, "itemType": "course", "itemId": course, "amountMinor": 5000, "coins": 0, "metadata": wanted}
+    line = {"line": 1, "itemType": "course", "itemId": course, "amountMinor": 5000, "coins": coins, "metadata": wanted}
     paid = {"id": name, "studentId": student or f"student-{name}", "status": "succeeded", "amountMinor": 5000}
     return {**paid, "currency": "USD", "lines": [line]}
 
@@ -63,6 +65,12 @@ def put_profile(student: str) -> Callable[[World, str], None]:
         assert world.api.put(f"/api/v1/students/{student}/profile", json=HOME).status_code == 200
 
     return fix
+
+
+def top_up(world: World, name: str) -> None:
+    body = {"coins": 150, "reason": "bought at the desk", "requestKey": name}
+    answer = world.api.post(f"/api/v1/students/student-{name}/coins", json=body)
+    assert answer.json() == {"studentId": f"student-{name}", "balance": 200}
 
 
 def amends(**changes: Any) -> Callable[[World, str], None]:
@@ -135,6 +143,7 @@ class Case:
     fix: Callable[[World, str], None]
     ending: str = "completed"
     profile: dict[str, Any] | None = field(default_factory=lambda: HOME)
+    coins: int = 0  # the student's
     before: Callable[[World, str], None] | None = None
     after_start: Callable[[World, str], None] | None = None
 
@@ -146,6 +155,7 @@ CASES: dict[str, Case] = {
         [payment("first", student="twice"), payment("second", student="twice", classTime="07:00")],
         amends(treatAs="renewal"),
     ),
+    "COINS_INSUFFICIENT": Case([payment("poor", coins=200)], top_up, coins=50),
     "STUDENT_PROFILE_MISSING": Case([payment("nobody")], put_profile("student-nobody"), profile=None),
     "GPS_INVALID": Case(
         [payment("nowhere")], put_profile("student-nowhere"), profile={**HOME, "latitude": 0, "longitude": 0}
@@ -173,13 +183,14 @@ CASES: dict[str, Case] = {
 
 
 def market() -> dict[str, Any]:
-    students = {paid["studentId"]: case.profile for case in CASES.values() for paid in case.payments}
+    students = {paid["studentId"]: case for case in CASES.values() for paid in case.payments}
     courses = {"course-piano": True, "course-chess": True, "course-harp": True, "course-latin": False}
     return {
         "version": 1,
         "students": [
-            {"id": id, "name": id, "email": f"{id}@example.test", "coins": 0, **({"profile": at} if at else {})}
-            for id, at in students.items()
+            {"id": id, "name": id, "email": f"{id}@example.test", "coins": case.coins}
+            | ({"profile": case.profile} if case.profile else {})
+            for id, case in students.items()
         ],
         "courses": [
             {"id": id, "title": id, "priceMinor": 5000, "currency": "USD", "fulfilment": "sessions", "open": is_open}

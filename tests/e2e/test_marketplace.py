@@ -11,16 +11,48 @@ from typing import Any
 import psycopg
 import pytest
 
+from db.engine import make_engine
+from tests.build import rows
 from tests.e2e.stack import Up, up
+from tests.invariants import violations
 
 DATA = Path(__file__).parents[1] / "data"
 COMPARED = ("sessionCount", "sessionCountSource", "firstLocal", "lastLocal", "minutes", "timezone", "refunded", "code")
+
+
+COSTS = 100  # coins, of each course line of a student who has some
 
 
 @pytest.fixture(scope="module", params=["marketplace", "marketplace-rich"])
 def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, str]]:
     with up(tmp_path_factory.mktemp(request.param)) as stack:
         yield stack, request.param
+
+
+def costing_coins(name: str) -> dict[str, Any]:
+    """The file, its course lines costing coins too: as it is it has coins on subjects and bundles only."""
+    file = json.loads((DATA / f"{name}.json").read_text())
+    rich = {student["id"] for student in file["students"] if student["coins"] >= 300}
+    for payment in file["payments"]:
+        for line in payment["lines"]:
+            if line["itemType"] == "course" and payment["studentId"] in rich:
+                line["coins"] = COSTS
+    return file
+
+
+def coins_are_right(stack: Up, home: Path) -> None:
+    """Every invariant holds, and who has got what a line costs coins for has paid them (I2, I7, row 69)."""
+    engine = make_engine(stack.said["databaseUrl"], pool_size=1)
+    provider = json.loads((home / "stack.json").read_text())["running"]["provider_url"]
+    assert violations(engine, provider) == []
+    paid = rows(
+        engine,
+        "SELECT coalesce(moved.coins, 0) AS moved FROM purchase_starts JOIN payment_lines AS line USING (payment_id, line)"
+        " LEFT JOIN coin_movements AS moved USING (purchase_id) WHERE ending = 'completed' AND line.coins > 0",
+    )
+    assert len(paid) >= 5
+    assert {row.moved for row in paid} == {-COSTS}
+    engine.dispose()
 
 
 def expected_of(name: str) -> dict[str, dict[str, Any]]:
@@ -55,10 +87,12 @@ def contents(database_url: str) -> dict[str, str]:
         }
 
 
-def test_every_line_ends_as_it_must_and_a_second_start_changes_nothing(market: tuple[Up, str]) -> None:
+def test_every_line_ends_as_it_must_and_a_second_start_changes_nothing(market: tuple[Up, str], tmp_path: Path) -> None:
     stack, name = market
     expected = expected_of(name)
-    stack.run("import", str(DATA / f"{name}.json"))
+    file = tmp_path / f"{name}.json"
+    file.write_text(json.dumps(costing_coins(name)))
+    stack.run("import", str(file))
     started = stack.json("purchases", "start", "--all")
     assert started["started"] == len(expected)
 
@@ -66,6 +100,7 @@ def test_every_line_ends_as_it_must_and_a_second_start_changes_nothing(market: t
     while wrong := differences(stack.json("purchases", "list"), expected):
         assert time.monotonic() < until, wrong
 
+    coins_are_right(stack, Path(stack.env["COURSAGA_HOME"]))
     before = contents(stack.said["databaseUrl"])
     again = stack.json("purchases", "start", "--all")
     assert again["started"] == 0
