@@ -6,18 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 # The sandbox loads this file anew for each run; all else is shared, or the table and the engine would not agree
 # on what a step is (and each run would pay for SQLAlchemy).
 with workflow.unsafe.imports_passed_through():
-    from activities.acts import ActActivities
     from activities.purchase import PurchaseActivities
-    from domain.acts import ActRecord, Decision, check_values
+    from domain.acts import Decision, check_values
     from domain.purchase import Announcement, PaymentConfirmed, PurchaseOrder
-    from domain.refusals import REFUSALS, Fate
     from workflows.board import Progress, PurchaseBoard
+    from workflows.desk import PurchaseDesk
     from workflows.inbox import Intent
+    from workflows.judging import judge
     from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, SkipStep, check, refuse
     from workflows.policies import Rules
     from workflows.saga import Saga
@@ -33,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
         REDEEM_COINS,
         TABLE,
     )
-    from workflows.story import STORY_ENDS, Deed, Kind, Resumed, Step, Why, uncancellable
+    from workflows.story import STORY_ENDS, Resumed, uncancellable
 
 
 @dataclass(frozen=True)
@@ -43,36 +42,6 @@ class PurchaseInput:
     order: PurchaseOrder
     rules: Rules
     resumed: Resumed | None = None
-
-
-@dataclass(frozen=True)
-class PurchaseDesk:
-    """What a purchase does beside its steps, as activities."""
-
-    order: PurchaseOrder
-
-    def needs_attention(self, why: Why) -> Deed:
-        return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_NEEDS_ATTENTION", code=why.code)
-
-    def escalated(self, why: Why) -> Deed:
-        return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_ATTENTION_ESCALATED", code=why.code)
-
-    def decide(self, intent: Intent) -> Deed:
-        return ActActivities.decide, intent.decision
-
-    def record(self, intent: Intent) -> Deed:
-        record = ActRecord(
-            self.order,
-            intent.key,
-            intent.verb,
-            intent.actor,
-            intent.reason,
-            intent.before,
-            intent.after,
-            intent.answer or "",
-            intent.second_actor,
-        )
-        return ActActivities.record_act, record
 
 
 @workflow.defn(name="PurchaseWorkflow")
@@ -89,7 +58,7 @@ class PurchaseWorkflow:
             order=start.order,
             rules=start.rules,
             board=self._board,
-            judge=_judge,
+            judge=judge,
             renew=self._renew,
             desk=PurchaseDesk(start.order),
             resumed=start.resumed,
@@ -254,33 +223,3 @@ class PurchaseWorkflow:
                 first.second_actor = intent.actor
             intent = first
         return await self._saga.ask(intent)
-
-
-def _judge(err: FailureError, step: Step[Any, Any] | None, undoing: bool) -> Why:
-    """What a failure means: a refusal of the table by its fate, anything else trouble."""
-    cause = err.cause if isinstance(err, ActivityError) else err
-    refusal = REFUSALS.get(cause.type or "") if isinstance(cause, ApplicationError) and cause.non_retryable else None
-    message = str(cause.message if isinstance(cause, FailureError) else cause or err)[:500]
-    if undoing:
-        money = step is CONFIRM_PAYMENT
-        stuck = "COMPENSATION_STUCK" if not money else "REFUND_FAILED" if refusal else "REFUND_UNKNOWN"
-        return Why(stuck, message)
-    if refusal is None:
-        return Why("STEP_TROUBLE", message)
-    # Only a gate may end a purchase; a repair step waits for a decision, unless the purchase was made whole before.
-    gate = step is not None and step.kind is Kind.GATE
-    return Why(
-        refusal.code,
-        message,
-        facts=_facts(cause),
-        refusal=True,
-        ends=refusal.fate is Fate.END and (gate or refusal.code == "ALREADY_MADE_WHOLE"),
-        waits=refusal.fate is Fate.WAIT,
-        heals=refusal.heals,
-        expires_as="PAYMENT_PENDING_TOO_LONG" if refusal.fate is Fate.WAIT else "",
-    )
-
-
-def _facts(cause: BaseException | None) -> dict[str, Any]:
-    details: list[Any] = list(cause.details) if isinstance(cause, ApplicationError) else []
-    return cast("dict[str, Any]", details[0]) if details and isinstance(details[0], dict) else {}
