@@ -167,12 +167,12 @@ class PurchaseWorkflow:
     def create_sessions_manually(self, ask: Any = None) -> None:
         """Never raises: a failure here would stop the purchase for good."""
         said: dict[str, Any] = cast("dict[str, Any]", ask) if isinstance(ask, dict) else {}
-        given = {name: said[name] for name in ("actor", "reason", "request_key") if isinstance(said.get(name), str)}
-        overrides = {name: value for name, value in said.items() if name not in ("actor", "reason", "request_key")}
+        signed = {"actor": "Temporal UI", "reason": "manual signal", "request_key": str(workflow.uuid4())}
+        given = {name: text for name in signed if isinstance(text := said.get(name), str) and text.strip()}
+        overrides = {name: value for name, value in said.items() if name not in signed}
         nested = overrides.pop("overrides", None)
         overrides |= cast("dict[str, Any]", nested) if isinstance(nested, dict) else {}
-        named = {"actor": "Temporal UI", "reason": "manual signal", "request_key": str(workflow.uuid4()), **given}
-        act = CreateSessions(**named, overrides=overrides)
+        act = CreateSessions(**signed | given, overrides=overrides)
         faults = [] if ask is None or isinstance(ask, dict) else ["its input is no object"]
         faults += check_values("create_sessions", overrides)
         if faults or not (self._at_sessions() or act.request_key in self._saga.inbox.asked):

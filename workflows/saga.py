@@ -247,13 +247,16 @@ class Saga(Generic[A]):
             await self._wake(left, f"{summary}: escalates")
         if self.inbox.taken or self.inbox.waiting:
             return None
-        patience.escalated = True
-        workflow.logger.warning("attention_escalated", extra={"step": step.name, "code": why.code})
-        workflow.metric_meter().create_counter("coursaga_attention_escalated").add(1, {"code": why.code})
-        await self._told(*self.desk.escalated(why))
+        patience.escalated = await self._told(*self.desk.escalated(why))
         self._heed()
-        rest = pause - max(left, timedelta(0)) if pause else None
-        return await self._wake(max(rest, timedelta(seconds=1)) if rest else None, summary)
+        rest = max(pause - max(left, timedelta(0)), timedelta(seconds=1)) if pause else None
+        if patience.escalated:
+            workflow.logger.warning("attention_escalated", extra={"step": step.name, "code": why.code})
+            workflow.metric_meter().create_counter("coursaga_attention_escalated").add(1, {"code": why.code})
+        else:  # told when it parks again, which shall not depend on a message
+            again = timedelta(seconds=self.rules.trouble_pause_most)
+            rest = min(rest, again) if rest else again
+        return await self._wake(rest, summary)
 
     async def _notify(self, why: Why) -> None:
         """Tell once per reason that somebody is needed; if that fails, again when it parks again."""

@@ -178,8 +178,14 @@ async def test_a_decision_that_is_refused_is_answered_so_and_changes_nothing(
 
 @pytest.mark.parametrize(
     "said",
-    [[], [None], [{"actor": "bo", "reason": "by hand", "request_key": "s1"}], [{"count": 5}]],
-    ids=["no input", "null", "full", "override"],
+    [
+        [],
+        [None],
+        [{"actor": "bo", "reason": "by hand", "request_key": "s1"}],
+        [{"count": 5}],
+        [{"actor": "", "reason": " ", "request_key": ""}],
+    ],
+    ids=["no input", "null", "full", "override", "blank"],
 )
 async def test_the_signal_does_what_the_update_does(
     said: list[Any], order: PurchaseOrder, start: Start, fakes: Fakes
@@ -189,6 +195,7 @@ async def test_the_signal_does_what_the_update_does(
     assert await handle.result() == "completed"
     [record] = fakes.records[order.purchase_id]
     assert (record.verb, record.outcome) == ("create_sessions", "done")
+    assert all(text.strip() for text in (record.actor, record.reason, record.request_key))
     assert [d.values for d in fakes.decisions[order.purchase_id]] == ([{"count": 5}] if said == [{"count": 5}] else [])
 
 
@@ -265,3 +272,35 @@ async def test_waiting_too_long_is_told_once_more_and_does_not_hurry_the_step(
         "PURCHASE_COMPLETED",
     ]
     assert fakes.calls[order.purchase_id].count("assign_trainer") == 2
+
+
+async def test_two_signals_with_a_blank_key_are_two_acts(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, "create_sessions", Refuse("SESSIONS_FAILED"))
+    handle = await park(AT_SESSIONS, order, start, fakes)
+    await handle.signal("create_sessions_manually", {"request_key": ""})
+    while not fakes.acts(order):  # noqa: ASYNC110 - put on record by an activity; no event to wait for
+        await asyncio.sleep(0.01)
+    await handle.signal("create_sessions_manually", {"request_key": ""})
+    assert await handle.result() == "completed"
+    again = "tried again, and refused again: SESSIONS_FAILED"
+    assert [outcome for _, _, outcome in fakes.acts(order)] == [again, "done"]
+    assert len({key for key, _, _ in fakes.acts(order)}) == 2
+
+
+async def test_an_escalation_that_could_not_be_told_is_told_later_though_nobody_acts(
+    order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, "create_sessions", *[Refuse("SESSIONS_FAILED")] * 9)
+    fakes.plan(order, "announce", Answer(None), *[Trouble()] * 3)
+    handle = await start(order, replace(PATIENT, escalate_after=0.1))
+    while len(fakes.announced[order.purchase_id]) < 2:  # noqa: ASYNC110 - told by an activity; no event to wait for
+        await asyncio.sleep(0.01)
+    tried = fakes.calls[order.purchase_id].count("create_sessions")
+    await handle.execute_update(PurchaseWorkflow.cancel, cancelling("k"))
+    assert await ending_of(handle) == "CANCELLED"
+    assert [news.event for news in fakes.announced[order.purchase_id]] == [
+        "PURCHASE_NEEDS_ATTENTION",
+        "PURCHASE_ATTENTION_ESCALATED",
+        "PURCHASE_REFUNDED",
+    ]
+    assert tried == 2
