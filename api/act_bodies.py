@@ -94,7 +94,7 @@ BODIES: dict[str, type[ActBody]] = {
 
 
 class ActAnswer(Answer):
-    """`outcome`: what the purchase said; null with `done` false while it is still at it."""
+    """`outcome`: what the purchase said. With `done` false: null while it is still at it, or what it waits for."""
 
     id: str
     workflow_id: str

@@ -21,11 +21,12 @@ from api.auth import Caller
 from api.found import found
 from api.problems import Conflict, Unavailable, Unprocessable
 from api.services import Services
-from api.temporal import answering, send_act
+from api.temporal import answering, run_state, send_act
 from db.reads.starts import StartRow
 from workflows.messages import Act, check
 
 ANSWER_WITHIN = 10.0  # seconds a caller waits for the outcome; then 202, and the same request asks again
+WAITS_FOR_A_SECOND = "waits for a second person, who has to send the same requestKey"
 _REFUSED = "refused: "  # how the main loop answers an act that came too late for what it asks
 
 _log = structlog.get_logger()
@@ -48,6 +49,8 @@ def require_valid(verb: str, said: Act) -> None:
 async def perform(at: Services, start: StartRow, verb: str, said: Act) -> tuple[bool, Any]:
     """Whether it is done, and what came out; not done means accepted, and the same act again tells the outcome.
 
+    An act that waits for a second person is answered so at once, not done.
+
     Raises Unprocessable for an act that makes no sense at all, Conflict for one that makes none now, Unavailable.
     A closed run still answers the keys it knows, so Temporal is asked before the database.
     """
@@ -63,6 +66,8 @@ async def perform(at: Services, start: StartRow, verb: str, said: Act) -> tuple[
             if err.status is RPCStatusCode.FAILED_PRECONDITION:
                 raise _no_worker() from err
             raise
+    if verb == "cancel" and await _waits_for_a_second(at, start, said):
+        return False, WAITS_FOR_A_SECOND
     done, outcome = await _outcome(update)
     told = {"verb": verb, "request_key": said.request_key, "actor": said.actor, "done": done}
     _log.info("operator_act", workflow_id=start.workflow_id, **told)
@@ -89,6 +94,11 @@ def too_late(start: StartRow) -> Conflict:
     else:
         detail = "This purchase has no running workflow. POST its payment to /api/v1/purchases to start it."
     return Conflict(code="WRONG_STAGE", detail=detail)
+
+
+async def _waits_for_a_second(at: Services, start: StartRow, said: Act) -> bool:
+    run = await run_state(at.temporal, start.workflow_id)
+    return run is not None and run.running and run.second_person.get(said.request_key) == said.actor
 
 
 async def _outcome(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:

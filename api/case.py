@@ -95,6 +95,7 @@ class CaseFile(Answer):
     next_retry: str | None
     next_action: str | None
     actions: list[ActionView]
+    second_person: str | None = Field(description="an act that waits until a second person sends the same requestKey")
     problems: list[str] = Field(description="not empty: the workflow's code fails on it, an engineer is needed")
     skipped: list[str]
     money: MoneyView | None
@@ -136,6 +137,7 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         next_retry=now.next_retry if now else None,
         next_action=REFUSALS[code].next_action if code in REFUSALS else None,
         actions=[_action(start, action) for action in _actions(now)],
+        second_person=_second_person(now),
         problems=now.problems if now else [],
         skipped=[step for event in told if event.type == "PURCHASE_COMPLETED" for step in event.skipped],
         money=_money(money) if money else None,
@@ -173,6 +175,13 @@ def _actions(run: RunState | None) -> list[Action]:
     if run is None or run.problems:
         return []
     return actions_for(run.stage, run.attention.reason if run.attention else None, datetime.now(UTC).date())
+
+
+def _second_person(run: RunState | None) -> str | None:
+    asked = [
+        f"cancel, asked for by {actor} (requestKey {key})" for key, actor in (run.second_person if run else {}).items()
+    ]
+    return "; ".join(asked) or None
 
 
 def _action(start: StartRow, action: Action) -> ActionView:

@@ -84,6 +84,7 @@ CASE: dict[str, Any] = {
             "body": {"reason": "why you do it", "requestKey": "retry_now-1"},
         }
     ],
+    "secondPerson": None,
     "problems": [],
     "skipped": [],
     "money": {

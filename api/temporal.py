@@ -68,6 +68,7 @@ class RunState:
     next_retry: str | None  # also of a run on a named timer that needs nobody
     problems: list[str] = field(default_factory=list[str])  # its workflow tasks fail: an engineer is needed
     sessions_missing: int = 0
+    second_person: dict[str, str] = field(default_factory=dict[str, str])  # waited for; who asked first, by request key
 
     @property
     def running(self) -> bool:
@@ -181,7 +182,8 @@ def _state(run: WorkflowExecution, memo: Mapping[str, Any]) -> RunState:
         attention = Attention(reason, since, retry, action, memo.get("message"))
     status = run.status.name if run.status else "UNKNOWN"
     missing = known.get(SESSIONS_MISSING) or 0
-    return RunState(run.id, status, known.get(PURCHASE_STAGE), attention, retry, _problems(run), missing)
+    held: dict[str, str] = memo.get("second_person") or {}
+    return RunState(run.id, status, known.get(PURCHASE_STAGE), attention, retry, _problems(run), missing, held)
 
 
 def _problems(run: WorkflowExecution) -> list[str]:

@@ -146,6 +146,8 @@ async def _act(
         print_json(answer)
     elif answer["done"]:
         print_line(f"{answer['workflowId']}: {answer['outcome']}")
+    elif answer["outcome"]:
+        print_line(f"{answer['workflowId']}: {answer['outcome']} ({body['requestKey']})")
     else:
         again = f"ask again with --request-key {body['requestKey']}"
         print_line(

@@ -68,6 +68,7 @@ def _facts(case: dict[str, Any]) -> dict[str, Any]:
         "since": case["since"],
         "next try by itself": case["nextRetry"],
         "what to do": case["nextAction"],
+        "waits for a second person": case["secondPerson"],
         "needs an engineer": ", ".join(case["problems"]) or None,
         "money": paid and f"{paid} ({money['status']})",
         "coins": _coins(money) if money and money["coins"] else None,

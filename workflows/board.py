@@ -100,6 +100,10 @@ class PurchaseBoard:
     def held_by(self, trainer_id: str) -> None:
         _upsert([TRAINER_ID.value_set(trainer_id)])
 
+    def held(self, acts: dict[str, str]) -> None:
+        """Acts that wait for a second person: who asked first, by request key. The API and the case file tell it."""
+        workflow.upsert_memo({"second_person": acts or None})
+
     def note(self, text: str) -> None:
         """Something support should know that changes nothing."""
         self.notes.append(text)

@@ -218,8 +218,13 @@ class PurchaseWorkflow:
             first = self._held.setdefault(intent.key, intent)
             if first.actor == intent.actor:
                 self._board.note(f"cancel asked by {intent.actor} waits for a second person ({intent.key})")
+                self._show_held()
                 await workflow.wait_condition(lambda: bool(first.second_actor or self._saga.ended))
             else:
                 first.second_actor = intent.actor
+                self._show_held()
             intent = first
         return await self._saga.ask(intent)
+
+    def _show_held(self) -> None:
+        self._board.held({key: held.actor for key, held in self._held.items() if not held.second_actor})

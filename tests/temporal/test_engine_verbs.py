@@ -248,11 +248,13 @@ async def test_above_the_limit_a_cancel_waits_for_a_second_person(
     await parked(handle)
     first = await handle.start_update(PurchaseWorkflow.cancel, cancelling("k"), id="k:ann", wait_for_stage=ACCEPTED)
     assert made_whole(fakes.did(order)) == []
+    assert (await (await handle.describe()).memo())["second_person"] == {"k": "ann"}
     second = await handle.execute_update(PurchaseWorkflow.cancel, Cancel("bob", "I agree", "k"), id="k:bob")
     assert (await first.result(), second) == ("rolled back", "rolled back")
     [record] = fakes.records[order.purchase_id]
     assert (record.actor, record.second_actor) == ("ann", "bob")
     assert await ending_of(handle) == "CANCELLED"
+    assert "second_person" not in await (await handle.describe()).memo()
 
 
 async def test_waiting_too_long_is_told_once_more_and_does_not_hurry_the_step(
