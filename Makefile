@@ -23,7 +23,7 @@ demo: install ## the whole story in the terminal: three purchases, real servers
 	@$(BIN)/coursaga demo $(DEMO_ARGS)
 
 .PHONY: test
-test: check temporal ## environment, checks and all tests, with real servers
+test: check temporal browser ## environment, checks and all tests, with real servers and a real browser
 	@$(BIN)/pytest -m "not soak" -n 2 --dist loadscope $(PYTEST_ARGS)
 
 .PHONY: check
@@ -45,6 +45,10 @@ bench: install temporal ## purchases per second, latency, memory; beside plain c
 .PHONY: temporal
 temporal: install ## find, download or build the Temporal server
 	@$(BIN)/python -m runtime.temporal_binary
+
+.PHONY: browser
+browser: install ## find a Chromium, or install Debian's; for the tests of Temporal UI
+	@$(BIN)/python -m tests.e2e.browser
 
 .PHONY: fix
 fix: install ## format, and mend what lint can mend
