@@ -15,7 +15,6 @@ from api.case_words import cause_of, timeline
 from api.examples import CASE
 from api.found import found
 from api.ids import PurchaseInPath, purchase_id_from
-from api.next_actions import Action, actions_for
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.purchases import live
 from api.services import Services, ServicesDep
@@ -25,6 +24,7 @@ from api.wire import Answer
 from db.reads.cases import Money, acts_of, money_of, told_of
 from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of, steps_of
 from db.reads.starts import StartRow
+from domain.next_actions import Action, actions_for
 from domain.refusals import REFUSALS
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])

@@ -120,6 +120,7 @@ async def _start_workflow(at: Services, line: PaidLine, order: PurchaseOrder) ->
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 rpc_timeout=RPC_TIMEOUT,
                 static_summary=f"{order.payment_id} line {order.line}: {line.item_type} {line.item_id}",
+                static_details=_details(order, line),
                 search_attributes=TypedSearchAttributes(
                     [
                         SearchAttributePair(STUDENT_ID, order.student_id),
@@ -134,6 +135,23 @@ async def _start_workflow(at: Services, line: PaidLine, order: PurchaseOrder) ->
         except WorkflowAlreadyStartedError:
             return False
     return True
+
+
+def _details(order: PurchaseOrder, line: PaidLine) -> str:
+    """What Temporal UI shows beside the current details: what was paid for, and where there is more. Nothing personal."""
+    title = " ".join(line.title.split()).replace("`", "'")[:200] if line.title else "not in the catalogue"
+    return "\n".join(
+        (
+            f"**Paid for:** `{title}`, the {line.item_type} `{line.item_id}`;"
+            f" {line.amount_minor} minor units {line.currency}\n",
+            f"- student `{order.student_id}`",
+            f"- payment `{order.payment_id}`, line {order.line}",
+            f"- purchase `{order.purchase_id}`, started by the door `{order.origin}`",
+            f"- case file: `coursaga purchases case {order.workflow_id}`,"
+            f" or `GET /api/v1/admin/purchases/{order.workflow_id}/case`",
+            "- what to do about each reason to wait: docs/runbook.md",
+        )
+    )
 
 
 async def _next_attempt(at: Services, row: StartRow) -> StartRow:

@@ -9,6 +9,8 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 
+from domain.next_actions import actions_for
+from domain.purchase import PaymentConfirmed, PurchaseCreated
 from domain.refusals import REFUSALS
 from workflows.attributes import (
     ATTENTION_REASON,
@@ -18,12 +20,16 @@ from workflows.attributes import (
     SESSIONS_MISSING,
     TRAINER_ID,
 )
+from workflows.messages import data_for_ui
 from workflows.story import Why
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Why somebody (or a timer) is waited for. Times are ISO 8601, UTC; `next_try` None: only a message helps."""
+    """Why somebody (or a timer) is waited for. Times are ISO 8601, UTC; `next_try` None: only a message helps.
+
+    `gives_up`: when it is undone and the money given back by itself, None: never.
+    """
 
     stage: str
     code: str
@@ -31,6 +37,7 @@ class Attention:
     since: str
     next_try: str | None
     next_action: str
+    gives_up: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class PurchaseBoard:
 
     workflow_id: str
     stage: str = ""
+    bought: str = ""
     done_steps: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
     attention: Attention | None = None
@@ -66,7 +74,9 @@ class PurchaseBoard:
         self.done_steps.append(f"{stage} ({_moment(workflow.now())})")
         self._clear()
 
-    def parked(self, stage: str, why: Why, since: datetime, next_try: datetime | None) -> None:
+    def parked(
+        self, stage: str, why: Why, since: datetime, next_try: datetime | None, gives_up: datetime | None = None
+    ) -> None:
         shown = Attention(
             stage=stage,
             code=why.code,
@@ -74,6 +84,7 @@ class PurchaseBoard:
             since=_moment(since),
             next_try=_moment(next_try) if next_try else None,
             next_action=REFUSALS[why.code].next_action,
+            gives_up=_moment(gives_up) if gives_up else None,
         )
         missing = why.facts.get("missing")
         if why.waits:
@@ -96,6 +107,14 @@ class PurchaseBoard:
         self.notes.append(f"{stage} failed and was left to the repair ({why.code}: {why.message})")
         workflow.logger.warning("best_effort_step_failed", extra={"step": stage, "code": why.code})
         self._tell()
+
+    def has(self, purchase: PurchaseCreated | None, confirmed: PaymentConfirmed | None) -> None:
+        """What was bought, as the catalogue and the payment settled it."""
+        if purchase and confirmed and purchase.fulfilment == "sessions":
+            source = confirmed.session_count_source
+            self.bought = f"{confirmed.session_count} lessons (by {source}) of `{purchase.item_id}`"
+        elif purchase:
+            self.bought = f"`{purchase.item_id}`"
 
     def held_by(self, trainer_id: str) -> None:
         _upsert([TRAINER_ID.value_set(trainer_id)])
@@ -127,24 +146,47 @@ class PurchaseBoard:
         self.attention = self.waiting = None
 
     def _tell(self) -> None:
-        lines = [f"**Stage:** `{self.stage}`"]
-        if self.attention:
-            seen = self.attention
-            lines += [
-                f"### Needs attention: {seen.code}",
-                seen.message,
-                f"- since {seen.since}",
-                f"- next try by itself: {seen.next_try or 'none, only an operator helps'}",
-                f"- **what to do:** {seen.next_action}",
-                f"- with the command line: `coursaga purchases show {self.workflow_id}`, then retry-now, cancel, ...",
-                f"- more: docs/runbook.md, {seen.code}",
-            ]
-        elif self.waiting:
-            lines += [f"Waiting: {self.waiting.message} (looks again {self.waiting.next_try})"]
-        lines += ["### Done", *(f"- {step}" for step in self.done_steps or ["nothing yet"])]
+        """The story in markdown. A list follows an empty line: Temporal UI shows it as one line otherwise."""
+        parts = [_listed(f"**Stage:** `{self.stage}`", f"**Bought:** {self.bought}" if self.bought else "")]
+        if seen := self.attention:
+            parts += [f"### Needs attention: {seen.code}", seen.message, self._what_next(seen)]
+        elif seen := self.waiting:
+            parts += ["### Waiting, nobody is needed", seen.message, _listed(*_by_itself(seen))]
+        if seen:
+            parts += self._what_you_can_do(seen)
+        parts += ["### Done", _listed(*self.done_steps or ["nothing yet"])]
         if self.notes:
-            lines += ["### Notes", *(f"- {note}" for note in self.notes)]
-        workflow.set_current_details("\n".join(lines))
+            parts += ["### Notes", _listed(*self.notes)]
+        workflow.set_current_details("\n\n".join(parts))
+
+    def _what_next(self, seen: Attention) -> str:
+        return _listed(
+            f"**since:** {seen.since}",
+            *_by_itself(seen),
+            f"**what to do:** {seen.next_action}",
+            f"**more:** `coursaga purchases case {self.workflow_id}`; docs/runbook.md, {seen.code}",
+        )
+
+    def _what_you_can_do(self, seen: Attention) -> list[str]:
+        code = seen.code if seen is self.attention else None
+        actions = actions_for(seen.stage, code, workflow.now().date())
+        if not actions:
+            return []
+        told_at = f"{workflow.now():%Y%m%dT%H%M%S}"  # in the key: what is copied from here acts once, and later again
+        offers = [f"**{act.verb}**: {act.why} `{data_for_ui(f'{act.verb}-{told_at}', act.values)}`" for act in actions]
+        return ["### What you can do here", "More Actions, Send an Update, with this as Data:", _listed(*offers)]
+
+
+def _by_itself(seen: Attention) -> list[str]:
+    """What happens if nobody does anything."""
+    if seen.next_try is None:
+        return ["**by itself:** nothing more happens, only an operator helps"]
+    told = [f"**next try by itself:** {seen.next_try}"]
+    return [*told, f"**undone and refunded by itself:** {seen.gives_up}"] if seen.gives_up else told
+
+
+def _listed(*lines: str) -> str:
+    return "\n".join(f"- {line}" for line in lines if line)
 
 
 def _upsert(updates: list[SearchAttributeUpdate[Any]]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +77,12 @@ class CreateSessions(Act):
     @property
     def values(self) -> dict[str, Any]:
         return self.overrides
+
+
+def data_for_ui(request_key: str, values: Mapping[str, Any]) -> str:
+    """What to type as Data of an Update in Temporal UI; `values` as the API wants them beside the reason."""
+    said = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in values.items()}
+    return json.dumps({"actor": "your name", "reason": "why you do it", "request_key": request_key, **said})
 
 
 def refuse(code: str, message: str) -> ApplicationError:

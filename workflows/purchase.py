@@ -52,7 +52,7 @@ class PurchaseWorkflow:
     def __init__(self, start: PurchaseInput) -> None:
         self._start = start
         self._board = PurchaseBoard(start.order.workflow_id)
-        self._amount_minor = 0
+        self._confirmed: PaymentConfirmed | None = None
         self._held: dict[str, Intent] = {}  # acts that wait for a second person, by key
         self._saga: Saga[PurchaseOrder] = Saga(
             order=start.order,
@@ -78,6 +78,7 @@ class PurchaseWorkflow:
     async def _fulfil(self, saga: Saga[PurchaseOrder]) -> None:
         self._paid(await saga.run(CONFIRM_PAYMENT))
         purchase = await saga.run(CREATE_PURCHASE)
+        self._board.has(purchase, self._confirmed)
         await saga.mention(INVALIDATE_LEARNING_CACHE)
         if purchase and purchase.coins:  # most lines cost none: they are spared the step
             await saga.run(REDEEM_COINS)
@@ -107,7 +108,7 @@ class PurchaseWorkflow:
         await self._saga.insist(PurchaseActivities.announce, news)
 
     def _paid(self, confirmed: PaymentConfirmed | None) -> None:
-        self._amount_minor = confirmed.amount_minor if confirmed else 0
+        self._confirmed = confirmed
 
     def _renew(self, resumed: Resumed) -> None:
         workflow.continue_as_new(replace(self._start, resumed=resumed))
@@ -214,7 +215,8 @@ class PurchaseWorkflow:
     async def _with_second_person(self, intent: Intent, act: Cancel) -> str:
         """Above the limit giving money back waits until a second person sends the same key."""
         limit = self._start.rules.two_person_limit
-        if limit and act.refund != "none" and self._amount_minor >= limit and intent.key not in self._saga.inbox.asked:
+        amount_minor = self._confirmed.amount_minor if self._confirmed else 0
+        if limit and act.refund != "none" and amount_minor >= limit and intent.key not in self._saga.inbox.asked:
             first = self._held.setdefault(intent.key, intent)
             if first.actor == intent.actor:
                 self._board.note(f"cancel asked by {intent.actor} waits for a second person ({intent.key})")

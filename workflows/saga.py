@@ -203,14 +203,16 @@ class Saga(Generic[A]):
         """Wait for the timer, a message or a cancel; raises at the deadline. Only refusals have one."""
         patience.since = patience.since or workflow.now()
         wait, limit, spent = self._terms(step, why, patience)
+        left = limit - spent
         if limit:
-            left = limit - spent
             if left <= 0:
                 raise ended_by(why.expires_as or why.code, why.message)
             wait = min(wait, left) if wait else left
         await self._renew(patience)
         pause = timedelta(seconds=wait) if wait else None
-        self.board.parked(step.name, why, patience.since, workflow.now() + pause if pause else None)
+        next_try = workflow.now() + pause if pause else None
+        gives_up = workflow.now() + timedelta(seconds=left) if limit else None
+        self.board.parked(step.name, why, patience.since, next_try, gives_up)
         if not why.waits:
             await self._notify(why)
             self._heed()

@@ -10,11 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 @dataclass(frozen=True)
 class PaidLine:
-    """One item of a payment."""
+    """One item of a payment; `title` None: the catalogue does not have it."""
 
     line: int
     item_type: str
     item_id: str
+    title: str | None
+    amount_minor: int
+    currency: str
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,10 @@ class PaymentToStart:
 
 _PAYMENT = text(
     """
-    SELECT p.student_id, p.status, l.line, l.item_type, l.item_id
-      FROM payments p LEFT JOIN payment_lines l ON l.payment_id = p.id
+    SELECT p.student_id, p.status, p.currency, l.line, l.item_type, l.item_id, l.amount_minor, i.title
+      FROM payments p
+      LEFT JOIN payment_lines l ON l.payment_id = p.id
+      LEFT JOIN catalogue_items i ON i.item_type = l.item_type AND i.id = l.item_id
      WHERE p.id = :payment_id
      ORDER BY l.line
     """
@@ -62,7 +67,11 @@ async def payment_to_start(conn: AsyncConnection, payment_id: str) -> PaymentToS
     rows = (await conn.execute(_PAYMENT, {"payment_id": payment_id})).all()
     if not rows:
         return None
-    lines = tuple(PaidLine(row.line, row.item_type, row.item_id) for row in rows if row.line is not None)
+    lines = tuple(
+        PaidLine(row.line, row.item_type, row.item_id, row.title, row.amount_minor, row.currency)
+        for row in rows
+        if row.line is not None
+    )
     return PaymentToStart(payment_id, rows[0].student_id, rows[0].status, lines)
 
 
