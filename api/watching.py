@@ -24,12 +24,14 @@ class Watchers:
 
     def __init__(self) -> None:
         self._bells: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._any = asyncio.Event()  # until somebody watches, nobody listens
 
     @contextmanager
     def bell(self, purchase_id: str) -> Generator[asyncio.Event]:
         """An event that is set whenever there may be something new. Clear it before you look."""
         mine = asyncio.Event()
         self._bells[purchase_id].add(mine)
+        self._any.set()
         try:
             yield mine
         finally:
@@ -39,6 +41,7 @@ class Watchers:
 
     async def listen(self, engine: AsyncEngine) -> None:
         """For ever: rings the bells of what changed, and all of them after a time without a connection."""
+        await self._any.wait()
         while True:
             try:
                 async with notices(engine) as changed:
