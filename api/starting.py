@@ -31,6 +31,7 @@ from workflows.purchase import PurchaseInput, PurchaseWorkflow
 # Subjects, bundles and tests get their fulfilment in a later issue; until then nothing is stored for them.
 SUPPORTED = frozenset({"course"})
 _GOOD = frozenset({"succeeded", "partially_refunded"})
+_SUMMARY = 130  # characters; the server takes 400 bytes
 _LOOK_AGAIN = 0.03  # seconds between looks at the row while a caller waits for it
 
 _log = structlog.get_logger()
@@ -119,7 +120,7 @@ async def _start_workflow(at: Services, line: PaidLine, order: PurchaseOrder) ->
                 else WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 rpc_timeout=RPC_TIMEOUT,
-                static_summary=f"{order.payment_id} line {order.line}: {line.item_type} {line.item_id}",
+                static_summary=f"{order.payment_id} line {order.line}: {line.item_type} {line.item_id}"[:_SUMMARY],
                 static_details=_details(order, line),
                 search_attributes=TypedSearchAttributes(
                     [

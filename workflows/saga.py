@@ -194,7 +194,7 @@ class Saga(Generic[A]):
             arg,
             start_to_close_timeout=timedelta(seconds=self.rules.attempt),
             retry_policy=self.rules.quick(),
-            summary=do.__name__.replace("_", " "),
+            summary=_promise(do),
             # With the default an undo overtakes its running do.
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
@@ -388,3 +388,8 @@ class Saga(Generic[A]):
 def _undo_of(step: Step[A, Any]) -> Callable[[Any, A], Any]:
     assert step.undo is not None
     return step.undo
+
+
+def _promise(do: Callable[..., Any]) -> str:
+    """What an activity promises, for Temporal UI beside its name: the first line of its docstring, without its source."""
+    return (do.__doc__ or do.__name__).strip().splitlines()[0].partition(" (")[0].rstrip(".:;")[:200]

@@ -212,7 +212,12 @@ async def test_shows_its_search_attributes_and_nothing_personal(page: Page, worl
 
 async def test_the_timeline_names_the_steps_and_what_it_waits_for(page: Page, world: World) -> None:
     await open_purchase(page, world, PARKED)
-    for text in ("confirm_payment", "create_purchase", "enroll", "assign_trainer: NO_TRAINER_AVAILABLE"):
+    for text in (
+        "confirm_payment",
+        "create_purchase",
+        "The student may use the item",
+        "assign_trainer: NO_TRAINER_AVAILABLE",
+    ):
         await expect(page.get_by_text(text).first).to_be_visible()
 
 
