@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -59,8 +60,10 @@ def _content(file: str) -> str:
 def _public(entry: dict[str, Any], kid: str) -> RSAKey:
     try:
         modulus = str(entry["n"])
-        if len(modulus) * 6 < _LEAST_BITS:
-            raise ValueError(f"key {kid} is shorter than {_LEAST_BITS} bits")
-        return RSAKey.import_key({"kty": "RSA", "n": modulus, "e": str(entry["e"])})
-    except (JoseError, LookupError, TypeError):
+        bits = int.from_bytes(base64.urlsafe_b64decode(modulus + "==")).bit_length()
+        key = RSAKey.import_key({"kty": "RSA", "n": modulus, "e": str(entry["e"])}) if bits >= _LEAST_BITS else None
+    except (JoseError, LookupError, TypeError, ValueError):
         raise ValueError(f"key {kid} is no RSA public key") from None
+    if key is None:
+        raise ValueError(f"key {kid} is shorter than {_LEAST_BITS} bits")
+    return key

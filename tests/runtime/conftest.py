@@ -14,7 +14,18 @@ import pytest
 from runtime.postgres import wipe_postgres
 
 ROOT = Path(__file__).parent.parent.parent
-OURS = ("COURSAGA_", "DATABASE_URL", "TEMPORAL_", "PROVIDER_", "API_", "POSTGRES_", "WORKERS", "LOG_")
+OURS = (
+    "COURSAGA_",
+    "AUTH_",
+    "DEV_AUTH",
+    "DATABASE_URL",
+    "TEMPORAL_",
+    "PROVIDER_",
+    "API_",
+    "POSTGRES_",
+    "WORKERS",
+    "LOG_",
+)
 
 
 @pytest.fixture
