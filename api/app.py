@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation,
         dependencies=[Depends(permitted)],
     )
-    add_problems(app)
+    add_problems(app, permitted)
     for part in (health, metrics):  # public
         app.include_router(part.router)
     # The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.

@@ -5,6 +5,7 @@ No exception text leaves the process: what is not authored here is answered as a
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -26,12 +27,13 @@ _TROUBLE = ("08", "53", "57", "40")
 _TROUBLE_STATES = ("55P03", "25006", "25P03", "25P04")
 
 _HTTP_CODES = {
-    400: "BAD_REQUEST",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     413: "BODY_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
 }
+
+_UNREADABLE = {"type": "json_invalid", "loc": ("body",), "msg": "cannot be read as JSON"}
 
 _log = structlog.get_logger()
 
@@ -131,11 +133,29 @@ def is_database_trouble(err: SQLAlchemyError) -> bool:
     return state.startswith(_TROUBLE) or state in _TROUBLE_STATES
 
 
-def add_problems(app: FastAPI) -> None:
-    """Answer every error as a problem: authored ones, validation, the framework's own, database trouble, bugs."""
+def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]) -> None:
+    """Answer every error as a problem: authored ones, validation, the framework's own, database trouble, bugs.
+
+    A body that cannot be read is found before the app's dependencies are asked; whether its sender is `permitted` to
+    call at all (else that raises Forbidden) is said first nevertheless.
+    """
+
+    async def unreadable(request: Request, exc: Exception) -> Response:
+        try:
+            await permitted(request)
+        except Forbidden as problem:
+            return problem_response(request.url.path, problem.status, problem.code, problem.detail)
+        return await _invalid(request, exc)
+
+    async def http(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)
+        if exc.status_code == 400:  # the framework says so of a body only: bytes that are no text, JSON too deep
+            return await unreadable(request, RequestValidationError([_UNREADABLE]))
+        return await _http(request, exc)
+
     add_problem_handlers(app, strip_debug=True)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(SQLAlchemyError, _database)
     app.add_exception_handler(Exception, _bug)
 

@@ -50,10 +50,11 @@ async def test_refuses_to_start(api: httpx2.AsyncClient, engine: Engine, body: A
     ],
     ids=lambda content: ascii(content[:20]),
 )
-async def test_broken_json_is_a_4xx_problem(api: httpx2.AsyncClient, content: bytes) -> None:
+async def test_broken_json_is_422_and_403_to_who_may_not_even_ask(api: httpx2.AsyncClient, content: bytes) -> None:
     answer = await api.post(PURCHASES, content=content, headers={"content-type": "application/json"})
-    assert answer.status_code in (400, 422)
-    is_problem(answer, answer.status_code, answer.json()["code"])
+    is_problem(answer, 422, "INVALID_REQUEST")
+    stranger = {"content-type": "application/json"} | bearer("support")
+    is_problem(await api.post(PURCHASES, content=content, headers=stranger), 403, "FORBIDDEN")
 
 
 @pytest.mark.parametrize(
