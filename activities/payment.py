@@ -39,12 +39,14 @@ class PaymentActivities:
 
         Raises PAYMENT_NOT_FOUND, PAYMENT_OWNER_MISMATCH, PAYMENT_PENDING, PAYMENT_NOT_SUCCEEDED, in this order;
         ALREADY_MADE_WHOLE after refund_payment. A line counts as paid while the payment is succeeded or partially
-        refunded and this line has no refund (spec section 10).
+        refunded and this line has no refund (spec section 10). Without a payment there is nothing to pay: what the
+        door was asked for is settled.
         """
         facts = effects.confirmation_facts(self._engine, order)
         settled = ledger.answered(facts.state, facts.result)
         if settled is None:
-            self._require_paid(order, facts)
+            if order.payment_id:
+                self._require_paid(order, facts)
             settled = effects.record_confirmation(self._engine, order, self._settle(facts))
         log.info(
             "payment_confirmed",
@@ -65,6 +67,8 @@ class PaymentActivities:
         Raises REFUND_FAILED when the provider refuses; anything else is trouble, tried again under the same refund id.
         """
         effects.refuse_confirmation(self._engine, order)
+        if not order.payment_id:
+            return Undone(changed=False)
         status = effects.refund_status(self._engine, order)
         if status == "succeeded":
             return Undone(changed=True, refunded=True)
@@ -103,7 +107,12 @@ class PaymentActivities:
             raise Refused("PAYMENT_NOT_SUCCEEDED", f"payment {order.payment_id} does not count as paid: {what}")
 
     def _settle(self, facts: Any) -> ledger.Json:
-        merged = merge(payment=facts.metadata, event=facts.event_metadata)
+        merged = merge(
+            payment=facts.metadata,
+            event=facts.event_metadata,
+            request=facts.request_metadata,
+            request_wins=facts.payment_id is None,
+        )
         count = resolve_session_count(merged.fields)
         starts, moved = self._first_day(merged, facts)
         warnings = [*merged.warnings, *(said for said in (count.warning, moved) if said)]
@@ -114,7 +123,7 @@ class PaymentActivities:
             "warnings": warnings,
             "sessionCount": count.count,
             "source": count.source,
-            "amountMinor": facts.amount_minor,
+            "amountMinor": facts.amount_minor or 0,
             "seriesStart": starts,
         }
 

@@ -63,7 +63,7 @@ class PurchaseActivities:
             raise RuntimeError("create_purchase came before confirm_payment had settled the line")
         settled = reduce(amended, facts.amendments, _settled(confirmed))
         _require_for_sale(facts, settled.fields)
-        _require_no_double(order, facts, settled.session_count)
+        _require_no_double(order, facts, settled.session_count, self._clock().date())
         expires_on, unreadable = last_day_of_access(settled.fields)
         created = effects.create(
             self._engine,
@@ -113,14 +113,22 @@ def _require_for_sale(facts: Any, fields: Mapping[str, Any]) -> None:
         wanted_lessons(fields)  # raises METADATA_INCOMPLETE, naming what is missing
 
 
-def _require_no_double(order: PurchaseOrder, facts: Any, count: int) -> None:
-    renewal = any(amendment.get("treatAs") == "renewal" for amendment in facts.amendments)
-    if not renewal and facts.older_payment not in (None, order.payment_id) and facts.older_count == count:
-        apart = abs(facts.paid_at - facts.older_paid_at)
-        if apart <= DUPLICATE_WINDOW:
-            raise Refused(
-                "DUPLICATE_PAYMENT_SUSPECTED",
-                f"payment {facts.older_payment} bought the same {count} lessons {apart.total_seconds():.0f} s apart",
-            )
+def _require_no_double(order: PurchaseOrder, facts: Any, count: int, today: date) -> None:
+    renewal = facts.supersede or any(amendment.get("treatAs") == "renewal" for amendment in facts.amendments)
+    if not renewal and (why := _double(order, facts, count, today)):
+        raise Refused("DUPLICATE_PAYMENT_SUSPECTED", why)
     if facts.holder not in (None, order.student_id):
         raise Refused("CONFLICT_OTHER_OWNER", f"line {order.line} of payment {order.payment_id} is another student's")
+
+
+def _double(order: PurchaseOrder, facts: Any, count: int, today: date) -> str | None:
+    """Why this looks like the same purchase once more: paid for twice, or given although the student has it (C4)."""
+    if not order.payment_id:
+        over = facts.older_expires_on is not None and facts.older_expires_on < today
+        return None if facts.older is None or over else f"the student has it already, by purchase {facts.older}"
+    if facts.older_payment in (None, order.payment_id) or facts.older_count != count:
+        return None
+    apart = abs(facts.paid_at - facts.older_paid_at)
+    if apart > DUPLICATE_WINDOW:
+        return None
+    return f"payment {facts.older_payment} bought the same {count} lessons {apart.total_seconds():.0f} s apart"

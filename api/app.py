@@ -19,9 +19,11 @@ from fastapi_rfc9457.server import problems
 from api import (
     act_list,
     admin_list,
+    auto_assign,
     bulk,
     case,
     coins,
+    free,
     health,
     metrics,
     people,
@@ -37,6 +39,7 @@ from api.problems import Forbidden, Unauthenticated, add_problems
 from api.services import Services
 from api.tokens import Tokens, Trusted
 from db.engine import make_async_engine
+from runtime.clock import clock
 from runtime.dev_auth import dev_key, kid_of
 from runtime.errors import CannotRun
 from runtime.jwks import signing_keys
@@ -71,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 task_queue=with_values.task_queue,
                 rules=rules_of(with_values),
                 temporal_ui_url=with_values.temporal_ui_url,
+                clock=clock(with_values),
                 pace=Pace(with_values.bulk_acts_per_second),
             )
             services.tasks.add(asyncio.create_task(services.watchers.listen(engine)))
@@ -94,6 +98,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.
     guarded = (
         purchases,
+        free,
+        auto_assign,
         progress,
         admin_list,
         bulk,

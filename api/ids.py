@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Header, Path
 from pydantic import AfterValidator, Field, StringConstraints
 
 from domain.purchase import purchase_id_of
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 PERSON_PATTERN = r"^[A-Za-z0-9._:@+-]{1,200}$"
-_PURCHASE_ID = r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|purchase:[A-Za-z0-9_:-]{1,200})$"
+_PURCHASE_ID = r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|purchase:[A-Za-z0-9_:.@+-]{1,200})$"
 _ID_EXAMPLE = "8c2a0f5e-6a9e-5d0f-9f2e-3b3f5a0c9d11"
 
 
@@ -35,6 +35,20 @@ PurchaseInPath = Annotated[
         examples=[_ID_EXAMPLE, "purchase:pay-1:1"],
     ),
 ]
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r'^("[A-Za-z0-9._:@+-]{1,128}"|[A-Za-z0-9._:@+-]{1,128})$',
+        description="Makes it happen once: the same key again is answered with the same purchase.",
+    ),
+]
+
+
+def bare(key: str | None) -> str | None:
+    """The key without the quotes it may come in."""
+    return key.strip('"') if key else None
 
 
 def purchase_id_from(given: str) -> str:

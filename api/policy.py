@@ -33,6 +33,8 @@ POLICY: dict[str, Row] = {
     "metrics": PUBLIC,
     #                                  student support admin service
     "start_purchases": _row(NONE, NONE, ANY, ANY),
+    "take_free_item": _row(OWN, NONE, NONE, NONE),
+    "auto_assign": _row(NONE, NONE, ANY, ANY),
     "show_purchase": _row(OWN, ANY, ANY, NONE),
     "watch_purchase": _row(OWN, ANY, ANY, NONE),
     "list_purchases": _row(NONE, ANY, ANY, NONE),

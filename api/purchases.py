@@ -7,19 +7,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from fastapi_rfc9457.server import problems
-from pydantic import ConfigDict
 
 from api.auth import CallerDep
+from api.direct import WAIT, create_directly
+from api.direct_bodies import DirectPurchase, StartAnswer, StartBody, StartedLine, StartedLines
 from api.found import found
-from api.ids import PaymentId, PurchaseInPath, purchase_id_from
-from api.problems import NotFound, Unavailable, Unprocessable
+from api.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
+from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
 from api.starting import LineStarted, start_lines, wait_for_rows
 from api.temporal import RunState, run_state, workers_poll
 from api.views import PurchaseView, purchase_view
-from api.wire import Answer, Body
 from db.reads.payments import payment_to_start
-from db.reads.purchases import bought, lessons_of, steps_of, trainer_held
+from db.reads.purchases import bought, lessons_of, remaining_of, steps_of, trainer_held
 from db.reads.starts import StartRow
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
@@ -27,76 +27,39 @@ router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
 _MOST_WAIT = 30.0
 
 
-class StartPurchases(Body):
-    """Which payment to turn into purchases."""
-
-    payment_id: PaymentId
-    model_config = ConfigDict(json_schema_extra={"examples": [{"paymentId": "pay-1"}]})
-
-
-class StartedLine(Answer):
-    """`state`: started (by this call), running, completed, refused, cancelled, or unsupported (nothing started)."""
-
-    line: int
-    id: str
-    workflow_id: str
-    state: str
-
-
-class StartedLines(Answer):
-    """One entry per line of the payment."""
-
-    lines: list[StartedLine]
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "lines": [
-                        {
-                            "line": 1,
-                            "id": "5a1b7ad3-7b4f-5b8e-9c51-0a6d1b1f3c7e",
-                            "workflowId": "purchase:pay-1:1",
-                            "state": "started",
-                        }
-                    ]
-                }
-            ]
-        }
-    )
-
-
 @router.post(
     "",
     status_code=202,
-    summary="Start a workflow for every line of a payment",
+    summary="Start a workflow for every line of a payment, or give a student a course by hand",
     responses={
-        200: {"model": StartedLines, "description": "Every line was started before; nothing changed."},
-        201: {"model": StartedLines, "description": "With `Prefer: wait`: started now, and every purchase row exists."},
-        **problems(NotFound, Unprocessable, Unavailable),
+        200: {"model": StartAnswer, "description": "It was all there before; nothing changed."},
+        201: {"model": StartAnswer, "description": "Started now, and every purchase row exists."},
+        **problems(NotFound, Conflict, Unprocessable, Unavailable),
     },
 )
 async def start_purchases(
-    body: StartPurchases,
+    body: StartBody,
     at: ServicesDep,
+    who: CallerDep,
     response: Response,
+    idempotency_key: IdempotencyKey = None,
     prefer: Annotated[str, Header(description="`wait=10` waits up to that many seconds (30 at most)")] = "",
-) -> StartedLines:
+) -> StartAnswer:
     """Safe to repeat, from any number of callers at once: a line gets one workflow and one purchase, ever.
 
-    A 503 means that some lines may not have been started: send the same request again. Lines of subjects, bundles
-    and tests are answered `unsupported` for now. A line that ended without money taken starts again once its payment
-    has succeeded.
+    Of a payment (`{paymentId}`): a 503 means that some lines may not have been started: send the same request again.
+    Lines of subjects, bundles and tests are answered `unsupported` for now. A line that ended without money taken starts
+    again once its payment has succeeded.
+
+    By hand (`{studentId, courseId, ...}`): waits 8 s for the purchase, or as long as `Prefer: wait` says; 201 new, 200
+    the student has it already, 202 not there yet. Without a payment Idempotency-Key is required; with one, what the
+    payment says of the lessons wins over the request.
     """
-    async with at.reading() as conn:
-        payment = await payment_to_start(conn, body.payment_id)
-    if payment is None:
-        raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
-    lines = await start_lines(at, payment, "checkout")
-    response.status_code = await _status(at, lines, _wait_of(prefer))
-    known = [line for line in lines if line.state != "unsupported"]
-    if known:
-        response.headers["Location"] = f"{router.prefix}/{known[0].id}"
-    return StartedLines(lines=[StartedLine(**vars(line)) for line in lines])
+    wanted = body.root
+    if isinstance(wanted, DirectPurchase):
+        wait = _wait_of(prefer, WAIT)
+        return StartAnswer(await create_directly(at, who, wanted, bare(idempotency_key), wait, response))
+    return StartAnswer(await _of_payment(at, wanted.payment_id, _wait_of(prefer, 0.0), response))
 
 
 @router.get(
@@ -113,8 +76,9 @@ async def show_purchase(purchase: PurchaseInPath, at: ServicesDep, who: CallerDe
         steps = await steps_of(conn, purchase_id)
         held = await trainer_held(conn, purchase_id)
         lessons = await lessons_of(conn, purchase_id)
+        remaining = await remaining_of(conn, purchase_id, at.clock())
     run, reached, worker = await live(at, start)
-    return purchase_view(start, item, steps, held, lessons, run, reached=reached, worker=worker)
+    return purchase_view(start, item, steps, held, lessons, remaining, run, reached=reached, worker=worker)
 
 
 async def live(at: Services, start: StartRow) -> tuple[RunState | None, bool, str]:
@@ -124,6 +88,19 @@ async def live(at: Services, start: StartRow) -> tuple[RunState | None, bool, st
         return run, True, "up" if await workers_poll(at.temporal, at.task_queue) else "down"
     except Unavailable:
         return None, False, "unknown"
+
+
+async def _of_payment(at: Services, payment_id: str, wait: float, response: Response) -> StartedLines:
+    async with at.reading() as conn:
+        payment = await payment_to_start(conn, payment_id)
+    if payment is None:
+        raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
+    lines = await start_lines(at, payment, "checkout")
+    response.status_code = await _status(at, lines, wait)
+    known = [line for line in lines if line.state != "unsupported"]
+    if known:
+        response.headers["Location"] = f"{router.prefix}/{known[0].id}"
+    return StartedLines(lines=[StartedLine(**vars(line)) for line in lines])
 
 
 async def _status(at: Services, lines: list[LineStarted], wait: float) -> int:
@@ -136,7 +113,7 @@ async def _status(at: Services, lines: list[LineStarted], wait: float) -> int:
     return 202
 
 
-def _wait_of(prefer: str) -> float:
+def _wait_of(prefer: str, otherwise: float) -> float:
     """Seconds of `Prefer: wait=N`; a preference that cannot be read is ignored (RFC 7240)."""
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", prefer, re.IGNORECASE)
-    return min(float(found[1]), _MOST_WAIT) if found else 0.0
+    return min(float(found[1]), _MOST_WAIT) if found else otherwise

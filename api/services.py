@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -26,6 +27,7 @@ class Services:
     task_queue: str
     rules: Rules  # copied into every start input
     temporal_ui_url: str | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     pace: Pace = field(default_factory=Pace)  # of all bulk requests together
     watchers: Watchers = field(default_factory=Watchers)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])  # healing sweeps under way

@@ -98,7 +98,11 @@ async def _start(at: Services, payment: PaymentToStart, line: PaidLine, order: P
         row = await _next_attempt(at, row)
         if row.ending:
             return row.ending
-    order = replace(order, origin=row.origin, attempt=row.attempt)
+    return await start_order(at, line, replace(order, origin=row.origin, attempt=row.attempt))
+
+
+async def start_order(at: Services, line: PaidLine, order: PurchaseOrder) -> str:
+    """The state of an order whose row is there: started (by this call), running, or how it ended meanwhile."""
     if not await _start_workflow(at, line, order):
         return await _ending_now(at, order) or "running"
     _log.info("purchase_started", payment_id=order.payment_id, workflow_id=order.workflow_id, attempt=order.attempt)
@@ -120,13 +124,13 @@ async def _start_workflow(at: Services, line: PaidLine, order: PurchaseOrder) ->
                 else WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 rpc_timeout=RPC_TIMEOUT,
-                static_summary=f"{order.payment_id} line {order.line}: {line.item_type} {line.item_id}"[:_SUMMARY],
+                static_summary=f"{_paid_by(order)}: {line.item_type} {line.item_id}"[:_SUMMARY],
                 static_details=_details(order, line),
                 search_attributes=TypedSearchAttributes(
                     [
                         SearchAttributePair(STUDENT_ID, order.student_id),
                         SearchAttributePair(ITEM_ID, line.item_id),
-                        SearchAttributePair(PAYMENT_ID, order.payment_id),
+                        *([SearchAttributePair(PAYMENT_ID, order.payment_id)] if order.payment_id else []),
                         SearchAttributePair(ORIGIN, order.origin),
                         SearchAttributePair(PURCHASE_STAGE, "starting"),
                         SearchAttributePair(NEEDS_ATTENTION, False),
@@ -138,15 +142,19 @@ async def _start_workflow(at: Services, line: PaidLine, order: PurchaseOrder) ->
     return True
 
 
+def _paid_by(order: PurchaseOrder) -> str:
+    return f"{order.payment_id} line {order.line}" if order.payment_id else f"{order.origin}, without a payment"
+
+
 def _details(order: PurchaseOrder, line: PaidLine) -> str:
     """What Temporal UI shows beside the current details: what was paid for, and where there is more. Nothing personal."""
     title = " ".join(line.title.split()).replace("`", "'")[:200] if line.title else "not in the catalogue"
     return "\n".join(
         (
-            f"**Paid for:** `{title}`, the {line.item_type} `{line.item_id}`;"
+            f"**{'Paid for' if order.payment_id else 'Asked for'}:** `{title}`, the {line.item_type} `{line.item_id}`;"
             f" {line.amount_minor} minor units {line.currency}\n",
             f"- student `{order.student_id}`",
-            f"- payment `{order.payment_id}`, line {order.line}",
+            f"- payment `{order.payment_id}`, line {order.line}" if order.payment_id else "- no payment",
             f"- purchase `{order.purchase_id}`, started by the door `{order.origin}`",
             f"- case file: `coursaga purchases case {order.workflow_id}`,"
             f" or `GET /api/v1/admin/purchases/{order.workflow_id}/case`",

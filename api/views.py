@@ -95,6 +95,7 @@ class PurchaseView(Answer):
     item: ItemView | None
     steps: list[StepView]
     sessions: LessonsView
+    remaining: int = Field(description="lessons still to come, those of purchases that this one renewed included")
     trainer: TrainerView | None
     source: str = Field(description="temporal+database; database: Temporal has closed or forgotten it, or is down")
     temporal: str = Field(description="the run's status; forgotten: not known there; unreachable: did not answer")
@@ -137,6 +138,7 @@ def purchase_view(
     steps: list[StepDone],
     held: Held | None,
     lessons: Lessons,
+    remaining: int,
     run: RunState | None,
     *,
     reached: bool,
@@ -172,6 +174,7 @@ def purchase_view(
             minutes=lessons.minutes,
             timezone=lessons.zone,
         ),
+        remaining=remaining,
         trainer=TrainerView(
             allocation_id=held.allocation_id,
             trainer_id=held.trainer_id,

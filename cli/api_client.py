@@ -78,9 +78,9 @@ class Api:
         """The answer's JSON. Raises ApiRefused, ApiUnreachable."""
         return (await self._ask("GET", path, params=params))[1]
 
-    async def post(self, path: str, body: Json) -> tuple[int, Json]:
+    async def post(self, path: str, body: Json, headers: Mapping[str, str] | None = None) -> tuple[int, Json]:
         """Status and JSON of the answer. Raises ApiRefused, ApiUnreachable."""
-        return await self._ask("POST", path, json=body)
+        return await self._ask("POST", path, json=body, headers=headers or {})
 
     async def put(self, path: str, body: Json) -> tuple[int, Json]:
         """Status and JSON of the answer. Raises ApiRefused, ApiUnreachable."""
@@ -110,10 +110,12 @@ class Api:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 3.0)
 
-    async def _once(self, method: str, path: str, **said: Any) -> tuple[int, Json]:
+    async def _once(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **said: Any
+    ) -> tuple[int, Json]:
         try:
-            bearer = {"Authorization": f"Bearer {self._token()}"}
-            answer = await self._client.request(method, path, headers=bearer, **said)
+            signed = {**(headers or {}), "Authorization": f"Bearer {self._token()}"}
+            answer = await self._client.request(method, path, headers=signed, **said)
         except httpx2.TransportError as err:
             why = str(err) or type(err).__name__
             raise ApiUnreachable(

@@ -16,12 +16,14 @@ from cli.acts import ADMIN, WrongUsage, add_verbs
 from cli.api_client import Api, ApiRefused, ApiUnreachable, open_api
 from cli.bulk import bulk
 from cli.case_story import tell_case
+from cli.creating import create
 from cli.output import FAILED, FINE, UNREACHABLE, Json, print_json, print_line, print_table, to_people
 from cli.purchase_story import tell
 from cli.watching import watch
 
 app = App(name="purchases", help="Start purchases, see what became of them, act on those that wait.")
 add_verbs(app)
+app.command(create)
 app.command(watch)
 app.command(bulk)
 

@@ -13,6 +13,17 @@ def workflow_id_of(payment_id: str, line: int) -> str:
     return f"purchase:{payment_id}:{line}"
 
 
+def manual_workflow_id_of(request_key: str) -> str:
+    """The workflow id of a purchase made by hand, without a payment (mission row 59)."""
+    return f"purchase:manual:{request_key}"
+
+
+def free_workflow_id_of(student_id: str, item_type: str, item_id: str, nth: int = 1) -> str:
+    """The workflow id of a free item (mission row 39). `nth` counts from 1: the one before has ended by then."""
+    first = f"purchase:free:{student_id}:{item_type}:{item_id}"
+    return first if nth == 1 else f"{first}:{nth}"
+
+
 def purchase_id_of(workflow_id: str) -> str:
     """The purchase id of a workflow: a UUIDv5, so every door computes the same one (mission row 24)."""
     return str(uuid5(NAMESPACE_URL, f"coursaga:{workflow_id}"))
@@ -28,7 +39,8 @@ class PurchaseOrder:
     """What every do and every undo is told: which purchase. Activities load the rest by `purchase_id`.
 
     `attempt` counts the starts of the same line (a failed payment may become good later); ledger rows
-    and tombstones are keyed by it. `origin` is the door: checkout, event, admin, free, reconciler.
+    and tombstones are keyed by it. `origin` is the door: checkout, event, admin, free, reconciler. Without a payment
+    `payment_id` is empty and `line` 1; what is bought then stands in `purchase_requests`.
     """
 
     purchase_id: str

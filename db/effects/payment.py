@@ -13,13 +13,15 @@ from domain.purchase import PurchaseOrder
 
 _FACTS = text("""
 SELECT line.payment_id, payment.student_id, line.amount_minor, line.metadata, start.event_metadata, student.timezone,
+       asked.metadata AS request_metadata,
        ARRAY(SELECT day FROM holidays) AS holidays,
        EXISTS (SELECT FROM refunds WHERE refunds.payment_id = start.payment_id AND refunds.line = start.line) AS refunded,
        kept.state, kept.result
 FROM purchase_starts AS start
 LEFT JOIN payment_lines AS line ON line.payment_id = start.payment_id AND line.line = start.line
 LEFT JOIN payments AS payment ON payment.id = line.payment_id
-LEFT JOIN students AS student ON student.id = payment.student_id
+LEFT JOIN purchase_requests AS asked ON asked.purchase_id = start.purchase_id
+LEFT JOIN students AS student ON student.id = coalesce(payment.student_id, start.student_id)
 LEFT JOIN purchase_steps AS kept
   ON kept.purchase_id = start.purchase_id AND kept.attempt = :attempt AND kept.step = 'confirm_payment'
 WHERE start.purchase_id = :purchase_id
@@ -54,7 +56,7 @@ def refund_id_of(order: PurchaseOrder) -> str:
 
 
 def confirmation_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
-    """The line's facts and the step's ledger row; `payment_id` is None when there is no such payment line."""
+    """The line's facts and the step's ledger row; `payment_id` is None when there is no such payment line, or no payment."""
     with at_once(engine) as connection:
         return connection.execute(_FACTS, {"purchase_id": order.purchase_id, "attempt": order.attempt}).one()
 

@@ -13,6 +13,7 @@ from db.engine import at_once
 from domain.purchase import Announcement, PurchaseOrder, Undone
 
 # `asked`: what an operator made of the line, the latest word on each; the count of decisions is read with them.
+# `bought`: what was paid for or, without a payment, asked for. A course from the free door is ownership only.
 _FACTS = text("""
 WITH asked AS (
   SELECT coalesce(jsonb_agg(amendment.values ORDER BY decided_at), '[]') AS amendments,
@@ -22,22 +23,28 @@ WITH asked AS (
             FILTER (WHERE amendment.values ? 'itemId'))[1] AS item_id
   FROM operator_decisions AS amendment
   WHERE purchase_id = :purchase_id AND attempt = :attempt AND verb = 'amend'
+), bought AS (
+  SELECT payment_id, line, item_type, item_id, coins FROM payment_lines WHERE payment_id = :payment_id AND line = :line
+  UNION ALL
+  SELECT NULL, 1, item_type, item_id, 0 FROM purchase_requests
+  WHERE purchase_id = :purchase_id AND CAST(:payment_id AS text) = ''
 ), line AS (
-  SELECT payment_id, line, coalesce(asked.item_type, paid.item_type) AS item_type,
-         coalesce(asked.item_id, paid.item_id) AS item_id, paid.coins, asked.amendments
-  FROM payment_lines AS paid, asked
-  WHERE payment_id = :payment_id AND line = :line
+  SELECT payment_id, line, coalesce(asked.item_type, bought.item_type) AS item_type,
+         coalesce(asked.item_id, bought.item_id) AS item_id, bought.coins, asked.amendments
+  FROM bought, asked
 )
-SELECT line.item_type, line.item_id, line.coins, line.amendments, item.fulfilment, item.open,
+SELECT line.item_type, line.item_id, line.coins, line.amendments, item.open,
+       CASE WHEN item.fulfilment = 'sessions' AND :origin = 'free' THEN 'ownership' ELSE item.fulfilment END AS fulfilment,
+       (SELECT supersede FROM purchase_requests WHERE purchase_id = :purchase_id) AS supersede,
        (SELECT decisions FROM purchase_starts WHERE purchase_id = :purchase_id) AS decisions,
        payment.created_at AS paid_at,
        confirmed.state AS confirmed_state, confirmed.result AS confirmed,
        kept.state, kept.result,
        holder.student_id AS holder,
        older.id AS older, older.payment_id AS older_payment, older.session_count AS older_count,
-       older_payment.created_at AS older_paid_at
+       older.expires_on AS older_expires_on, older_payment.created_at AS older_paid_at
 FROM line
-JOIN payments AS payment ON payment.id = line.payment_id
+LEFT JOIN payments AS payment ON payment.id = line.payment_id
 LEFT JOIN catalogue_items AS item ON item.item_type = line.item_type AND item.id = line.item_id
 LEFT JOIN purchase_steps AS confirmed
   ON confirmed.purchase_id = :purchase_id AND confirmed.attempt = :attempt AND confirmed.step = 'confirm_payment'
@@ -60,7 +67,7 @@ superseded AS (
   INSERT INTO student_course_purchases (
     id, workflow_id, payment_id, line, student_id, item_type, item_id, fulfilment, status, session_count,
     session_count_source, metadata, metadata_sources, metadata_extras, warnings, series_start, expires_on, purchased_at)
-  SELECT claim.purchase_id, :workflow_id, :payment_id, :line, :student_id, :item_type, :item_id, :fulfilment, 'active',
+  SELECT claim.purchase_id, :workflow_id, nullif(:payment_id, ''), :line, :student_id, :item_type, :item_id, :fulfilment, 'active',
     :session_count, :session_count_source, CAST(:metadata AS jsonb), CAST(:sources AS jsonb), CAST(:extras AS jsonb),
     CAST(:warnings AS jsonb), :series_start, :expires_on, :now
   FROM claim LEFT JOIN superseded ON true
@@ -127,6 +134,7 @@ def creation_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
         "payment_id": order.payment_id,
         "line": order.line,
         "student_id": order.student_id,
+        "origin": order.origin,
     }
     with at_once(engine) as connection:
         return connection.execute(_FACTS, values).one()
@@ -168,7 +176,7 @@ def announce(engine: Engine, what: Announcement, now: datetime) -> None:
     data = {
         "purchaseId": order.purchase_id,
         "workflowId": order.workflow_id,
-        "paymentId": order.payment_id,
+        "paymentId": order.payment_id or None,
         "line": order.line,
         "studentId": order.student_id,
         "ending": what.ending or None,

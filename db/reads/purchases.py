@@ -85,6 +85,18 @@ _LESSONS = text(
       FROM sessions WHERE purchase_id = :id AND status <> 'cancelled'
     """
 )
+# A renewal leaves the lessons booked before with the older purchase: they count too, however often it was renewed.
+_REMAINING = text(
+    """
+    WITH RECURSIVE chain AS (
+        SELECT CAST(:id AS text) AS id
+         UNION
+        SELECT older.id FROM student_course_purchases older JOIN chain ON older.superseded_by = chain.id
+    )
+    SELECT count(*) FROM chain JOIN sessions s ON s.purchase_id = chain.id
+     WHERE s.status = 'scheduled' AND s.ends_at > :now
+    """
+)
 
 
 async def steps_of(conn: AsyncConnection, purchase_id: str) -> list[StepDone]:
@@ -107,3 +119,8 @@ async def trainer_held(conn: AsyncConnection, purchase_id: str) -> Held | None:
 async def lessons_of(conn: AsyncConnection, purchase_id: str) -> Lessons:
     """The lessons that exist and are not cancelled."""
     return Lessons(**(await conn.execute(_LESSONS, {"id": purchase_id})).mappings().one())
+
+
+async def remaining_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> int:
+    """Lessons of this purchase and of those it renewed that have not ended and are not cancelled (mission row 61)."""
+    return (await conn.execute(_REMAINING, {"id": purchase_id, "now": now})).scalar_one()

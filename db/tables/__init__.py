@@ -15,6 +15,7 @@ from db.tables.purchases import (
     PurchaseStart,
     PurchaseStep,
 )
+from db.tables.requests import PurchaseRequest
 from db.tables.shop import BundleSubject, CartItem, CatalogueItem, Payment, PaymentLine, Refund
 
 METADATA = Row.metadata
@@ -39,6 +40,7 @@ __all__ = [
     "PaymentLine",
     "Purchase",
     "PurchaseProgress",
+    "PurchaseRequest",
     "PurchaseStart",
     "PurchaseStep",
     "Refund",

@@ -107,6 +107,14 @@ CHECKS = [
         "INSERT INTO operator_decisions SELECT purchase_id, 'k', 1, 'guess', '{}', 'ann', 'why', now() FROM purchase_starts",
         "verb_known",
     ),
+    (
+        "INSERT INTO purchase_requests VALUES ('p', 'lesson', 'i', '{}', false, 'ann', NULL, now())",
+        "item_type_known",
+    ),
+    (
+        "INSERT INTO purchase_requests VALUES ('p', 'course', 'i', '{}', true, 'ann', NULL, now())",
+        "who_supersedes_says_why",
+    ),
     ("UPDATE allocations SET status = 'lost'", "status_known"),
     (MOVE.format(kind="gift", coins=1, purchase="NULL"), "kind_known"),
     (MOVE.format(kind="opening", coins=0, purchase="NULL"), "only_a_redemption_takes"),

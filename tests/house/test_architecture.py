@@ -12,6 +12,7 @@ import pytest
 import cli.main
 import cli.purchases
 from api.app import create_app
+from api.policy import POLICY
 from runtime.settings import Settings
 from workflows.steps import TABLE
 
@@ -71,6 +72,22 @@ def test_every_door_is_a_call_of_the_api():
         for method in methods
     }
     assert [call for call in re.findall(r"`([A-Z]+ /[^`]+)`", section("Doors")) if call not in calls] == []
+
+
+def test_every_door_names_its_roles_as_the_policy_does():
+    """Which flow is for whom is enforced by roles (mission row 67)."""
+    named = {
+        f"{method.upper()} {path}": operation["operationId"]
+        for path, methods in create_app(Settings()).openapi()["paths"].items()
+        for method, operation in methods.items()
+    }
+    told = {(call, roles) for _, call, roles, _, _ in rows(section("Doors"))}
+    let_in = {
+        (call, ", ".join(role for role, reach in dict(POLICY[named[call]]).items() if reach != "none"))  # type: ignore[call-overload]
+        for call, _ in told
+    }
+    assert len(told) > 1
+    assert told == let_in
 
 
 def test_every_place_to_change_something_exists():

@@ -1,0 +1,148 @@
+"""The direct door: a course for a student by an admin's or a service's hand (mission rows 50, 53, 58, 59, 62, 63, C4, C5).
+
+The same workflow as from every other door: with a payment its line's, without one `purchase:manual:{requestKey}`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from fastapi import Response
+
+from api.auth import Caller
+from api.direct_bodies import DirectPurchase, PurchaseData, PurchaseEnvelope
+from api.problems import Forbidden, NotFound, Unprocessable
+from api.services import Services
+from api.starting import start_lines
+from api.unpaid import Begun, begin, other_owner, require_for_sale, settled, unpaid
+from db.reads.payments import PaidLine, PaymentToStart, payment_to_start
+from db.reads.shelf import asked_for, shelf_of
+from db.reads.starts import starts_of
+from db.requests import Request, claim_by_key, record_request
+from domain.metadata import canonicalise, lesson_faults, wanted_lessons
+from domain.purchase import PurchaseOrder, manual_workflow_id_of, purchase_id_of, workflow_id_of
+from domain.refusals import Refused
+
+WAIT = 8.0  # seconds for the purchase row, within the 10 s that callers give us (mission row 51)
+
+
+async def create_directly(
+    at: Services, who: Caller, body: DirectPurchase, key: str | None, wait: float, response: Response
+) -> PurchaseEnvelope:
+    """Raises Unprocessable, Forbidden, NotFound, Conflict before anything is stored; Unavailable: ask again."""
+    _require_signed(who, body)
+    _require_readable(body)
+    request = Request(
+        body.student_id, "course", body.course_id, body.said(), who.subject, body.reason, supersede=body.supersede
+    )
+    begun = await (_of_payment(at, body, request) if body.payment_id else _by_hand(at, request, key))
+    _, message = await settled(at, begun, wait, response)
+    return envelope(begun, message)
+
+
+def envelope(begun: Begun, message: str) -> PurchaseEnvelope:
+    """`{success, message, data}`, as the older systems read it."""
+    row = begun.row
+    return PurchaseEnvelope(
+        success=True,
+        message=message,
+        data=PurchaseData(
+            id=row.purchase_id,
+            workflow_id=row.workflow_id,
+            payment_id=row.payment_id,
+            line=row.line,
+            student_id=row.student_id,
+            state=begun.state,
+        ),
+    )
+
+
+def _require_signed(who: Caller, body: DirectPurchase) -> None:
+    if who.role == "admin" and body.reason is None:
+        raise Unprocessable(code="REASON_MISSING", detail="An admin says why: `reason`.")
+    if body.supersede and who.role != "admin":
+        raise Forbidden(detail="Only an admin may supersede a purchase.")
+
+
+def _require_readable(body: DirectPurchase) -> None:
+    """What is given must be good; what is missing may still come from the payment (mission row 63)."""
+    fields = canonicalise(body.said()).fields
+    faults = lesson_faults(fields)
+    if not _is_day(fields.get("expiryDate")):
+        faults.append("expiryDate is not a date YYYY-MM-DD")
+    if faults:
+        raise Unprocessable(code="METADATA_INCOMPLETE", detail="; ".join(faults)[:500])
+
+
+async def _by_hand(at: Services, request: Request, key: str | None) -> Begun:
+    if key is None:
+        raise Unprocessable(
+            code="IDEMPOTENCY_KEY_MISSING",
+            detail="Without a payment the header Idempotency-Key says which purchase this is, however often it is sent.",
+        )
+    async with at.reading() as conn:
+        shelf = await shelf_of(conn, request.student_id, request.item_type, request.item_id)
+    require_for_sale(shelf, request.student_id, request.item_type, request.item_id)
+    if shelf.fulfilment == "sessions":
+        _require_plan(request)
+    workflow_id = manual_workflow_id_of(key)
+    purchase_id = await claim_by_key(at.engine, workflow_id, request, at.clock().date())
+    if purchase_id == purchase_id_of(workflow_id):
+        await _require_same(at, purchase_id, request)
+    line = unpaid(shelf, request.item_type, request.item_id)
+    return await begin(at, purchase_id, request.student_id, line)
+
+
+def _require_plan(request: Request) -> None:
+    try:
+        wanted_lessons(canonicalise(request.metadata).fields)
+    except Refused as refused:
+        raise Unprocessable(code=refused.code, detail=str(refused)[:500]) from refused
+
+
+async def _require_same(at: Services, purchase_id: str, request: Request) -> None:
+    """A key is of one request: with another's it answers for something that was never asked."""
+    async with at.reading() as conn:
+        before = await asked_for(conn, purchase_id)
+        start = (await starts_of(conn, [purchase_id]))[purchase_id]
+    if start.student_id != request.student_id:
+        raise other_owner()
+    now = (request.item_type, request.item_id, request.metadata, request.supersede)
+    if before is None or (before.item_type, before.item_id, before.metadata, before.supersede) != now:
+        raise Unprocessable(code="IDEMPOTENCY_KEY_REUSED", detail="This Idempotency-Key came with another request.")
+
+
+async def _of_payment(at: Services, body: DirectPurchase, request: Request) -> Begun:
+    assert body.payment_id is not None
+    async with at.reading() as conn:
+        payment = await payment_to_start(conn, body.payment_id)
+    if payment is None:
+        raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
+    if payment.student_id != body.student_id:
+        raise other_owner()
+    line = _line_of(payment, body)
+    workflow_id = workflow_id_of(payment.payment_id, line.line)
+    purchase_id = purchase_id_of(workflow_id)
+    order = PurchaseOrder(purchase_id, workflow_id, payment.payment_id, line.line, payment.student_id, "admin")
+    await record_request(at.engine, order, request)
+    (started,) = await start_lines(at, replace(payment, lines=(line,)), "admin")
+    async with at.reading() as conn:
+        return Begun((await starts_of(conn, [purchase_id]))[purchase_id], started.state)
+
+
+def _line_of(payment: PaymentToStart, body: DirectPurchase) -> PaidLine:
+    of_course = [line for line in payment.lines if (line.item_type, line.item_id) == ("course", body.course_id)]
+    fits = [line for line in of_course if body.line in (None, line.line)]
+    if not fits:
+        raise Unprocessable(code="LINE_NOT_FOUND", detail="The payment has no such line of this course.")
+    if len(fits) > 1:
+        raise Unprocessable(code="LINE_AMBIGUOUS", detail="The payment has this course more than once: say which line.")
+    return fits[0]
+
+
+def _is_day(given: object) -> bool:
+    try:
+        return given is None or (isinstance(given, str) and bool(date.fromisoformat(given[:10])))
+    except ValueError:
+        return False

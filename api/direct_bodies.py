@@ -1,0 +1,156 @@
+"""What `POST /api/v1/purchases` is sent and answers, in its two shapes: of a payment, and of the direct door."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Self, cast
+
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
+from pydantic.config import JsonDict
+
+from api.ids import PaymentId, PersonId, Words
+from api.wire import Answer, Body
+
+_DEEPEST = 20
+_DIRECT: JsonDict = {
+    "studentId": "student-1",
+    "courseId": "course-piano",
+    "purchaseTier": 20,
+    "expiryDate": "2027-12-31",
+    "metadata": {"startDate": "2026-12-01", "timeSlot": "18:00"},
+    "reason": "won in the spring draw",
+}
+_OF_PAYMENT: JsonDict = {"paymentId": "pay-1"}
+_LINE: JsonDict = {
+    "line": 1,
+    "id": "5a1b7ad3-7b4f-5b8e-9c51-0a6d1b1f3c7e",
+    "workflowId": "purchase:pay-1:1",
+    "state": "started",
+}
+_DATA: JsonDict = {
+    "id": "8c2a0f5e-6a9e-5d0f-9f2e-3b3f5a0c9d11",
+    "workflowId": "purchase:manual:ticket-4711",
+    "paymentId": None,
+    "line": 1,
+    "studentId": "student-1",
+    "state": "started",
+}
+
+
+def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Any JSON the database can keep: no NUL, no lone surrogate, no number that is none, not nested without end."""
+    left: list[tuple[Any, int]] = [(metadata, 0)]
+    while left:
+        value, depth = left.pop()
+        if depth > _DEEPEST:
+            raise ValueError(f"is nested deeper than {_DEEPEST}")
+        if isinstance(value, dict):
+            named = cast("dict[str, Any]", value)
+            left += [(each, depth + 1) for pair in named.items() for each in pair]
+        elif isinstance(value, list):
+            left += [(each, depth + 1) for each in cast("list[Any]", value)]
+        elif isinstance(value, str) and ("\0" in value or any("\ud800" <= char <= "\udfff" for char in value)):
+            raise ValueError("has a text that cannot be stored")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("has a number that is none")
+    return metadata
+
+
+class StartPurchases(Body):
+    """Which payment to turn into purchases."""
+
+    payment_id: PaymentId
+    model_config = ConfigDict(json_schema_extra={"examples": [_OF_PAYMENT]})
+
+
+class DirectPurchase(Body):
+    """A course for a student, by hand. With `paymentId` it is that payment's line of the course (`line`, if it has two).
+
+    `metadata` says when the lessons are to be: startDate and timeSlot, unless the payment does. `supersede` gives the
+    course anew although the student has it. `reason` is required of admins.
+    """
+
+    student_id: PersonId
+    course_id: PersonId
+    purchase_tier: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
+    expiry_date: str | None = Field(default=None, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    metadata: Annotated[dict[str, Any], AfterValidator(_storable)] = Field(default_factory=dict[str, Any])
+    payment_id: PaymentId | None = None
+    line: int | None = Field(default=None, ge=1, le=1_000_000)
+    reason: Words | None = None
+    supersede: bool = False
+    model_config = ConfigDict(json_schema_extra={"examples": [_DIRECT]})
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.payment_id is None and self.line is not None:
+            raise ValueError("a line is of a payment: say paymentId")
+        if self.payment_id is not None and self.supersede:
+            raise ValueError("a payment supersedes by itself: leave supersede out")
+        return self
+
+    def said(self) -> dict[str, Any]:
+        """The request as a source of metadata; what stands beside `metadata` wins over what stands in it."""
+        beside = {"courseId": self.course_id, "purchaseTier": self.purchase_tier, "expiryDate": self.expiry_date}
+        return {**self.metadata, **{name: value for name, value in beside.items() if value is not None}}
+
+
+def _shape(body: Any) -> str:
+    """`{paymentId}` alone is a payment's; whatever says more is the direct door's."""
+    return "direct" if isinstance(body, dict) and body.keys() - {"paymentId", "payment_id"} else "payment"  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- JSON of any shape
+
+
+class StartBody(
+    RootModel[
+        Annotated[
+            Annotated[StartPurchases, Tag("payment")] | Annotated[DirectPurchase, Tag("direct")], Discriminator(_shape)
+        ]
+    ]
+):
+    """Either a payment, whose every line is started, or a course for a student."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_OF_PAYMENT, _DIRECT]})
+
+
+class StartedLine(Answer):
+    """`state`: started (by this call), running, completed, refused, cancelled, or unsupported (nothing started)."""
+
+    line: int
+    id: str
+    workflow_id: str
+    state: str
+
+
+class StartedLines(Answer):
+    """One entry per line of the payment."""
+
+    lines: list[StartedLine]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_LINE]}]})
+
+
+class PurchaseData(Answer):
+    """The purchase that answers the request. `state`: started (by this call), running or completed."""
+
+    id: str
+    workflow_id: str
+    payment_id: str | None
+    line: int
+    student_id: str
+    state: str
+
+
+class PurchaseEnvelope(Answer):
+    """What the direct and the free door answer."""
+
+    success: bool
+    message: str
+    data: PurchaseData
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"success": True, "message": "Purchase created successfully", "data": _DATA}]}
+    )
+
+
+class StartAnswer(RootModel[StartedLines | PurchaseEnvelope]):
+    """Of a payment: its lines. Of the direct door: the purchase in its envelope."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_LINE]}]})

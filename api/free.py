@@ -1,0 +1,65 @@
+"""The free door: a student takes an item that costs nothing (mission row 39)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict
+
+from api.auth import CallerDep
+from api.direct import WAIT, envelope
+from api.direct_bodies import PurchaseEnvelope
+from api.ids import PersonId
+from api.problems import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
+from api.services import ServicesDep
+from api.unpaid import begin, require_for_sale, settled, unpaid
+from api.wire import Body
+from db.reads.shelf import shelf_of
+from db.requests import Request, claim_free
+from domain.purchase import free_workflow_id_of
+
+router = APIRouter(prefix="/api/public", tags=["purchases"])
+
+
+class FreeItem(Body):
+    """Which item. For whom says the token, what it costs the catalogue."""
+
+    item_type: Literal["course", "subject", "bundle", "test"]
+    item_id: PersonId
+    model_config = ConfigDict(json_schema_extra={"examples": [{"itemType": "test", "itemId": "test-free"}]})
+
+
+@router.post(
+    "/purchase-free",
+    status_code=201,
+    summary="Take an item that costs nothing",
+    responses={
+        200: {"model": PurchaseEnvelope, "description": "The student has it already; nothing changed."},
+        202: {"model": PurchaseEnvelope, "description": "Started; the purchase is not there yet."},
+        **problems(NotFound, Conflict, Unprocessable, Unavailable),
+    },
+)
+async def take_free_item(body: FreeItem, at: ServicesDep, who: CallerDep, response: Response) -> PurchaseEnvelope:
+    """A course is its materials, without lessons. An item with a price is 403 (`ITEM_NOT_FREE`).
+
+    While the student has it, every call answers with the same purchase; once that was voided, refunded or has expired,
+    the next call makes a new one.
+    """
+    student, item = who.subject, (body.item_type, body.item_id)
+    async with at.reading() as conn:
+        shelf = await shelf_of(conn, student, *item)
+    if shelf.price_minor:
+        raise Forbidden(code="ITEM_NOT_FREE", detail="This item has a price: buy it at checkout.")
+    require_for_sale(shelf, student, *item)
+    if shelf.fulfilment == "test_cards":
+        raise Unprocessable(code="UNSUPPORTED_ITEM", detail="Subjects and bundles cannot be had here yet.")
+    said = {"courseId": body.item_id} if body.item_type == "course" else {}
+    request = Request(student, *item, said, actor=student)
+    name = partial(free_workflow_id_of, student, *item)
+    purchase_id = await claim_free(at.engine, name, request, at.clock().date())
+    begun = await begin(at, purchase_id, student, unpaid(shelf, *item))
+    _, message = await settled(at, begun, WAIT, response)
+    return envelope(begun, message)

@@ -1,0 +1,83 @@
+"""What the direct and the free door share: an item on the shelf, a purchase that is there in a moment, one answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Response
+
+from api.problems import Conflict, NotFound, Unprocessable
+from api.services import Services
+from api.starting import LineStarted, start_order, wait_for_rows
+from db.reads.payments import PaidLine
+from db.reads.shelf import Shelf
+from db.reads.starts import StartRow, starts_of
+from domain.purchase import PurchaseOrder
+
+MADE_WHOLE = ("refused", "cancelled")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A purchase as a door leaves it. `state`: started (by this call), running, completed, refused, cancelled."""
+
+    row: StartRow
+    state: str
+
+
+def require_for_sale(shelf: Shelf, student_id: str, item_type: str, item_id: str) -> None:
+    """Raises NotFound for a student nobody knows, Unprocessable for an item that cannot be had (mission row 13)."""
+    if not shelf.student_known:
+        raise NotFound(code="STUDENT_NOT_FOUND", detail=f"No student has the id {student_id}; nothing was stored.")
+    if shelf.fulfilment is None:
+        raise Unprocessable(code="UNKNOWN_ITEM", detail=f"The catalogue has no {item_type} {item_id}.")
+    if not shelf.open:
+        raise Unprocessable(code="COURSE_UNAVAILABLE", detail=f"The {item_type} {item_id} is closed.")
+
+
+def unpaid(shelf: Shelf, item_type: str, item_id: str) -> PaidLine:
+    """The item as the line of a payment that nobody made."""
+    return PaidLine(1, item_type, item_id, shelf.title, 0, shelf.currency or "")
+
+
+async def begin(at: Services, purchase_id: str, student_id: str, line: PaidLine) -> Begun:
+    """Start the purchase that a claim has answered with, unless it runs, has ended, or is a payment's.
+
+    Raises Conflict (CONFLICT_OTHER_OWNER) when its id turns out to be another student's.
+    """
+    async with at.reading() as conn:
+        row = (await starts_of(conn, [purchase_id]))[purchase_id]
+    if row.student_id != student_id:
+        raise other_owner()
+    if row.ending or row.payment_id is not None:
+        return Begun(row, row.ending or "running")
+    order = PurchaseOrder(row.purchase_id, row.workflow_id, "", row.line, row.student_id, row.origin, row.attempt)
+    return Begun(row, await start_order(at, line, order))
+
+
+async def settled(at: Services, begun: Begun, wait: float, response: Response) -> tuple[int, str]:
+    """Wait for the purchase row; status and message (mission row 50): 201 new, 200 existing, 202 not there yet.
+
+    Raises Conflict with the code of its ending when the purchase was made whole.
+    """
+    row = begun.row
+    line = LineStarted(row.line, row.purchase_id, row.workflow_id, begun.state)
+    outcome = (await wait_for_rows(at, [line], wait))[row.purchase_id]
+    if outcome.ending in MADE_WHOLE:
+        raise await _ended(at, row)
+    response.headers["Location"] = f"/api/v1/purchases/{row.purchase_id}"
+    new = begun.state == "started"
+    response.status_code = (201 if new else 200) if outcome.has_row else 202
+    messages = {201: "Purchase created successfully", 200: "Purchase already exists", 202: "Purchase is being created"}
+    return response.status_code, messages[response.status_code]
+
+
+def other_owner() -> Conflict:
+    return Conflict(code="CONFLICT_OTHER_OWNER", detail="This is another student's already; nothing was started.")
+
+
+async def _ended(at: Services, row: StartRow) -> Conflict:
+    async with at.reading() as conn:
+        now = (await starts_of(conn, [row.purchase_id]))[row.purchase_id]
+    detail = f"Purchase {row.purchase_id} ended ({now.code or now.ending}); the student does not have it through this."
+    return Conflict(code=now.code or "CANCELLED", detail=detail)

@@ -1,0 +1,148 @@
+"""What the direct and the free door write before a workflow starts: the start row and the request, in one transaction.
+
+Without a payment nothing but the student and the item tells two requests for the same apart from one that came twice,
+so these take turns per student and item (an advisory lock that ends with the transaction).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from domain.purchase import PurchaseOrder, purchase_id_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, by whom and why. `supersede`: also when the student has the item already."""
+
+    student_id: str
+    item_type: str
+    item_id: str
+    metadata: Mapping[str, Any]
+    actor: str
+    reason: str | None = None
+    supersede: bool = False
+
+
+_START = text(
+    """
+    INSERT INTO purchase_starts (purchase_id, workflow_id, payment_id, line, student_id, origin, attempt, started_at)
+    VALUES (:purchase_id, :workflow_id, nullif(:payment_id, ''), :line, :student_id, :origin, 1, now())
+    ON CONFLICT DO NOTHING
+    """
+)
+_REQUEST = text(
+    """
+    INSERT INTO purchase_requests (purchase_id, item_type, item_id, metadata, supersede, actor, reason, requested_at)
+    VALUES (:purchase_id, :item_type, :item_id, CAST(:metadata AS jsonb), :supersede, :actor, :reason, now())
+    ON CONFLICT DO NOTHING
+    """
+)
+_TAKE_TURNS = text(
+    """
+    SELECT pg_advisory_xact_lock(hashtextextended(
+      jsonb_build_array(CAST(:student_id AS text), CAST(:item_type AS text), CAST(:item_id AS text))::text, 0))
+    """
+)
+_BY_WORKFLOW = text("SELECT purchase_id FROM purchase_starts WHERE workflow_id = :workflow_id")
+# What the student has and may still use; else what a door without a payment has begun and nobody has ended.
+_HAS = text(
+    """
+    SELECT id FROM student_course_purchases
+     WHERE student_id = :student_id AND item_type = :item_type AND item_id = :item_id
+       AND status = 'active' AND (expires_on IS NULL OR expires_on >= :today)
+     UNION ALL
+    (SELECT s.purchase_id FROM purchase_starts s JOIN purchase_requests r USING (purchase_id)
+      WHERE s.student_id = :student_id AND r.item_type = :item_type AND r.item_id = :item_id
+        AND s.payment_id IS NULL AND s.ending IS NULL
+        AND NOT EXISTS (SELECT FROM student_course_purchases c WHERE c.id = s.purchase_id)
+      ORDER BY s.started_at LIMIT 1)
+     LIMIT 1
+    """
+)
+_FREE_BEFORE = text(
+    """
+    SELECT count(*) FROM purchase_starts s JOIN purchase_requests r USING (purchase_id)
+     WHERE s.student_id = :student_id AND r.item_type = :item_type AND r.item_id = :item_id AND s.origin = 'free'
+    """
+)
+
+
+async def record_request(engine: AsyncEngine, order: PurchaseOrder, request: Request) -> None:
+    """The start row of a paid line, if no door has made it yet, and the request beside it. Twice is once."""
+    async with engine.begin() as conn:
+        await _insert(conn, order, request)
+
+
+async def claim_by_key(engine: AsyncEngine, workflow_id: str, request: Request, today: date) -> str:
+    """The id of the purchase that answers this request: the key's own, else the one the student has, else a new one.
+
+    A request that supersedes is a new one although the student has one.
+    """
+    async with engine.begin() as conn:
+        about = await _take_turns(conn, request)
+        if mine := (await conn.execute(_BY_WORKFLOW, {"workflow_id": workflow_id})).scalar_one_or_none():
+            return mine
+        has = None if request.supersede else await _has(conn, about, today)
+        return has or await _insert(conn, _unpaid(workflow_id, request, "admin"), request)
+
+
+async def claim_free(engine: AsyncEngine, workflow_id: Callable[[int], str], request: Request, today: date) -> str:
+    """The id of the purchase that answers this request: the one the student has, else a new one.
+
+    `workflow_id` of the n-th free purchase of this item; all before it have ended.
+    """
+    async with engine.begin() as conn:
+        about = await _take_turns(conn, request)
+        if has := await _has(conn, about, today):
+            return has
+        before: int = (await conn.execute(_FREE_BEFORE, about)).scalar_one()
+        return await _insert(conn, _unpaid(workflow_id(before + 1), request, "free"), request)
+
+
+async def _take_turns(conn: AsyncConnection, request: Request) -> dict[str, object]:
+    about: dict[str, object] = {
+        "student_id": request.student_id,
+        "item_type": request.item_type,
+        "item_id": request.item_id,
+    }
+    await conn.execute(_TAKE_TURNS, about)
+    return about
+
+
+async def _has(conn: AsyncConnection, about: dict[str, object], today: date) -> str | None:
+    return (await conn.execute(_HAS, {**about, "today": today})).scalar_one_or_none()
+
+
+async def _insert(conn: AsyncConnection, order: PurchaseOrder, request: Request) -> str:
+    start = {
+        "purchase_id": order.purchase_id,
+        "workflow_id": order.workflow_id,
+        "payment_id": order.payment_id,
+        "line": order.line,
+        "student_id": order.student_id,
+        "origin": order.origin,
+    }
+    asked = {
+        "purchase_id": order.purchase_id,
+        "item_type": request.item_type,
+        "item_id": request.item_id,
+        "metadata": json.dumps(request.metadata),
+        "supersede": request.supersede,
+        "actor": request.actor,
+        "reason": request.reason,
+    }
+    await conn.execute(_START, start)
+    await conn.execute(_REQUEST, asked)
+    return order.purchase_id
+
+
+def _unpaid(workflow_id: str, request: Request, origin: str) -> PurchaseOrder:
+    return PurchaseOrder(purchase_id_of(workflow_id), workflow_id, "", 1, request.student_id, origin)
