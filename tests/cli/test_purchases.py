@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from api.app import create_app
-from cli import acts, purchases
+from cli import acts, creating, purchases
 from cli.api_client import Api, ApiRefused, ApiUnreachable, open_api
 from runtime.settings import Settings
 from runtime.state import Home, Running
@@ -194,3 +194,29 @@ async def test_waits_for_a_server_that_is_coming_back_only_when_patient() -> Non
         assert away.value.exit_code == 3
     async with Api("http://api", str, patient=True, transport=httpx2.MockTransport(answer)) as patient:
         assert await patient.get("/x") == {}
+
+
+@pytest.mark.usefixtures("serving", "working")
+async def test_create_gives_a_course_by_hand_once_per_key(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mission row 58: for fixes, tests and scripts, by the same rules as over HTTP."""
+    student(engine)
+    item(engine)
+    given: dict[str, Any] = {
+        "student": "student-1",
+        "course": "course-piano",
+        "tier": 20,
+        "reason": "a fix",
+        "actor": "bob",
+    }
+    with pytest.raises(ApiRefused, match=r"METADATA_INCOMPLETE.*timeSlot") as refused:
+        await creating.create(**given, details=["startDate=2026-12-01"])
+    assert refused.value.exit_code == 2
+    given |= {"details": ["startDate=2026-12-01", "timeSlot=18:00"], "request_key": f"key-{uuid4()}"}
+    for message in ("Purchase created successfully", "Purchase already exists"):
+        assert await creating.create(**given, json=True) == 0
+        told = printed(capsys)
+        assert (told["message"], told["data"]["workflowId"]) == (message, f"purchase:manual:{given['request_key']}")
+    assert await creating.create(**given) == 0
+    assert "Purchase already exists" in capsys.readouterr().out
+    assert rows(engine, "SELECT actor, reason FROM purchase_requests") == [("bob", "a fix")]
+    assert rows(engine, "SELECT session_count FROM student_course_purchases") == [(20,)]
