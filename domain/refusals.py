@@ -120,7 +120,7 @@ _ROWS = [
     Refusal(
         "DUPLICATE_PAYMENT_SUSPECTED", Fate.PARK,
         "You seem to have paid twice; we are checking, and your money is safe.",
-        "The same student bought the same course and tier within ten minutes by another payment.",
+        "The same student bought the same course and tier within ten minutes by another payment, or has come by it while it was being given without one.",
         'Cancel to give this payment back, or amend {"treatAs": "renewal"} to keep both.',
     ),
     Refusal(
