@@ -2,6 +2,7 @@
 
 from db.tables.coins import CoinBalance, CoinMovement
 from db.tables.columns import Row
+from db.tables.events import DeadLetter, DeadLetterAct, TakenEvent, WebhookDelivery, WebhookTarget
 from db.tables.lessons import Allocation, LessonSession, TrainerSlot
 from db.tables.operators import OperatorAct, OperatorDecision
 from db.tables.people import Holiday, Student, Trainer, TrainerAvailability, TrainerBlockedDay, TrainerCourse
@@ -28,6 +29,8 @@ __all__ = [
     "CatalogueItem",
     "CoinBalance",
     "CoinMovement",
+    "DeadLetter",
+    "DeadLetterAct",
     "Enrollment",
     "Holiday",
     "LearningVersion",
@@ -46,9 +49,12 @@ __all__ = [
     "Refund",
     "Row",
     "Student",
+    "TakenEvent",
     "Trainer",
     "TrainerAvailability",
     "TrainerBlockedDay",
     "TrainerCourse",
     "TrainerSlot",
+    "WebhookDelivery",
+    "WebhookTarget",
 ]

@@ -1,0 +1,110 @@
+"""Events in: what was taken and what could not be. Events out: who is told by webhook, and how that went."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field
+
+from db.tables.columns import Id, MaybeWords, Minor, Object, Row, Words, defaulted, one_of, reference
+
+_OPEN = text("delivered_at IS NULL AND given_up_at IS NULL")
+
+
+class TakenEvent(Row, table=True):
+    """An event of others that passed the door, once per key (mission row 20).
+
+    `handled_at`: when every line of its payment had its workflow; until then a redelivery goes on where it stopped.
+    """
+
+    __tablename__ = "taken_events"
+
+    key: Id
+    event_id: Words
+    type: Words
+    payment_id: Words
+    data: Object
+    occurred_at: datetime
+    taken_at: datetime
+    handled_at: datetime | None = None
+
+
+class DeadLetter(Row, table=True):
+    """A message that was tried and could not be taken: its original bytes, why, and the payload an operator made of it."""
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (
+        UniqueConstraint("digest"),
+        CheckConstraint("tries >= 1", name="tries_from_one"),
+        Index("dead_letters_waiting", "id", postgresql_where=text("replayed_at IS NULL")),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    digest: Words
+    topic: Words
+    topic_partition: Minor
+    topic_offset: Minor
+    message_key: bytes | None = None
+    payload: bytes
+    code: Words
+    detail: Words
+    tries: Minor
+    arrived_at: datetime
+    fixed_payload: MaybeWords = None
+    replayed_at: datetime | None = None
+
+
+class DeadLetterAct(Row, table=True):
+    """The audit of dead letters: one row per act. It refuses UPDATE, DELETE and TRUNCATE (a trigger of the migration)."""
+
+    __tablename__ = "dead_letter_acts"
+    __table_args__ = (one_of("verb", "fix", "replay"),)
+
+    dead_letter_id: Annotated[int, Field(sa_type=BigInteger, foreign_key="dead_letters.id", primary_key=True)]
+    request_key: Id
+    verb: Words
+    actor: Words
+    reason: Words
+    before: Object
+    after: Object
+    outcome: Words
+    acted_at: datetime
+
+
+class WebhookTarget(Row, table=True):
+    """Somebody who is told of events over HTTP. `event_types` empty: of all. `secret` signs what is sent."""
+
+    __tablename__ = "webhook_targets"
+    __table_args__ = (
+        Index("one_live_target_per_url", "url", unique=True, postgresql_where=text("removed_at IS NULL")),
+    )
+
+    id: Id
+    url: Words
+    secret: Words
+    event_types: Annotated[list[str], Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})]
+    created_at: datetime
+    removed_at: datetime | None = None
+
+
+class WebhookDelivery(Row, table=True):
+    """One event for one target. `subject` is what the event is about: of one subject the events are told in order."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        CheckConstraint("delivered_at IS NULL OR given_up_at IS NULL", name="one_end"),
+        Index("webhook_deliveries_open", "target_id", "subject", "event_id", postgresql_where=_OPEN),
+        Index("webhook_deliveries_by_event", "event_id"),
+    )
+
+    target_id: Annotated[str, reference("webhook_targets.id", key=True)]
+    event_id: Annotated[int, Field(sa_type=BigInteger, foreign_key="outbox.id", primary_key=True)]
+    subject: Words
+    tries: int = defaulted("0", 0, BigInteger)
+    next_try_at: datetime
+    answer: MaybeWords = None
+    delivered_at: datetime | None = None
+    given_up_at: datetime | None = None
