@@ -6,7 +6,6 @@ Exit codes: 0 stopped as asked, 2 a setting is wrong, 3 a server is not reachabl
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +35,7 @@ from runtime.clock import clock
 from runtime.logs import set_up_logs
 from runtime.settings import Settings, SettingsError, load_settings
 from runtime.state import attached
+from runtime.stopping import asked_to_stop
 from runtime.temporal import TemporalUnreachable, connect, metered
 from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
@@ -98,9 +98,7 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let the running tries end."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = asked_to_stop()
     if not settings.database_url or not settings.provider_url:
         raise SettingsError("a worker needs DATABASE_URL and PROVIDER_URL (or start everything with `coursaga up`)")
     metrics = metered(settings.worker_metrics_address) if settings.worker_metrics_address else None

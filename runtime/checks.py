@@ -25,6 +25,7 @@ from workflows.attributes import REPORTED_PROBLEMS
 
 FINE, WRONG, UNREACHABLE = "fine", "wrong", "unreachable"
 _MOST_NAMED = 10  # runs
+_OLD_EVENT = 60  # seconds; a relay needs less than one
 _NOT_RUNNING = "start everything with `coursaga up`, or set {}"
 
 
@@ -69,7 +70,8 @@ def postgres(settings: Settings) -> list[Check]:
     try:
         with psycopg.connect(url, connect_timeout=5) as connection:
             answers = Check("postgresql", FINE, f"server {connection.info.server_version // 10000}")
-            return [answers, _schema(connection)]
+            schema = _schema(connection)
+            return [answers, schema, _outbox(connection)] if schema.state == FINE else [answers, schema]
     except psycopg.OperationalError as error:
         return [Check("postgresql", UNREACHABLE, str(error).strip(), "start it, or correct DATABASE_URL")]
 
@@ -86,6 +88,16 @@ def _schema(connection: psycopg.Connection) -> Check:
     if here == newest:
         return Check("schema", FINE, f"{here}, the newest")
     return Check("schema", WRONG, f"{here or 'empty'}, the newest is {newest}", "run `coursaga migrate`")
+
+
+def _outbox(connection: psycopg.Connection) -> Check:
+    query = "SELECT count(*), coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::int FROM outbox WHERE published_at IS NULL"
+    row = connection.execute(query).fetchone()
+    waiting, age = row or (0, 0)
+    says = f"{waiting} events wait to be told, the oldest for {age} s"
+    if age > _OLD_EVENT:
+        return Check("outbox", WRONG, says, "start a relay with `coursaga relay`, or see why Kafka does not answer it")
+    return Check("outbox", FINE, says)
 
 
 async def temporal(settings: Settings) -> list[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date, timedelta
 from pathlib import Path
@@ -63,6 +64,13 @@ class Settings(BaseSettings):
     auth_leeway: Duration = Field(default=timedelta(seconds=30), le=timedelta(minutes=5))
     dev_auth: bool | None = None
     coursaga_token: SecretStr | None = None
+    kafka_bootstrap_servers: str | None = None
+    kafka_options: SecretStr | None = None
+    kafka_topic_in: str = "payments"
+    kafka_topic_out: str = "purchases"
+    kafka_topic_dead: str = "payments.dead-letters"
+    kafka_group: str = "coursaga"
+    webhook_private_addresses: bool = False
 
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
@@ -141,9 +149,28 @@ class Settings(BaseSettings):
         """Whether tokens of `coursaga token` are accepted: in development, unless DEV_AUTH=false."""
         return self.coursaga_env != "production" and self.dev_auth is not False
 
+    @field_validator("kafka_options")
+    @classmethod
+    def _json_object(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not isinstance(_parsed(value), dict):
+            raise ValueError('must be a JSON object, as {"security.protocol": "SASL_SSL"}')
+        return value
+
     def with_values(self, **values: object) -> Settings:
         """A copy with other values, validated like the environment's."""
         return Settings.model_validate({**self.model_dump(), **values})
+
+    @property
+    def kafka_servers(self) -> str:
+        """Where Kafka is. Raises SettingsError when there is none."""
+        if self.kafka_bootstrap_servers is None:
+            raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set: there is no Kafka to talk to")
+        return self.kafka_bootstrap_servers
+
+    @property
+    def kafka_extras(self) -> dict[str, Any]:
+        """KAFKA_OPTIONS as an object; may hold secrets."""
+        return _parsed(self.kafka_options) if self.kafka_options else {}
 
     def environment(self) -> dict[str, str]:
         """The variables that make another process read these same settings. Holds secrets."""
@@ -164,6 +191,13 @@ def load_settings() -> Settings:
 
 def _in_production(info: ValidationInfo) -> bool:
     return info.data.get("coursaga_env") == "production"
+
+
+def _parsed(value: SecretStr) -> Any:
+    try:
+        return json.loads(value.get_secret_value())
+    except ValueError:
+        return None
 
 
 def _text(value: Any) -> str:

@@ -183,10 +183,12 @@ class Stack:
     def _start_processes(self) -> None:
         port = free_ports({"API_PORT": self._settings.api_port})["API_PORT"]
         self._settings = self._settings.with_values(api_port=port)
-        self._say("starting worker and API")
+        self._say("starting worker, relay and API")
         for number in range(1, self._workers + 1):
             worker = self._child("worker" if number == 1 else f"worker-{number}", "worker")
             self._keep(worker, worker.start)
+        relay = self._child("relay", "relay")
+        self._keep(relay, relay.start)
         api = self._child("api", "api.app")
         self._keep(api, api.start)
         # Without a worker the API is never ready, by contract.

@@ -91,7 +91,7 @@ def test_the_third_waits_for_a_trainer_and_completes_once_there_is_one(told: dic
 
 def test_nothing_is_left_running_afterwards(told: dict[str, Any]) -> None:
     assert told["ok"] is True
-    assert set(told["pids"]) == {"up", "postgres", "temporal", "provider", "worker", "api"}
+    assert set(told["pids"]) == {"up", "postgres", "temporal", "provider", "worker", "relay", "api"}
     assert told["left"] == []
 
 

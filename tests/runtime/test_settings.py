@@ -111,3 +111,18 @@ def test_the_clock_stands_at_noon_of_a_fixed_day():
 def test_the_clock_tells_the_time_in_utc_otherwise():
     before = datetime.now(UTC)
     assert before <= clock(Settings.model_validate({"coursaga_today": None}))() <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("written", ["[]", "acks=all", "{", "1"])
+def test_options_for_kafka_that_are_no_object_are_refused(monkeypatch: pytest.MonkeyPatch, written: str):
+    monkeypatch.setenv("KAFKA_OPTIONS", written)
+    with pytest.raises(SettingsError, match="KAFKA_OPTIONS"):
+        load_settings()
+
+
+def test_options_for_kafka_reach_another_process(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"sasl.password": "swordfish"}')
+    settings = load_settings()
+    assert settings.kafka_extras == {"sasl.password": "swordfish"}
+    assert "swordfish" not in repr(settings)
+    assert settings.environment()["KAFKA_OPTIONS"] == '{"sasl.password": "swordfish"}'

@@ -101,7 +101,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 def test_prints_where_everything_is_once_the_api_is_ready(stack: Up):
     assert stack.ready["ready"] is True
-    assert set(stack.ready["pids"]) == {"up", "postgres", "temporal", "provider", "worker", "api"}
+    assert set(stack.ready["pids"]) == {"up", "postgres", "temporal", "provider", "worker", "relay", "api"}
     with urlopen(f"{stack.ready['api']}/readyz", timeout=10) as answer:
         assert answer.status == 200
     with urlopen(stack.ready["docs"], timeout=10) as answer:
@@ -115,6 +115,14 @@ def test_other_commands_with_the_same_home_find_it(stack: Up):
     found = find(stack.home)
     assert found is not None
     assert found.report() == stack.ready
+
+
+def test_events_are_told(stack: Up):
+    stack.ask("INSERT INTO outbox (key, type, occurred_at) VALUES ('purchase:1:A', 'A', now())")
+    until = time.monotonic() + PATIENCE
+    while stack.ask("SELECT count(*) FROM outbox WHERE published_at IS NULL"):
+        assert time.monotonic() < until, "no relay runs"
+        time.sleep(0.05)
 
 
 def test_doctor_finds_everything_fine(stack: Up):
@@ -181,7 +189,7 @@ def test_named_servers_are_used_and_neither_started_nor_stopped(stack: Up, home:
         "PROVIDER_URL": running.provider_url,
     }
     with up(home, **named) as other:
-        assert set(other.ready["pids"]) == {"up", "worker", "api"}
+        assert set(other.ready["pids"]) == {"up", "worker", "relay", "api"}
         assert other.ready["databaseUrl"] == running.database_url
     assert {"postgres", "temporal", "provider"}.isdisjoint(os.listdir(home))
     assert stack.ask("SELECT 1") == 1

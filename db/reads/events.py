@@ -1,0 +1,132 @@
+"""Reads of events: what was taken, what could not be, what is still to be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True)
+class LetterRow:
+    """A dead letter. `payload` and `message_key` are the bytes as they came; `size` of the payload in bytes."""
+
+    id: int
+    topic: str
+    topic_partition: int
+    topic_offset: int
+    message_key: bytes | None
+    payload: bytes
+    size: int
+    code: str
+    detail: str
+    tries: int
+    arrived_at: datetime
+    fixed_payload: str | None
+    replayed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class LetterActRow:
+    """What an operator did about a dead letter, and what came of it."""
+
+    request_key: str
+    verb: str
+    actor: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    outcome: str
+    acted_at: datetime
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits to be told: events of the outbox, deliveries to webhooks. Ages in seconds, of the oldest."""
+
+    events: int
+    events_age: float
+    deliveries: int
+    deliveries_age: float
+    given_up: int
+
+
+_WAS_HANDLED = text("SELECT handled_at IS NOT NULL FROM taken_events WHERE key = :key")
+_COLUMNS = """id, topic, topic_partition, topic_offset, message_key, length(payload) AS size, code, detail, tries,
+              arrived_at, fixed_payload, replayed_at"""
+# A page shows the beginning of what came, not megabytes of it.
+_PAGE = text(
+    f"""
+    SELECT {_COLUMNS}, substring(payload FOR 200) AS payload FROM dead_letters
+     WHERE id > :after AND id <= :until
+       AND (CAST(:waiting AS boolean) IS NULL OR (replayed_at IS NULL) = :waiting)
+       AND (CAST(:code AS text) IS NULL OR code = :code)
+       AND NOT EXISTS (SELECT FROM dead_letter_acts AS act WHERE act.dead_letter_id = id AND act.request_key = :untouched_by)
+     ORDER BY id LIMIT :limit
+    """  # noqa: S608 -- constants
+)
+_ONE = text(f"SELECT {_COLUMNS}, payload FROM dead_letters WHERE id = :id")  # noqa: S608 -- constants
+_ACTS = text(
+    """
+    SELECT request_key, verb, actor, reason, before, after, outcome, acted_at
+      FROM dead_letter_acts WHERE dead_letter_id = :id ORDER BY acted_at, request_key
+    """
+)
+_BACKLOG = text(
+    """
+    SELECT waiting.events, waiting.age AS events_age, open.deliveries, open.age AS deliveries_age, gone.given_up
+      FROM (SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::float8 AS age
+              FROM outbox WHERE published_at IS NULL) AS waiting,
+           (SELECT count(*) AS deliveries,
+                   coalesce(extract(epoch FROM now() - min(event.published_at)), 0)::float8 AS age
+              FROM webhook_deliveries AS delivery
+              JOIN webhook_targets AS target ON target.id = delivery.target_id AND target.removed_at IS NULL
+              JOIN outbox AS event ON event.id = delivery.event_id
+             WHERE delivered_at IS NULL AND given_up_at IS NULL) AS open,
+           (SELECT count(*) AS given_up FROM webhook_deliveries WHERE given_up_at IS NOT NULL) AS gone
+    """
+)
+LAST = 2**63 - 1  # no id is larger
+
+
+async def was_handled(conn: AsyncConnection, key: str) -> bool:
+    """Whether the event of this key was taken before and all it asks for was started."""
+    return bool((await conn.execute(_WAS_HANDLED, {"key": key})).scalar_one_or_none())
+
+
+async def letters(
+    conn: AsyncConnection,
+    *,
+    limit: int,
+    after: int = 0,
+    until: int = LAST,
+    waiting: bool | None = None,
+    code: str | None = None,
+    untouched_by: str | None = None,
+) -> list[LetterRow]:
+    """Dead letters in the order they came, with the first bytes of each; `waiting` None: replayed ones, too.
+
+    `untouched_by`: a request key; without those that it has acted on.
+    """
+    values = {"after": after, "until": until, "waiting": waiting, "code": code, "limit": limit}
+    values["untouched_by"] = untouched_by
+    return [LetterRow(**row) for row in (await conn.execute(_PAGE, values)).mappings()]
+
+
+async def letter(conn: AsyncConnection, letter_id: int) -> LetterRow | None:
+    """One dead letter, whole."""
+    row = (await conn.execute(_ONE, {"id": letter_id})).mappings().one_or_none()
+    return LetterRow(**row) if row else None
+
+
+async def letter_acts(conn: AsyncConnection, letter_id: int) -> list[LetterActRow]:
+    """What was done about a dead letter, oldest first."""
+    return [LetterActRow(**row) for row in (await conn.execute(_ACTS, {"id": letter_id})).mappings()]
+
+
+async def backlog(conn: AsyncConnection) -> Backlog:
+    """How far the telling is behind."""
+    return Backlog(**(await conn.execute(_BACKLOG)).mappings().one())

@@ -1,0 +1,158 @@
+"""Webhook targets and what is owed to each: claimed with a lease, tried again with growing pauses, given up at last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+MOST_TRIES = 80  # with the pauses below, some three days
+_PAUSE = 5  # seconds after the first failure, doubling ...
+_LONGEST_PAUSE = 3600  # ... up to this
+_LEASE = 60  # seconds in which a claimed delivery is nobody else's; longer than one try takes
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """A live target and how its deliveries stand; its secret is told once, when it is made."""
+
+    id: str
+    url: str
+    event_types: list[str]
+    created_at: datetime
+    delivered: int
+    waiting: int
+    given_up: int
+    last_answer: str | None
+
+
+@dataclass(frozen=True)
+class Due:
+    """One delivery to be tried now."""
+
+    target_id: str
+    url: str
+    secret: str
+    event_id: int
+    key: str
+    type: str
+    data: dict[str, Any]
+    occurred_at: datetime
+    tries: int
+
+
+_ADD = text(
+    """
+    INSERT INTO webhook_targets (id, url, secret, event_types, created_at)
+    VALUES (:id, :url, :secret, CAST(:event_types AS jsonb), now())
+    ON CONFLICT (url) WHERE removed_at IS NULL DO NOTHING
+    RETURNING id
+    """
+)
+_REMOVE = text("UPDATE webhook_targets SET removed_at = now() WHERE id = :id AND removed_at IS NULL RETURNING id")
+_TARGETS = text(
+    """
+    SELECT target.id, target.url, target.event_types, target.created_at,
+           count(delivered_at) AS delivered, count(given_up_at) AS given_up,
+           count(delivery.event_id) - count(delivered_at) - count(given_up_at) AS waiting,
+           (array_agg(answer ORDER BY delivery.event_id DESC) FILTER (WHERE answer IS NOT NULL))[1] AS last_answer
+      FROM webhook_targets AS target LEFT JOIN webhook_deliveries AS delivery ON delivery.target_id = target.id
+     WHERE target.removed_at IS NULL
+     GROUP BY target.id ORDER BY target.created_at, target.id
+    """
+)
+_DUE_TARGETS = text(
+    """
+    SELECT target.id FROM webhook_targets AS target
+     WHERE target.removed_at IS NULL AND NOT (target.id = ANY(:busy)) AND EXISTS (
+       SELECT FROM webhook_deliveries AS delivery
+        WHERE delivery.target_id = target.id AND delivered_at IS NULL AND given_up_at IS NULL AND next_try_at <= now())
+    """
+)
+_CLAIM = text(
+    """
+    WITH due AS (
+      SELECT target_id, event_id FROM webhook_deliveries AS delivery
+       WHERE target_id = :target AND delivered_at IS NULL AND given_up_at IS NULL AND next_try_at <= now()
+         AND NOT EXISTS (
+           SELECT FROM webhook_deliveries AS earlier
+            WHERE earlier.target_id = delivery.target_id AND earlier.subject = delivery.subject
+              AND earlier.event_id < delivery.event_id
+              AND earlier.delivered_at IS NULL AND earlier.given_up_at IS NULL)
+       ORDER BY event_id LIMIT :limit
+         FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+      UPDATE webhook_deliveries AS delivery
+         SET tries = tries + 1, next_try_at = now() + make_interval(secs => :lease)
+        FROM due WHERE delivery.target_id = due.target_id AND delivery.event_id = due.event_id
+      RETURNING delivery.target_id, delivery.event_id, delivery.tries
+    )
+    SELECT claimed.target_id, target.url, target.secret, claimed.event_id, event.key, event.type, event.data,
+           event.occurred_at, claimed.tries
+      FROM claimed JOIN webhook_targets AS target ON target.id = claimed.target_id
+      JOIN outbox AS event ON event.id = claimed.event_id
+     ORDER BY claimed.event_id
+    """
+)
+# Of a lease that ran out somebody else may have made the next try: only the latest one's word counts.
+_TRIED = text(
+    """
+    UPDATE webhook_deliveries
+       SET answer = :answer,
+           delivered_at = CASE WHEN :delivered THEN now() END,
+           given_up_at = CASE WHEN NOT :delivered AND tries >= :most THEN now() END,
+           next_try_at = now() + make_interval(secs => :pause)
+     WHERE target_id = :target AND event_id = :event AND tries = :tries AND delivered_at IS NULL
+    """
+)
+
+
+async def add_target(engine: AsyncEngine, target_id: str, url: str, secret: str, event_types: Sequence[str]) -> bool:
+    """Tell this address of events from now on; False when it is told already."""
+    values = {"id": target_id, "url": url, "secret": secret, "event_types": json.dumps(list(event_types))}
+    async with engine.begin() as conn:
+        return (await conn.execute(_ADD, values)).scalar_one_or_none() is not None
+
+
+async def remove_target(engine: AsyncEngine, target_id: str) -> bool:
+    """Tell it nothing any more; its record stays. False when there is no such target."""
+    async with engine.begin() as conn:
+        return (await conn.execute(_REMOVE, {"id": target_id})).scalar_one_or_none() is not None
+
+
+async def targets(conn: AsyncConnection) -> list[TargetRow]:
+    """Every live target, oldest first."""
+    return [TargetRow(**row) for row in (await conn.execute(_TARGETS)).mappings()]
+
+
+async def due_targets(engine: AsyncEngine, busy: Collection[str]) -> list[str]:
+    """Targets with a delivery due now, but for those that are `busy`."""
+    async with engine.connect() as conn:
+        return list((await conn.execute(_DUE_TARGETS, {"busy": list(busy)})).scalars())
+
+
+async def claim_deliveries(engine: AsyncEngine, target_id: str, limit: int) -> list[Due]:
+    """The next delivery of each subject to this target, nobody else's for a minute."""
+    async with engine.begin() as conn:
+        rows = await conn.execute(_CLAIM, {"target": target_id, "limit": limit, "lease": _LEASE})
+        return [Due(**row) for row in rows.mappings()]
+
+
+async def delivery_tried(engine: AsyncEngine, due: Due, answer: str, *, delivered: bool) -> None:
+    """Record one try: delivered, to be tried again after a pause, or given up."""
+    values = {
+        "target": due.target_id,
+        "event": due.event_id,
+        "tries": due.tries,
+        "answer": answer,
+        "delivered": delivered,
+        "most": MOST_TRIES,
+        "pause": min(_PAUSE * 2 ** min(due.tries - 1, 20), _LONGEST_PAUSE),
+    }
+    async with engine.begin() as conn:
+        await conn.execute(_TRIED, values)

@@ -1,0 +1,26 @@
+"""What we tell others: the envelope of an event, the same however often and by whatever way it is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+
+def event_id_of(key: str) -> str:
+    """The id of the event with this key; by it a receiver knows a repeat."""
+    return str(uuid5(NAMESPACE_URL, f"coursaga:event:{key}"))
+
+
+def subject_of(key: str) -> str:
+    """What the event is about: `purchase:{id}` of `purchase:{id}:PURCHASE_CREATED`. Its events are told in order."""
+    return key.rpartition(":")[0]
+
+
+def envelope(key: str, kind: str, occurred_at: datetime, data: Mapping[str, Any]) -> bytes:
+    """The event as JSON `{id, type, occurredAt, key, data}` (spec section 7), byte for byte the same each time."""
+    moment = occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    said = {"id": event_id_of(key), "type": kind, "occurredAt": moment, "key": key, "data": data}
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,108 @@
+"""Signed webhooks (standardwebhooks), sent only to addresses that an outsider may name.
+
+The name of the target is resolved at each try, every address it has is looked at, and the connection goes to one that
+was looked at: a name that points elsewhere a moment later does not lead inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+import httpx2
+from standardwebhooks.webhooks import Webhook
+
+_PATIENCE = 10.0  # seconds for one try, the name's lookup included
+_TRANSLATED = IPv6Network("64:ff9b::/96")  # IPv4 addresses, of our own network too, in the dress of IPv6
+_GOOD = range(200, 300)
+
+
+class TargetRefused(Exception):
+    """This address is none that we send to; the message says why."""
+
+
+class Webhooks:
+    """Sends events. `private`: also to loopback and private addresses, and without TLS (development)."""
+
+    def __init__(self, *, private: bool) -> None:
+        self._private = private
+        # No connection is kept: they are told apart by address, and one address may be the host of many names.
+        self._client = httpx2.AsyncClient(
+            timeout=_PATIENCE,
+            follow_redirects=False,
+            trust_env=False,
+            limits=httpx2.Limits(max_keepalive_connections=0),
+        )
+
+    async def send(self, url: str, secret: str, event_id: str, body: bytes) -> tuple[bool, str]:
+        """One try: whether the target took it (2xx), and what it answered or why it could not be asked."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._send(url, secret, event_id, body)
+        except TargetRefused as err:
+            return False, f"refused: {err}"
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as err:  # TimeoutError is an OSError
+            return False, type(err).__name__
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+    async def _send(self, url: str, secret: str, event_id: str, body: bytes) -> tuple[bool, str]:
+        parts = parsed(url, private=self._private)
+        addresses = await looked_up(parts, private=self._private)
+        host = parts.hostname or ""
+        now = datetime.now(UTC)
+        headers = {
+            "host": parts.netloc,
+            "content-type": "application/json",
+            "user-agent": "coursaga",
+            "webhook-id": event_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(secret).sign(event_id, now, body.decode()),
+        }
+        there = httpx2.URL(url).copy_with(host=str(addresses[0]))
+        async with self._client.stream(
+            "POST", there, content=body, headers=headers, extensions={"sni_hostname": host}
+        ) as answer:  # of the answer only the status is read: its body may never end
+            return answer.status_code in _GOOD, str(answer.status_code)
+
+
+def parsed(url: str, *, private: bool) -> SplitResult:
+    """The parts of a target's URL. Raises TargetRefused for what is none of ours to call."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise TargetRefused("it is no URL") from None
+    if parts.scheme != "https" and not (private and parts.scheme == "http"):
+        raise TargetRefused("it must begin with https://")
+    if not parts.hostname or port == 0 or parts.username is not None or parts.fragment or not url.isascii():
+        raise TargetRefused("it must name a host, without a login and without a #")
+    if any(char.isspace() or not char.isprintable() for char in url) or "\\" in url:
+        raise TargetRefused("it holds characters that no URL has")
+    return parts
+
+
+async def looked_up(parts: SplitResult, *, private: bool) -> list[IPv4Address | IPv6Address]:
+    """The addresses of the target, all of them fit to be called. Raises TargetRefused."""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise TargetRefused("its host has no address") from None
+    addresses = [ip_address(str(each[4][0]).partition("%")[0]) for each in found]
+    if not private and any(not _public(address) for address in addresses):
+        raise TargetRefused("its host is on a loopback, private or reserved address")
+    return addresses
+
+
+def _public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address) and (
+        address.ipv4_mapped or address.sixtofour or address.teredo or address in _TRANSLATED
+    ):
+        return False
+    return address.is_global and not address.is_multicast

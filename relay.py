@@ -1,0 +1,175 @@
+"""The relay process: tells others what the outbox holds. `python -m relay` runs until SIGTERM or SIGINT.
+
+Any number of them. With Kafka an event goes to its topic and is marked once the delivery report is there; without, it is
+logged. Either way it is owed from then on to every webhook target that wants it. At least once, under the same id, the
+events of one subject in order.
+
+Exit codes: 0 stopped as asked, 2 a setting is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.engine import make_async_engine
+from db.outbox import OutboxRow, claim_events, events_published
+from db.webhooks import Due, claim_deliveries, delivery_tried, due_targets
+from domain.events import envelope, event_id_of, subject_of
+from gateways.webhooks import Webhooks
+from runtime.errors import CannotRun
+from runtime.logs import set_up_logs
+from runtime.settings import Settings, load_settings
+from runtime.state import attached
+from runtime.stopping import asked_to_stop, rest
+
+_AT_ONCE = 200  # events of one round, published together
+_TO_ONE = 20  # deliveries of one round to one target
+_LOOK_AGAIN = 0.25  # seconds between looks when there is nothing to do
+_LONGEST_PAUSE = 10.0  # seconds between tries when a server does not answer
+
+log = structlog.stdlib.get_logger()
+
+
+class Publisher(Protocol):
+    """Where events go. Answers the keys of those that are delivered for certain."""
+
+    async def publish(self, events: Sequence[OutboxRow]) -> set[str]: ...
+
+
+class ToLog:
+    """Without Kafka: an event is a line of the log, by its ids only."""
+
+    async def publish(self, events: Sequence[OutboxRow]) -> set[str]:
+        """Log them."""
+        for event in events:
+            log.info("event_told", id=event_id_of(event.key), type=event.type, key=event.key)
+        return {event.key for event in events}
+
+
+class ToKafka:
+    """To the topic of our events, partitioned by subject."""
+
+    def __init__(self, settings: Settings) -> None:
+        from gateways.kafka import KafkaOut  # the extra `kafka`: only where there is a Kafka
+
+        self._out = KafkaOut(settings.kafka_servers, settings.kafka_topic_out, settings.kafka_extras)
+
+    async def publish(self, events: Sequence[OutboxRow]) -> set[str]:
+        """Send them and wait for the delivery reports."""
+        from gateways.kafka import Outgoing
+
+        messages = [
+            Outgoing(each.key, subject_of(each.key).encode(), body_of(each), {"id": event_id_of(each.key)})
+            for each in events
+        ]
+        return await asyncio.to_thread(self._out.publish, messages)
+
+
+def body_of(event: OutboxRow | Due) -> bytes:
+    """The envelope others get."""
+    return envelope(event.key, event.type, event.occurred_at, event.data)
+
+
+async def publish_some(engine: AsyncEngine, publisher: Publisher) -> tuple[int, int]:
+    """One round: how many events were claimed, how many of them were published and marked.
+
+    The claim is held meanwhile; if this process dies, it is free again and the events are published once more.
+    """
+    async with engine.begin() as conn:
+        events = await claim_events(conn, _AT_ONCE)
+        delivered = await publisher.publish(events) if events else set[str]()
+        if delivered:
+            await events_published(conn, [event.id for event in events if event.key in delivered])
+    return len(events), len(delivered)
+
+
+async def publish(engine: AsyncEngine, publisher: Publisher, stop: asyncio.Event) -> None:
+    """Publish until asked to stop; while brokers or database do not answer, try again with growing pauses."""
+    pause = _LOOK_AGAIN
+    while not stop.is_set():
+        try:
+            claimed, published = await publish_some(engine, publisher)
+        except SQLAlchemyError as err:
+            log.warning("relay_waits", why=type(err).__name__)
+            claimed, published = 1, 0
+        if published == claimed > 0:
+            pause = _LOOK_AGAIN
+            continue
+        pause = _LOOK_AGAIN if not claimed else min(2 * pause, _LONGEST_PAUSE)
+        await rest(stop, pause)
+
+
+async def deliver(engine: AsyncEngine, webhooks: Webhooks, stop: asyncio.Event) -> None:
+    """Deliver to webhook targets until asked to stop. Each target has its own task: a dead one holds up nobody."""
+    busy: dict[str, asyncio.Task[None]] = {}
+    while not stop.is_set():
+        busy = {target: task for target, task in busy.items() if not task.done()}
+        try:
+            for target in await due_targets(engine, busy):
+                busy[target] = asyncio.create_task(_deliver_to(engine, webhooks, target))
+        except SQLAlchemyError as err:
+            log.warning("relay_waits", why=type(err).__name__)
+        await rest(stop, _LOOK_AGAIN)
+    await asyncio.gather(*busy.values())
+
+
+async def _deliver_to(engine: AsyncEngine, webhooks: Webhooks, target: str) -> None:
+    """What is due to one target; one delivery that fails holds up only the later events of its own subject."""
+    try:
+        while due := await claim_deliveries(engine, target, _TO_ONE):
+            await asyncio.gather(*(_try(engine, webhooks, each) for each in due))
+            if len(due) < _TO_ONE:
+                return
+    except SQLAlchemyError as err:  # tried again when the lease of what was claimed is over
+        log.warning("relay_waits", why=type(err).__name__)
+
+
+async def _try(engine: AsyncEngine, webhooks: Webhooks, due: Due) -> None:
+    delivered, answer = await webhooks.send(due.url, due.secret, event_id_of(due.key), body_of(due))
+    await delivery_tried(engine, due, answer, delivered=delivered)
+    say = log.info if delivered else log.warning
+    say("webhook_tried", target=due.target_id, key=due.key, tries=due.tries, delivered=delivered, answer=answer)
+
+
+async def serve(settings: Settings, publisher: Publisher, stop: asyncio.Event) -> None:
+    """Relay until `stop`, then let the tries under way end."""
+    if settings.database_url is None:
+        raise CannotRun("a relay needs DATABASE_URL (or start everything with `coursaga up`)")
+    engine = make_async_engine(settings.database_url.get_secret_value(), pool_size=10)
+    webhooks = Webhooks(private=settings.webhook_private_addresses)
+    log.info("relay_serves", kafka=bool(settings.kafka_bootstrap_servers))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(publish(engine, publisher, stop))
+            tasks.create_task(deliver(engine, webhooks, stop))
+    finally:
+        await webhooks.close()
+        await engine.dispose()
+        log.info("relay_stops")
+
+
+async def _until_asked(settings: Settings) -> None:
+    await serve(settings, ToKafka(settings) if settings.kafka_bootstrap_servers else ToLog(), asked_to_stop())
+
+
+def main() -> int:
+    """Run the relay process."""
+    try:
+        settings = attached(load_settings())
+        set_up_logs(settings.log_level, settings.log_format)
+        asyncio.run(_until_asked(settings))
+    except CannotRun as error:
+        print(f"relay: {error}", file=sys.stderr)  # noqa: T201 - logs may not be set up yet
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
