@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from temporalio import activity
 
 from db import ledger
@@ -23,6 +24,14 @@ from gateways.payments import PaymentProvider, ProviderPayment, ProviderRefused
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 PAID = ("succeeded", "partially_refunded")
+_UNREAD = "the payment's metadata could not be read: what the event says of it is used instead"
+_TRIES = (
+    3  # of reading the payment's metadata, before a purchase that an event started goes on without (mission row 23)
+)
+
+
+class MetadataUnreadable(Exception):
+    """What stands as the payment's metadata is no object: trouble, somebody has to mend it."""
 
 
 class PaymentActivities:
@@ -40,9 +49,10 @@ class PaymentActivities:
         Raises PAYMENT_NOT_FOUND, PAYMENT_OWNER_MISMATCH, PAYMENT_PENDING, PAYMENT_NOT_SUCCEEDED, in this order;
         ALREADY_MADE_WHOLE after refund_payment. A line counts as paid while the payment is succeeded or partially
         refunded and this line has no refund (spec section 10). Without a payment there is nothing to pay: what the
-        door was asked for is settled.
+        door was asked for is settled. When the payment's metadata cannot be read, a purchase that an event started goes
+        on with the event's after three tries; any other waits (mission row 23).
         """
-        facts = effects.confirmation_facts(self._engine, order)
+        facts = self._facts(order)
         settled = ledger.answered(facts.state, facts.result)
         if settled is None:
             if order.payment_id:
@@ -89,6 +99,29 @@ class PaymentActivities:
             return Undone(changed=True)
         return self._refund(order, amount or line.amount_minor, paid.currency)
 
+    def _facts(self, order: PurchaseOrder) -> Any:
+        """The facts; `metadata` is None only when it could not be read and the event's is to be used."""
+        try:
+            facts = effects.confirmation_facts(self._engine, order)
+            if isinstance(facts.metadata, dict) or facts.payment_id is None or facts.state is not None:
+                return facts
+            raise MetadataUnreadable(f"the metadata of payment {order.payment_id}, line {order.line}, is no object")
+        except (MetadataUnreadable, DBAPIError) as trouble:
+            if order.origin != "event" or activity.info().attempt < _TRIES:
+                raise
+            facts = effects.confirmation_facts(self._engine, order, metadata=False)
+            if facts.event_metadata is None:
+                raise
+            log.warning(
+                "payment_metadata_unreadable",
+                payment_id=order.payment_id,
+                workflow_id=order.workflow_id,
+                step="confirm_payment",
+                attempt=activity.info().attempt,
+                error=type(trouble).__name__,
+            )
+            return facts
+
     def _require_paid(self, order: PurchaseOrder, facts: Any) -> None:
         if facts.payment_id is None:
             raise Refused("PAYMENT_NOT_FOUND", f"there is no line {order.line} of payment {order.payment_id}")
@@ -115,8 +148,11 @@ class PaymentActivities:
         )
         count = resolve_session_count(merged.fields)
         starts, moved = self._first_day(merged, facts)
-        warnings = [*merged.warnings, *(said for said in (count.warning, moved) if said)]
+        unread = _UNREAD if facts.payment_id and facts.metadata is None else None
+        warnings = [*merged.warnings, *(said for said in (unread, count.warning, moved) if said)]
         return {
+            # Not by field: all of it is the event's, until the payment's is read and laid over it.
+            **({"metadataSource": "event"} if unread else {}),
             "fields": merged.fields,
             "sources": merged.sources,
             "extras": merged.extras,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from sqlalchemy import Engine, Row, text
 
@@ -11,9 +11,9 @@ from db import ledger
 from db.engine import at_once
 from domain.purchase import PurchaseOrder
 
-_FACTS = text("""
-SELECT line.payment_id, payment.student_id, line.amount_minor, line.metadata, start.event_metadata, student.timezone,
-       asked.metadata AS request_metadata,
+_FACTS: LiteralString = """
+SELECT line.payment_id, payment.student_id, line.amount_minor, {metadata} AS metadata, start.event_metadata,
+       student.timezone, asked.metadata AS request_metadata,
        ARRAY(SELECT day FROM holidays) AS holidays,
        EXISTS (SELECT FROM refunds WHERE refunds.payment_id = start.payment_id AND refunds.line = start.line) AS refunded,
        kept.state, kept.result
@@ -25,7 +25,9 @@ LEFT JOIN students AS student ON student.id = coalesce(payment.student_id, start
 LEFT JOIN purchase_steps AS kept
   ON kept.purchase_id = start.purchase_id AND kept.attempt = :attempt AND kept.step = 'confirm_payment'
 WHERE start.purchase_id = :purchase_id
-""")
+"""
+_WHOLE = text(_FACTS.format(metadata="line.metadata"))
+_WITHOUT_METADATA = text(_FACTS.format(metadata="CAST(NULL AS jsonb)"))
 
 # A refund that failed before is asked for again under its own id; one that succeeded stays so.
 _REQUEST_REFUND = text("""
@@ -55,10 +57,14 @@ def refund_id_of(order: PurchaseOrder) -> str:
     return f"refund:{order.payment_id}:{order.line}"
 
 
-def confirmation_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
-    """The line's facts and the step's ledger row; `payment_id` is None when there is no such payment line, or no payment."""
+def confirmation_facts(engine: Engine, order: PurchaseOrder, *, metadata: bool = True) -> Row[Any]:
+    """The line's facts and the step's ledger row; `payment_id` is None when there is no such payment line, or no payment.
+
+    Without `metadata` the payment's is not touched, and None.
+    """
+    query = _WHOLE if metadata else _WITHOUT_METADATA
     with at_once(engine) as connection:
-        return connection.execute(_FACTS, {"purchase_id": order.purchase_id, "attempt": order.attempt}).one()
+        return connection.execute(query, {"purchase_id": order.purchase_id, "attempt": order.attempt}).one()
 
 
 def record_confirmation(engine: Engine, order: PurchaseOrder, settled: ledger.Json) -> ledger.Json:

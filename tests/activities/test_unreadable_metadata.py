@@ -1,0 +1,92 @@
+"""Mission row 23: the payment's metadata cannot be read. A purchase an event started goes on after three tries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError
+from temporalio.testing import ActivityEnvironment
+
+from activities.payment import MetadataUnreadable, PaymentActivities
+from domain.purchase import PurchaseOrder
+from tests import build
+from tests.build import LESSONS, FakeProvider
+
+
+@pytest.fixture
+def payments(engine: Engine, fake_provider: FakeProvider, clock: Callable[[], datetime]) -> PaymentActivities:
+    build.student(engine)
+    build.pay(engine, fake_provider, metadata={"startDate": "2026-12-24"})
+    return PaymentActivities(engine, fake_provider, clock)
+
+
+@pytest.fixture
+def no_object(engine: Engine, payments: PaymentActivities) -> None:
+    """As one of the older systems wrote it: JSON in a string."""
+    build.run(engine, "UPDATE payment_lines SET metadata = to_jsonb(metadata::text)")
+
+
+@pytest.fixture
+def not_ours_to_read(engine: Engine) -> Iterator[None]:
+    """The column alone cannot be read; everything else can."""
+    build.run(engine, "CREATE ROLE reader")
+    build.run(engine, "GRANT ALL ON ALL TABLES IN SCHEMA public TO reader")
+    build.run(engine, "REVOKE ALL ON payment_lines FROM reader")
+    build.run(engine, "GRANT SELECT (payment_id, line, item_type, item_id, amount_minor) ON payment_lines TO reader")
+
+    def as_reader(connection: Any, *_: Any) -> None:
+        connection.execute("SET ROLE reader")
+        connection.commit()
+
+    event.listen(engine, "checkout", as_reader)
+    yield
+    event.remove(engine, "checkout", as_reader)
+    engine.dispose()
+    build.run(engine, "DROP OWNED BY reader")
+    build.run(engine, "DROP ROLE reader")
+
+
+def confirm(payments: PaymentActivities, order: PurchaseOrder, attempt: int) -> None:
+    """One try, as Temporal counts them."""
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(ActivityEnvironment.default_info(), attempt=attempt)
+    environment.run(payments.confirm_payment, order)
+
+
+@pytest.mark.parametrize("cause", ["no_object", "not_ours_to_read"])
+def test_the_third_try_uses_the_events_metadata_and_says_so(
+    cause: str, request: pytest.FixtureRequest, engine: Engine, payments: PaymentActivities
+) -> None:
+    order = build.start(engine, origin="event", event_metadata=LESSONS)
+    request.getfixturevalue(cause)
+    for attempt in (1, 2):
+        with pytest.raises((MetadataUnreadable, DBAPIError)):
+            confirm(payments, order, attempt)
+    confirm(payments, order, 3)
+    settled = build.value(engine, "SELECT result FROM purchase_steps WHERE step = 'confirm_payment'")
+    assert settled["metadataSource"] == "event"
+    assert settled["fields"]["startDate"] == LESSONS["startDate"]
+    assert set(settled["sources"].values()) == {"event"}
+    assert any("could not be read" in warning for warning in settled["warnings"])
+
+
+@pytest.mark.usefixtures("no_object")
+@pytest.mark.parametrize(("origin", "said"), [("checkout", LESSONS), ("event", None)])
+def test_any_other_purchase_waits(
+    engine: Engine, payments: PaymentActivities, origin: str, said: dict[str, Any] | None
+) -> None:
+    order = build.start(engine, origin=origin, event_metadata=said)
+    with pytest.raises(MetadataUnreadable):
+        confirm(payments, order, 3)
+
+
+def test_what_can_be_read_is_used_and_nothing_is_marked(engine: Engine, payments: PaymentActivities) -> None:
+    confirm(payments, build.start(engine, origin="event", event_metadata=LESSONS), 3)
+    settled = build.value(engine, "SELECT result FROM purchase_steps WHERE step = 'confirm_payment'")
+    assert settled["fields"]["startDate"] == "2026-12-24"
+    assert "metadataSource" not in settled
