@@ -23,9 +23,12 @@ from api import (
     bulk,
     case,
     coins,
+    dead_letters,
+    events,
     free,
     health,
     metrics,
+    outbox,
     people,
     progress,
     purchases,
@@ -63,25 +66,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        if with_values.database_url is None:
-            raise CannotRun("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
         app.state.tokens = tokens_of(with_values)
-        engine = make_async_engine(with_values.database_url.get_secret_value(), pool_size=_POOL)
-        try:
-            app.state.services = services = Services(
-                engine=engine,
-                temporal=await connect(with_values, lazy=True),
-                task_queue=with_values.task_queue,
-                rules=rules_of(with_values),
-                temporal_ui_url=with_values.temporal_ui_url,
-                clock=clock(with_values),
-                pace=Pace(with_values.bulk_acts_per_second),
-            )
-            services.tasks.add(asyncio.create_task(services.watchers.listen(engine)))
+        async with open_services(with_values) as services:
+            app.state.services = services
+            services.tasks.add(asyncio.create_task(services.watchers.listen(services.engine)))
             yield
             await _settle(services.tasks)
-        finally:
-            await engine.dispose()
 
     app = FastAPI(
         title="Coursaga",
@@ -101,6 +91,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         free,
         auto_assign,
         progress,
+        events,
+        dead_letters,
+        outbox,
         admin_list,
         bulk,
         case,
@@ -126,6 +119,27 @@ def tokens_of(settings: Settings) -> Tokens:
         own = dev_key(settings.coursaga_home)
         trusted[kid_of(own)] = Trusted(own, DEV_ISSUER)
     return Tokens(trusted, settings.auth_audience, settings.auth_leeway.total_seconds())
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncGenerator[Services]:
+    """What the doors work with, of this process and the consumer's; closed afterwards."""
+    if settings.database_url is None:
+        raise CannotRun("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
+    engine = make_async_engine(settings.database_url.get_secret_value(), pool_size=_POOL)
+    try:
+        yield Services(
+            engine=engine,
+            temporal=await connect(settings, lazy=True),
+            task_queue=settings.task_queue,
+            rules=rules_of(settings),
+            temporal_ui_url=settings.temporal_ui_url,
+            clock=clock(settings),
+            pace=Pace(settings.bulk_acts_per_second),
+            private_webhooks=settings.webhook_private_addresses,
+        )
+    finally:
+        await engine.dispose()
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -28,6 +28,7 @@ class Services:
     rules: Rules  # copied into every start input
     temporal_ui_url: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    private_webhooks: bool = False  # webhook targets may be inside
     pace: Pace = field(default_factory=Pace)  # of all bulk requests together
     watchers: Watchers = field(default_factory=Watchers)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])  # healing sweeps under way

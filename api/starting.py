@@ -23,7 +23,7 @@ from api.services import Services
 from api.temporal import RPC_TIMEOUT, answering, run_state
 from db.reads.payments import PaidLine, PaymentToStart
 from db.reads.starts import Outcome, StartRow, outcomes_of, starts_of
-from db.starts import record_new_attempt, record_starts
+from db.starts import IncomingEvent, record_new_attempt, record_starts
 from domain.purchase import PurchaseOrder, purchase_id_of, workflow_id_of
 from workflows.attributes import ITEM_ID, NEEDS_ATTENTION, ORIGIN, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
@@ -47,10 +47,15 @@ class LineStarted:
     state: str
 
 
-async def start_lines(at: Services, payment: PaymentToStart, origin: str) -> list[LineStarted]:
-    """Start every supported line that has no workflow yet. Raises `Unavailable`; asking again then goes on."""
+async def start_lines(
+    at: Services, payment: PaymentToStart, origin: str, event: IncomingEvent | None = None
+) -> list[LineStarted]:
+    """Start every supported line that has no workflow yet. Raises `Unavailable`; asking again then goes on.
+
+    `event`: what the event door was told; it is taken together with the rows of its lines.
+    """
     orders = {line.line: _order(payment, line, origin) for line in payment.lines if line.item_type in SUPPORTED}
-    await record_starts(at.engine, list(orders.values()))
+    await record_starts(at.engine, list(orders.values()), event)
     rows = await _rows(at, orders)
     answers: list[LineStarted] = []
     for line in payment.lines:

@@ -86,6 +86,10 @@ class Api:
         """Status and JSON of the answer. Raises ApiRefused, ApiUnreachable."""
         return await self._ask("PUT", path, json=body)
 
+    async def delete(self, path: str) -> Json:
+        """The answer's JSON. Raises ApiRefused, ApiUnreachable."""
+        return (await self._ask("DELETE", path))[1]
+
     async def pages(
         self, path: str, params: Mapping[str, str], key: str, cursor: str, named: str
     ) -> AsyncIterator[Any]:

@@ -1,13 +1,14 @@
-"""Single processes: `coursaga worker`, `coursaga api`, `coursaga migrate`. They join the stack of COURSAGA_HOME, if any."""
+"""Single processes: `coursaga worker`, `api`, `relay`, `consume`, `migrate`. They join the stack of COURSAGA_HOME, if any."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 from sqlalchemy.exc import OperationalError
 
-from cli.output import FINE, Json, print_json, print_line
+from cli.output import FINE, Json, print_json, print_line, to_people
 from db.migrate import upgrade
 from runtime.errors import ServerUnreachable
 from runtime.settings import SettingsError, load_settings
@@ -22,6 +23,22 @@ def worker() -> None:
 def api() -> None:
     """Serve the HTTP API on API_HOST and API_PORT until SIGTERM or SIGINT."""
     _become("api.app")
+
+
+def relay() -> None:
+    """Tell others of events until SIGTERM or SIGINT: to Kafka where there is one, and to webhook targets."""
+    if attached(load_settings()).kafka_bootstrap_servers:
+        _require_kafka()
+    _become("relay")
+
+
+def consume() -> None:
+    """Take events of others from Kafka until SIGTERM or SIGINT. Needs KAFKA_BOOTSTRAP_SERVERS."""
+    settings = attached(load_settings())
+    where = f"topic {settings.kafka_topic_in}, group {settings.kafka_group}, brokers {settings.kafka_servers}"
+    _require_kafka()
+    to_people().print(where, markup=False, highlight=False, soft_wrap=True)
+    _become("consumer")
 
 
 def migrate(*, json: Json = False) -> int:
@@ -40,6 +57,11 @@ def migrate(*, json: Json = False) -> int:
     else:
         print_line("the database is at the newest schema")
     return FINE
+
+
+def _require_kafka() -> None:
+    if not find_spec("confluent_kafka"):
+        raise SettingsError("the package confluent-kafka is not there: install coursaga[kafka]")
 
 
 def _become(module: str) -> None:

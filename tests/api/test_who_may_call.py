@@ -22,7 +22,7 @@ from runtime.dev_auth import dev_token
 from runtime.settings import Settings
 from tests.api.callers import Operation, good_request, operations, stored
 from tests.api.conftest import booted, end_runs, is_problem
-from tests.build import FakeProvider, item, pay, start, student
+from tests.build import FakeProvider, item, pay, run, start, student
 from tests.tokens import bearer
 
 # own: their own only, another's is 404; any: everybody's; -: 403. In this order: student, support, admin, service.
@@ -34,6 +34,16 @@ EXPECTED = {
     "POST /api/public/purchase-free": "own - - -",
     "POST /api/v1/admin/allocations/auto-assign": "- - any any",
     "GET /api/v1/purchases/{purchase}": "own any any -",
+    "POST /api/v1/events": "- - any any",
+    "GET /api/v1/admin/dead-letters": "- any any -",
+    "GET /api/v1/admin/dead-letters/{letter}": "- any any -",
+    "POST /api/v1/admin/dead-letters/{letter}/fix": "- - any -",
+    "POST /api/v1/admin/dead-letters/{letter}/replay": "- - any -",
+    "POST /api/v1/admin/dead-letters:replay": "- - any -",
+    "GET /api/v1/admin/outbox": "- any any -",
+    "GET /api/v1/admin/webhooks": "- any any -",
+    "POST /api/v1/admin/webhooks": "- - any -",
+    "DELETE /api/v1/admin/webhooks/{target}": "- - any -",
     "GET /api/v1/admin/purchases": "- any any -",
     "GET /api/v1/admin/payments/unstarted": "- any any -",
     "GET /api/v1/admin/purchases/{purchase}/case": "- any any -",
@@ -81,8 +91,16 @@ def ids(engine: Engine, fake_provider: FakeProvider, paid: str) -> dict[str, str
         if owner == "student-2":
             pay(engine, fake_provider, payment, student_id=owner)
         start(engine, payment, student_id=owner)
+    pay(engine, fake_provider, "pay-1")  # of the event in the documentation
+    run(engine, "INSERT INTO webhook_targets VALUES ('target-1', 'https://shop.test', 'whsec_', '[]', now())")
+    run(
+        engine,
+        "INSERT INTO dead_letters (digest, topic, topic_partition, topic_offset, payload, code, detail, tries, arrived_at)"
+        " VALUES ('d', 'payments', 0, 0, 'bad', 'EVENT_NOT_JSON', 'bad', 3, now())",
+    )
     of = f"purchase:{paid}:1"
-    return {"purchase": of, "student_id": "student-1", "trainer_id": "t-9", "verb": "explode", "payment": paid}
+    people = {"student_id": "student-1", "trainer_id": "t-9"}
+    return {"purchase": of, **people, "verb": "explode", "payment": paid, "letter": "1", "target": "target-1"}
 
 
 @pytest_asyncio.fixture(loop_scope="session")

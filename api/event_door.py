@@ -1,0 +1,81 @@
+"""The event door: an event of others becomes the workflows of its payment. HTTP, the consumer and replays come in here.
+
+The event and the rows of what it starts are committed together; only then workflows start. A redelivery of an event
+whose workflows were all started is answered at once; one whose consumer died in between goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from api.event_shape import ConfirmedData, PurchaseConfirmed, read_event
+from api.problems import NotFound
+from api.services import Services
+from api.starting import LineStarted, start_lines
+from db.reads.events import was_handled
+from db.reads.payments import PaymentToStart, payment_to_start
+from db.starts import IncomingEvent, event_handled
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of an event. `duplicate`: it had been handled before, or all it asks for was there."""
+
+    key: str
+    duplicate: bool
+    lines: list[LineStarted]
+
+
+async def ingest(at: Services, raw: bytes) -> Ingested:
+    """Take one event: every line of its payment has its workflow, or nothing was stored (mission rows 20, 26).
+
+    Raises `Unprocessable` for what is no event of ours, `NotFound` for a payment nobody knows or another student's,
+    `Unavailable` (or the database's own errors) when a server does not answer: the same event again then goes on.
+    """
+    event = read_event(raw)
+    async with at.reading() as conn:
+        if await was_handled(conn, event.key):
+            _log.info("event_duplicate", key=event.key, payment_id=event.data.payment_id)
+            return Ingested(event.key, duplicate=True, lines=[])
+        payment = await payment_to_start(conn, event.data.payment_id)
+    payment = _theirs(payment, event.data)
+    lines = await start_lines(at, payment, "event", _incoming(event, payment))
+    await event_handled(at.engine, event.key)
+    new = [line for line in lines if line.state == "started"]
+    _log.info("event_taken", key=event.key, payment_id=payment.payment_id, started=len(new))
+    return Ingested(event.key, duplicate=not new, lines=lines)
+
+
+def _theirs(payment: PaymentToStart | None, said: ConfirmedData) -> PaymentToStart:
+    if payment is None or not payment.lines:
+        raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment with a line has this id; nothing was started.")
+    if payment.student_id != said.student_id:
+        raise NotFound(code="PAYMENT_OWNER_MISMATCH", detail="The payment is another student's; nothing was started.")
+    return payment
+
+
+def _incoming(event: PurchaseConfirmed, payment: PaymentToStart) -> IncomingEvent:
+    return IncomingEvent(
+        key=event.key,
+        event_id=event.id,
+        type=event.type,
+        payment_id=payment.payment_id,
+        occurred_at=event.occurred_at,
+        data=event.data.model_dump(by_alias=True),
+        metadata=_by_line(payment, event.data.metadata),
+    )
+
+
+def _by_line(payment: PaymentToStart, said: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """An event speaks of one item: of the only line, else of the line whose item it names."""
+    if not said:
+        return {}
+    return {
+        line.line: said for line in payment.lines if len(payment.lines) == 1 or line.item_id == said.get("courseId")
+    }

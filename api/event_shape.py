@@ -1,0 +1,142 @@
+"""What an event of others must look like: read from its bytes, refused with a typed reason (spec section 7).
+
+The envelope is `{id, type, occurredAt, key, data}`. What we do not know beside the known fields is ignored, as senders
+may add to their events; what we know is read strictly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from typing import Annotated, Any, Literal, NoReturn, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+
+from api.ids import Key, PaymentId, PersonId
+from api.problems import Unprocessable
+
+PURCHASE_CONFIRMED = "PURCHASE_CONFIRMED"
+LARGEST = 64 * 1024  # bytes, as of every body of the API; ids and the details of some lessons are far smaller
+_DEEPEST = 32  # levels of nesting
+_PLAUSIBLE_YEARS = range(2000, 2101)  # outside of these a moment is an error of the sender
+
+EXAMPLE: JsonDict = {
+    "id": "018f4c1e-9d5b-7c3a-8a51-0a6d1b1f3c7e",
+    "type": PURCHASE_CONFIRMED,
+    "occurredAt": "2026-11-21T10:00:00Z",
+    "key": f"payment:pay-1:{PURCHASE_CONFIRMED}",
+    "data": {
+        "paymentId": "pay-1",
+        "studentId": "student-1",
+        "status": "succeeded",
+        "metadata": {"startDate": "2026-12-01", "classTime": "18:00", "purchaseTier": 10},
+    },
+}
+
+
+def _moment(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be text, as 2026-11-21T10:00:00Z")
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None or moment.year not in _PLAUSIBLE_YEARS:
+        raise ValueError("must be a moment of our days, with its offset from UTC")
+    return moment
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", strict=True)
+
+
+class ConfirmedData(_Told):
+    """Which payment was confirmed, and what the buyer asked for."""
+
+    payment_id: PaymentId
+    student_id: PersonId
+    status: Literal["succeeded"]
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class PurchaseConfirmed(_Told):
+    """A payment was confirmed: every line of it is to be fulfilled."""
+
+    id: Key
+    type: Literal["PURCHASE_CONFIRMED"]
+    occurred_at: Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=str)]
+    key: Key
+    data: ConfirmedData
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+
+def read_event(raw: bytes) -> PurchaseConfirmed:
+    """The event these bytes are. Raises `Unprocessable` with the reason; what is refused here is so however often tried."""
+    if len(raw) > LARGEST:
+        raise Unprocessable(code="EVENT_TOO_LARGE", detail=f"An event has {LARGEST} bytes at most, not {len(raw)}.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as err:
+        raise Unprocessable(code="EVENT_NOT_UTF8", detail=f"Byte {err.start} is not UTF-8.") from None
+    said = _json(text)
+    _require_storable(said, "event")
+    return _shaped(said)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_not_a_number, parse_float=_finite, object_pairs_hook=_each_key_once)
+    except RecursionError:
+        raise Unprocessable(code="EVENT_NOT_JSON", detail="It is nested too deeply.") from None
+    except ValueError as err:  # also a number of thousands of digits
+        raise Unprocessable(code="EVENT_NOT_JSON", detail=str(err)[:200]) from None
+
+
+def _shaped(said: Any) -> PurchaseConfirmed:
+    kind: Any = cast("dict[str, Any]", said).get("type") if isinstance(said, dict) else None
+    if isinstance(kind, str) and kind != PURCHASE_CONFIRMED:
+        shown = ascii(kind[:60])
+        raise Unprocessable(code="EVENT_TYPE_UNKNOWN", detail=f"{shown} is none of ours: {PURCHASE_CONFIRMED} is.")
+    try:
+        event = PurchaseConfirmed.model_validate(said)
+    except ValidationError as err:
+        wrong = [f"{'.'.join(map(str, each['loc'])) or 'event'}: {each['msg']}" for each in err.errors()[:5]]
+        raise Unprocessable(code="EVENT_INVALID", detail="; ".join(wrong)[:500]) from None
+    wanted = f"payment:{event.data.payment_id}:{PURCHASE_CONFIRMED}"
+    if event.key != wanted:
+        raise Unprocessable(code="EVENT_KEY_MISMATCH", detail=f"The key of this event is {wanted}.")
+    return event
+
+
+def _require_storable(value: Any, where: str, depth: int = 0) -> None:
+    """JSON that PostgreSQL would not take: NUL, half of a surrogate pair, depth without an end."""
+    if depth > _DEEPEST:
+        raise Unprocessable(code="EVENT_INVALID", detail=f"It is nested deeper than {_DEEPEST} levels.")
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+            raise Unprocessable(code="EVENT_INVALID", detail=f"{where[:100]}: text that cannot be stored.")
+    elif isinstance(value, dict):
+        for key, inner in cast("dict[str, Any]", value).items():
+            _require_storable(key, f"a key of {where}", depth + 1)
+            _require_storable(inner, f"{where}.{ascii(key)[1:-1]}", depth + 1)
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            _require_storable(inner, where, depth + 1)
+
+
+def _not_a_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:20]} is larger than any number here")
+    return number
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    said = dict(pairs)
+    if len(said) < len(pairs):
+        raise ValueError("an object names the same key twice")
+    return said

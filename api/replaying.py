@@ -1,0 +1,79 @@
+"""Acts on dead letters: mend the payload, bring the event in again. Each happens once per `requestKey` and is on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from api.event_door import ingest
+from api.event_shape import read_event
+from api.problems import Conflict, NotFound, Unprocessable
+from api.services import Services
+from db.dead_letters import LetterAct, acted_before, fix_letter, letter_refused, letter_replayed
+from db.reads.events import LetterRow, letter
+
+TAKEN, DUPLICATE = "taken", "duplicate"
+
+_log = structlog.get_logger()
+
+
+@dataclass
+class Replays:
+    """Of many: `replayed` taken or found there already, `refused` again, `left` for the same request again."""
+
+    replayed: int = 0
+    refused: int = 0
+    left: int = 0
+    refusals: list[str] = field(default_factory=list[str])
+
+
+async def letter_or_404(at: Services, letter_id: int) -> LetterRow:
+    """The dead letter. Raises NotFound."""
+    async with at.reading() as conn:
+        found = await letter(conn, letter_id)
+    if found is None:
+        raise NotFound(code="DEAD_LETTER_NOT_FOUND", detail="No dead letter has this id.")
+    return found
+
+
+async def fix(at: Services, letter_id: int, payload: str, act: LetterAct) -> str:
+    """Keep a mended payload beside the original; it must be an event of ours. Raises NotFound, Unprocessable, Conflict."""
+    await letter_or_404(at, letter_id)
+    read_event(payload.encode())
+    await _first(at, letter_id, act)
+    outcome = await fix_letter(at.engine, letter_id, payload, act)
+    _log.info("dead_letter_fixed", dead_letter=letter_id, actor=act.actor, request_key=act.request_key)
+    return outcome
+
+
+async def replay(at: Services, letter_id: int, act: LetterAct) -> tuple[str, str | None]:
+    """Bring the mended event in, or the original: `taken`, `duplicate`, or the code and detail of its refusal.
+
+    The same key again answers the first outcome. Raises NotFound, Conflict, Unavailable; then nothing is on record.
+    """
+    found = await letter_or_404(at, letter_id)
+    if first := await _first(at, letter_id, act):
+        return first, None
+    payload = found.payload if found.fixed_payload is None else found.fixed_payload.encode()
+    try:
+        taken = await ingest(at, payload)
+    except (NotFound, Unprocessable) as err:
+        detail = err.detail or ""
+        outcome = await letter_refused(at.engine, letter_id, err.code, detail, act)
+        _log.warning("dead_letter_refused", dead_letter=letter_id, code=err.code, request_key=act.request_key)
+        return outcome, detail
+    outcome = await letter_replayed(at.engine, letter_id, DUPLICATE if taken.duplicate else TAKEN, act)
+    _log.info("dead_letter_replayed", dead_letter=letter_id, outcome=outcome, request_key=act.request_key)
+    return outcome, None
+
+
+async def _first(at: Services, letter_id: int, act: LetterAct) -> str | None:
+    """What came of the act with this key the first time. Raises Conflict when that was another verb."""
+    async with at.reading() as conn:
+        first = await acted_before(conn, letter_id, act.request_key)
+    if first is None:
+        return None
+    if first[0] != act.verb:
+        raise Conflict(code="REQUEST_KEY_USED", detail=f"This requestKey was used to {first[0]} this letter.")
+    return first[1]

@@ -1,0 +1,146 @@
+"""The consumer process: events of others from Kafka into the event door. `python -m consumer` runs until SIGTERM or SIGINT.
+
+Any number of them. An offset is committed only after what became of its message is stored: its workflows started, or the
+message kept as a dead letter after three tries. While Temporal, PostgreSQL or Kafka do not answer nothing is refused and
+nothing committed: the same messages are read again.
+
+Exit codes: 0 stopped as asked, 2 a setting is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.app import open_services
+from api.event_door import ingest
+from api.problems import NotFound, Unavailable, Unprocessable, is_database_trouble
+from api.services import Services
+from db.dead_letters import DeadMessage, keep_dead_letter
+from gateways.kafka import Incoming, KafkaIn, KafkaOut, KafkaTrouble, Outgoing
+from runtime.errors import CannotRun
+from runtime.logs import set_up_logs
+from runtime.settings import Settings, load_settings
+from runtime.state import attached
+from runtime.stopping import asked_to_stop, rest
+
+TRIES = 3  # of a message that is refused; a server that does not answer costs no try (mission row 34)
+_PAUSES = (0.1, 0.4)  # seconds between them: what a bad message needs to be no more than early
+_AT_ONCE = 16  # messages handled side by side, then committed together
+_LISTEN = 0.5  # seconds to wait for messages
+_LONGEST_PAUSE = 10.0  # seconds between looks when a server does not answer; far below Kafka's limit for a member
+
+log = structlog.stdlib.get_logger()
+
+
+class Consumer:
+    """One member of the group: takes, has each message settled, commits."""
+
+    def __init__(self, at: Services, inbox: KafkaIn, dead: KafkaOut) -> None:
+        self._at = at
+        self._inbox = inbox
+        self._dead = dead
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until `stop`; what is under way then is finished and committed."""
+        pause = _LISTEN
+        while not stop.is_set():
+            messages = await asyncio.to_thread(self._inbox.take, _AT_ONCE, _LISTEN)
+            try:
+                await self._settle(messages)
+                pause = _LISTEN
+            except (Unavailable, SQLAlchemyError, KafkaTrouble) as err:
+                log.warning("consumer_waits", why=getattr(err, "code", type(err).__name__), seconds=pause)
+                await asyncio.to_thread(self._inbox.seek_back, messages)
+                await rest(stop, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _settle(self, messages: Sequence[Incoming]) -> None:
+        """Handle them all and store what became of each, then commit. Raises when a server does not answer."""
+        if not messages:
+            return
+        settled = await asyncio.gather(*(self._handle(each) for each in messages), return_exceptions=True)
+        for outcome in settled:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        await asyncio.to_thread(self._inbox.commit, messages)
+
+    async def _handle(self, message: Incoming) -> None:
+        dead = await tried(self._at, message)
+        if dead is None:
+            return
+        await keep_dead_letter(self._at.engine, dead)
+        await asyncio.to_thread(self._pass_on, dead)
+        log.error("event_dead_lettered", code=dead.code, tries=dead.tries, **_place(message))
+
+    def _pass_on(self, dead: DeadMessage) -> None:
+        """To the topic of dead letters, too; at least once, as it came."""
+        place = f"{dead.topic}/{dead.partition}/{dead.offset}"
+        headers: dict[str, str | bytes | None] = {"code": dead.code, "tries": str(dead.tries), "from": place}
+        if not self._dead.publish([Outgoing(place, dead.key, dead.payload, headers)]):
+            raise KafkaTrouble("the topic of dead letters does not take it")
+
+
+async def tried(at: Services, message: Incoming) -> DeadMessage | None:
+    """Bring a message in; after three refusals what it is as a dead letter. Raises when a server does not answer."""
+    code, detail = "", ""
+    for number in range(1, TRIES + 1):
+        try:
+            await ingest(at, message.value)
+            return None
+        except (NotFound, Unprocessable) as err:
+            code, detail = err.code, err.detail or ""
+        except Unavailable:
+            raise
+        except Exception as err:
+            if isinstance(err, SQLAlchemyError) and is_database_trouble(err):
+                raise
+            log.exception("event_failed", **_place(message))
+            code, detail = "INTERNAL_ERROR", type(err).__name__  # a bug of ours: replayed once it is mended
+        log.warning("event_refused", code=code, detail=detail, tried=number, **_place(message))
+        if number < TRIES:
+            await asyncio.sleep(_PAUSES[number - 1])
+    return DeadMessage(
+        message.topic, message.partition, message.offset, message.key, message.value, code, detail, TRIES
+    )
+
+
+def _place(message: Incoming) -> dict[str, str | int]:
+    return {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Consume until `stop`, then leave the group."""
+    servers, extras = settings.kafka_servers, settings.kafka_extras
+    async with open_services(settings) as at:
+        inbox = KafkaIn(servers, settings.kafka_topic_in, settings.kafka_group, extras)
+        try:
+            log.info("consumer_serves", topic=settings.kafka_topic_in, group=settings.kafka_group)
+            await Consumer(at, inbox, KafkaOut(servers, settings.kafka_topic_dead, extras)).run(stop)
+        finally:
+            await asyncio.to_thread(inbox.close)
+            log.info("consumer_stops")
+
+
+async def _until_asked(settings: Settings) -> None:
+    await serve(settings, asked_to_stop())
+
+
+def main() -> int:
+    """Run the consumer process."""
+    try:
+        settings = attached(load_settings())
+        set_up_logs(settings.log_level, settings.log_format)
+        asyncio.run(_until_asked(settings))
+    except CannotRun as error:
+        print(f"consumer: {error}", file=sys.stderr)  # noqa: T201 - logs may not be set up yet
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Dead letters: kept as they came, mended beside the original, replayed; every act on record in the same transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+
+@dataclass(frozen=True)
+class DeadMessage:
+    """A message that could not be taken: where it stood, its bytes, why, after how many tries."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    payload: bytes
+    code: str
+    detail: str
+    tries: int
+
+
+@dataclass(frozen=True)
+class LetterAct:
+    """Who does what about a dead letter, and why; `request_key` makes it once."""
+
+    request_key: str
+    verb: str
+    actor: str
+    reason: str
+
+
+_KEEP = text(
+    """
+    INSERT INTO dead_letters
+      (digest, topic, topic_partition, topic_offset, message_key, payload, code, detail, tries, arrived_at)
+    VALUES (:digest, :topic, :partition, :offset, :key, :payload, :code, :detail, :tries, now())
+    ON CONFLICT DO NOTHING
+    """
+)
+# Whoever acts on a letter holds its row until the act is on record: of two at once the second sees the first.
+_HOLD = text("SELECT code, fixed_payload IS NOT NULL AS fixed, replayed_at FROM dead_letters WHERE id = :id FOR UPDATE")
+_ACTED = text("SELECT verb, outcome FROM dead_letter_acts WHERE dead_letter_id = :id AND request_key = :request_key")
+_FIX = text("UPDATE dead_letters SET fixed_payload = :payload WHERE id = :id")
+_REPLAYED = text("UPDATE dead_letters SET replayed_at = coalesce(replayed_at, now()) WHERE id = :id")
+_REFUSED = text("UPDATE dead_letters SET code = :code, detail = :detail WHERE id = :id AND replayed_at IS NULL")
+_ACT = text(
+    """
+    INSERT INTO dead_letter_acts
+      (dead_letter_id, request_key, verb, actor, reason, before, after, outcome, acted_at)
+    VALUES (:id, :request_key, :verb, :actor, :reason, CAST(:before AS jsonb), CAST(:after AS jsonb), :outcome, now())
+    """
+)
+
+
+async def keep_dead_letter(engine: AsyncEngine, dead: DeadMessage) -> None:
+    """Keep the message; the same bytes again are the same letter."""
+    digest = hashlib.sha256(b"%d:" % len(dead.key or b"") + (dead.key or b"") + dead.payload).hexdigest()
+    async with engine.begin() as conn:
+        await conn.execute(_KEEP, {**vars(dead), "digest": digest})
+
+
+async def acted_before(conn: AsyncConnection, letter_id: int, request_key: str) -> tuple[str, str] | None:
+    """Verb and outcome of the act that this key has on record; None when there is none."""
+    row = (await conn.execute(_ACTED, {"id": letter_id, "request_key": request_key})).one_or_none()
+    return (row.verb, row.outcome) if row else None
+
+
+async def fix_letter(engine: AsyncEngine, letter_id: int, payload: str, act: LetterAct) -> str:
+    """Keep a mended payload beside the original; the latest counts. The outcome, or the first one of this key."""
+    return await _once(engine, letter_id, act, _FIX, {"payload": payload}, "fixed", {"payload": payload})
+
+
+async def letter_replayed(engine: AsyncEngine, letter_id: int, outcome: str, act: LetterAct) -> str:
+    """The event was taken: the letter is done. The outcome, or the first one of this key."""
+    return await _once(engine, letter_id, act, _REPLAYED, {}, outcome, {"replayed": True})
+
+
+async def letter_refused(engine: AsyncEngine, letter_id: int, code: str, detail: str, act: LetterAct) -> str:
+    """The event was refused again: the letter stays, with the newest reason. The outcome, or the first one of this key."""
+    return await _once(engine, letter_id, act, _REFUSED, {"code": code, "detail": detail}, code, {"detail": detail})
+
+
+async def _once(
+    engine: AsyncEngine,
+    letter_id: int,
+    act: LetterAct,
+    change: Any,
+    values: dict[str, Any],
+    outcome: str,
+    after: dict[str, Any],
+) -> str:
+    async with engine.begin() as conn:
+        held = (await conn.execute(_HOLD, {"id": letter_id})).one()
+        if first := await acted_before(conn, letter_id, act.request_key):
+            return first[1]
+        before = {"code": held.code, "fixed": held.fixed, "replayed": held.replayed_at is not None}
+        await conn.execute(change, {"id": letter_id, **values})
+        said = {"before": json.dumps(before), "after": json.dumps(after), "outcome": outcome}
+        await conn.execute(_ACT, {"id": letter_id, **vars(act), **said})
+        return outcome

@@ -1,0 +1,40 @@
+"""The event door in process: a database, Temporal, no broker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Engine
+from temporalio.client import Client
+
+from api.app import open_services
+from api.services import Services
+from runtime.settings import Settings
+from tests.api.conftest import api, end_runs, fresh, settings_for, task_queue, worker
+from tests.build import FakeProvider, item, pay, student
+
+__all__ = ["api", "task_queue", "worker"]
+
+
+@pytest.fixture
+def settings(database_url: str, temporal_address: str, task_queue: str) -> Settings:
+    return settings_for(database_url, temporal_address, task_queue)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def at(settings: Settings, temporal: Client) -> AsyncIterator[Services]:
+    """What the door works with."""
+    async with open_services(settings) as services:
+        yield services
+    await end_runs(temporal, settings.task_queue)
+
+
+@pytest.fixture
+def paid(engine: Engine, fake_provider: FakeProvider) -> str:
+    """A succeeded payment of one course that needs no trainer, here and at the provider."""
+    student(engine)
+    student(engine, "student-2")
+    item(engine, "course-free", fulfilment="ownership")
+    return pay(engine, fake_provider, fresh(), items=(("course", "course-free"),))
