@@ -1,4 +1,4 @@
-# One image for migrate, api and worker.
+# One image for migrate, api, worker, relay and consumer.
 FROM python:3.11.14-slim-bookworm
 
 RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.8 \
@@ -7,13 +7,13 @@ RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.8 \
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 UV_LINK_MODE=copy UV_NO_CACHE=1
 
-# The packages first: they change less often than the code. What pyproject.toml names without its extras, in the
-# versions and with the hashes of the lock file; so nothing that is for development or tests comes along.
+# The packages first: they change less often than the code. What pyproject.toml names with the extra that
+# speaks to Kafka, in the versions and with the hashes of the lock file; so nothing that is for development or tests comes along.
 COPY pyproject.toml requirements.lock ./
 RUN uv venv --python /usr/local/bin/python .venv \
-    && uv pip install --verify-hashes --constraints requirements.lock --requirements pyproject.toml
+    && uv pip install --verify-hashes --constraints requirements.lock --requirements pyproject.toml --extra kafka
 
-COPY README.md worker.py ./
+COPY README.md consumer.py relay.py worker.py ./
 COPY activities activities
 COPY api api
 COPY cli cli

@@ -33,7 +33,8 @@ GIVEN = {
     "AUTH_JWKS": jwks(),
 }
 ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
-LASTING = {"postgres", "temporal", "temporal-ui", "api", "worker"}
+LASTING = {"postgres", "temporal", "temporal-ui", "api", "worker", "relay", "kafka", "consumer"}
+PORTLESS = {"worker", "relay", "consumer"}
 
 
 def docker_has_compose() -> bool:
@@ -163,17 +164,19 @@ def test_a_script_is_a_script(script: Path):
 
 
 def test_our_processes_wait_for_schema_and_namespace(services: dict[str, Any]):
-    for name in ("api", "worker"):
-        conditions = {other: wait["condition"] for other, wait in services[name]["depends_on"].items()}
-        assert conditions == dict.fromkeys(("migrate", "temporal-namespace"), "service_completed_successfully")
+    done = "service_completed_successfully"
+    for name in ("api", "worker", "consumer"):
+        waits = {other: wait["condition"] for other, wait in services[name]["depends_on"].items()}
+        assert waits.items() >= dict.fromkeys(("migrate", "temporal-namespace"), done).items()
+    assert services["relay"]["depends_on"] == {"migrate": {"condition": done}}
     assert services["temporal"]["depends_on"]["temporal-schema"]["condition"] == "service_completed_successfully"
 
 
 def test_whatever_has_a_port_has_a_healthcheck(services: dict[str, Any]):
-    assert {name for name, service in services.items() if "healthcheck" in service} == LASTING - {"worker"}
+    assert {name for name, service in services.items() if "healthcheck" in service} == LASTING - PORTLESS
 
 
-@pytest.mark.parametrize("name", ["migrate", "api", "worker"])
+@pytest.mark.parametrize("name", ["migrate", "api", "worker", "relay", "consumer"])
 def test_our_processes_get_settings_that_production_takes(
     name: str, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
@@ -192,6 +195,11 @@ def test_our_processes_get_settings_that_production_takes(
 
 def test_a_worker_has_time_to_let_running_tries_end(services: dict[str, Any]):
     assert int(services["worker"]["stop_grace_period"].removesuffix("s")) > 2 * (Rules().attempt + 2)
+
+
+def test_kafka_is_there_only_when_asked_for(services: dict[str, Any]):
+    assert {name for name, service in services.items() if "profiles" in service} == {"kafka", "consumer"}
+    assert services["relay"]["environment"]["KAFKA_BOOTSTRAP_SERVERS"] == ""
 
 
 def test_nothing_is_published_beyond_this_machine(services: dict[str, Any]):

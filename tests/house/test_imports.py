@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PROCESSES = ("consumer.py", "relay.py", "worker.py")
 ROOMS = ("activities", "api", "cli", "db", "domain", "gateways", "runtime", "workflows")
 
 # Run by a process of its own. Alembic runs its environment file as a script, `python -m` runs a __main__.
@@ -38,7 +39,7 @@ print(len(sys.argv) - 1)
 
 def modules() -> list[str]:
     """Every module of ours that is imported by name."""
-    files = [ROOT / "worker.py", *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]
+    files = [*(ROOT / name for name in PROCESSES), *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]
     return sorted(
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for file in files
@@ -48,7 +49,10 @@ def modules() -> list[str]:
 
 def code() -> Iterator[tuple[str, str]]:
     """Path and text of every Python file of ours but the tests."""
-    for file in [ROOT / "worker.py", *(file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py")))]:
+    for file in [
+        *(ROOT / name for name in PROCESSES),
+        *(file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))),
+    ]:
         yield str(file.relative_to(ROOT)), file.read_text()
 
 
@@ -81,12 +85,13 @@ def test_every_room_is_read_by_the_linter():
     assert packages == set(ROOMS) == set(linter["root_packages"])
 
 
-def test_nobody_imports_the_worker():
+def test_nobody_imports_the_processes():
+    processes = {name.removesuffix(".py") for name in PROCESSES}
     for path, text in code():
         for node in ast.walk(ast.parse(text)):
             named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert "worker" not in named, path
+            assert processes.isdisjoint(named), path
 
 
 def test_only_create_purchase_writes_the_purchase_row():
