@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from tests.api.conftest import begin, fresh, shown, until
 from tests.build import LESSONS, NOW, FakeProvider, item, pay, rows, student, trainer, value
+from tests.events.told import event, raw
 from tests.tokens import bearer
 
 PURCHASES = "/api/v1/purchases"
@@ -30,8 +31,14 @@ async def direct(api: httpx2.AsyncClient, payment: str, student_id: str) -> http
     return await api.post(PURCHASES, json=body, headers={"Prefer": "wait=0"})
 
 
+async def tell(api: httpx2.AsyncClient, payment: str, student_id: str) -> httpx2.Response:
+    headers = {**bearer("service", "payments"), "Content-Type": "application/json"}
+    told = event(payment, studentId=student_id, metadata={"courseId": "course-piano"})
+    return await api.post("/api/v1/events", content=raw(told), headers=headers)
+
+
 # Another door of a payment is one entry more: it answers 200 (was there), 201 or 202 (started).
-DOORS: dict[str, Door] = {"checkout": checkout, "direct": direct}
+DOORS: dict[str, Door] = {"checkout": checkout, "direct": direct, "event": tell}
 CALLERS = 20  # at each door, at once
 
 
