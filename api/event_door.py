@@ -40,11 +40,12 @@ async def ingest(at: Services, raw: bytes) -> Ingested:
     """
     event = read_event(raw)
     async with at.reading() as conn:
-        if await was_handled(conn, event.key):
-            _log.info("event_duplicate", key=event.key, payment_id=event.data.payment_id)
-            return Ingested(event.key, duplicate=True, lines=[])
-        payment = await payment_to_start(conn, event.data.payment_id)
-    payment = _theirs(payment, event.data)
+        # First: what says another student's is refused, also once the true one was handled.
+        payment = _theirs(await payment_to_start(conn, event.data.payment_id), event.data)
+        handled = await was_handled(conn, event.key)
+    if handled:
+        _log.info("event_duplicate", key=event.key, payment_id=event.data.payment_id)
+        return Ingested(event.key, duplicate=True, lines=[])
     lines = await start_lines(at, payment, "event", _incoming(event, payment))
     await event_handled(at.engine, event.key)
     new = [line for line in lines if line.state == "started"]

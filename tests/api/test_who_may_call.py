@@ -34,6 +34,7 @@ EXPECTED = {
     "POST /api/public/purchase-free": "own - - -",
     "POST /api/v1/admin/allocations/auto-assign": "- - any any",
     "GET /api/v1/purchases/{purchase}": "own any any -",
+    "GET /api/v1/purchases/{purchase}/events": "own any any -",
     "POST /api/v1/events": "- - any any",
     "GET /api/v1/admin/dead-letters": "- any any -",
     "GET /api/v1/admin/dead-letters/{letter}": "- any any -",

@@ -56,6 +56,16 @@ async def test_every_bad_event_is_refused_for_its_reason_and_nothing_is_stored(
     assert stored(engine) == [0, 0]
 
 
+async def test_what_is_refused_before_the_true_event_is_refused_after_it(
+    at: Services, engine: Engine, paid: str
+) -> None:
+    await ingest(at, raw(event(paid)))
+    for kind, (code, made) in POISON.items():
+        with pytest.raises((Unprocessable, NotFound)) as refused:
+            await ingest(at, made(paid))
+        assert (kind, refused.value.code) == (kind, code)
+
+
 def test_thirty_kinds_of_poison() -> None:
     assert len(POISON) >= 30
 
