@@ -21,7 +21,10 @@ from api import (
     admin_list,
     auto_assign,
     bulk,
+    cart,
     case,
+    catalogue,
+    checkout,
     coins,
     dead_letters,
     events,
@@ -42,6 +45,7 @@ from api.problems import Forbidden, Unauthenticated, add_problems
 from api.services import Services
 from api.tokens import Tokens, Trusted
 from db.engine import make_async_engine
+from gateways.payments import HttpPaymentProvider, PaymentProvider
 from runtime.clock import clock
 from runtime.dev_auth import dev_key, kid_of
 from runtime.errors import CannotRun
@@ -53,6 +57,7 @@ from runtime.temporal import connect
 from workflows.policies import Rules
 
 MOST_BODY = 64 * 1024  # bytes
+_PROVIDER_SECONDS = 5
 _POOL = 20  # connections; a request holds one only while it asks the database
 
 _ABOUT = """The durable back office of a course marketplace: one workflow per payment line carries a payment to lessons,
@@ -60,14 +65,17 @@ or makes the student whole. Who calls says so with a bearer token. Errors are pr
 request may succeed later. Times are UTC unless called local."""
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application. Without `settings` they are those of the environment and the running stack."""
+def create_app(settings: Settings | None = None, provider: PaymentProvider | None = None) -> FastAPI:
+    """The application. Without `settings` they are those of the environment and the running stack.
+
+    Without `provider` it is the one at PROVIDER_URL.
+    """
     with_values = settings or attached(load_settings())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         app.state.tokens = tokens_of(with_values)
-        async with open_services(with_values) as services:
+        async with open_services(with_values, provider) as services:
             app.state.services = services
             services.tasks.add(asyncio.create_task(services.watchers.listen(services.engine)))
             yield
@@ -100,6 +108,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         act_list,
         people,
         coins,
+        catalogue,
+        cart,
+        checkout,
         verbs,
     )
     for part in guarded:
@@ -122,11 +133,12 @@ def tokens_of(settings: Settings) -> Tokens:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncGenerator[Services]:
+async def open_services(settings: Settings, provider: PaymentProvider | None = None) -> AsyncGenerator[Services]:
     """What the doors work with, of this process and the consumer's; closed afterwards."""
     if settings.database_url is None:
         raise CannotRun("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
     engine = make_async_engine(settings.database_url.get_secret_value(), pool_size=_POOL)
+    http = provider_of(settings) if provider is None else None
     try:
         yield Services(
             engine=engine,
@@ -135,11 +147,21 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
             rules=rules_of(settings),
             temporal_ui_url=settings.temporal_ui_url,
             clock=clock(settings),
+            provider=provider or http,
             pace=Pace(settings.bulk_acts_per_second),
             private_webhooks=settings.webhook_private_addresses,
         )
     finally:
+        if http is not None:
+            http.close()
         await engine.dispose()
+
+
+def provider_of(settings: Settings) -> HttpPaymentProvider | None:
+    """The client of PROVIDER_URL, None when that is not set. Checkout asks twice at most while its key is taken."""
+    if settings.provider_url is None:
+        return None
+    return HttpPaymentProvider(settings.provider_url, timeout=_PROVIDER_SECONDS)
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -65,6 +65,13 @@ POLICY: dict[str, Row] = {
     "write_profile": _row(OWN, NONE, ANY, ANY),
     "show_coins": _row(OWN, ANY, ANY, NONE),
     "top_up": _row(NONE, NONE, ANY, ANY),
+    "list_catalogue": _row(ANY, ANY, ANY, ANY),
+    "show_item": _row(ANY, ANY, ANY, ANY),
+    "show_cart": _row(OWN, NONE, NONE, NONE),
+    "add_cart_item": _row(OWN, NONE, NONE, NONE),
+    "remove_cart_item": _row(OWN, NONE, NONE, NONE),
+    "clear_cart": _row(OWN, NONE, NONE, NONE),
+    "checkout": _row(OWN, NONE, NONE, NONE),
 }
 
 

@@ -41,6 +41,15 @@ _log = structlog.get_logger()
 WHO_ARE_YOU = {"WWW-Authenticate": "Bearer"}
 
 
+class BadRequest(Problem):
+    """The request lacks something that says how it is meant; nothing was stored."""
+
+    title = "Bad Request"
+    status = 400
+    code: str
+    retryable: bool = False
+
+
 class Unauthenticated(Problem):
     """No token, or one that is not accepted; which of the two, and why, is not told. Nothing was read or stored."""
 
@@ -83,6 +92,23 @@ class Conflict(Problem):
     status = 409
     code: str
     retryable: bool = False
+
+
+class InFlight(Problem):
+    """The first request with this Idempotency-Key is still being answered: send it again after `Retry-After`."""
+
+    title = "Conflict"
+    status = 409
+    headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
+    code: str = "REQUEST_IN_FLIGHT"
+    retryable: bool = True
+
+    def response_headers(self) -> dict[str, str]:
+        return {"Retry-After": str(RETRY_AFTER)}
+
+    @classmethod
+    def header_examples(cls) -> dict[str, str]:
+        return {"Retry-After": str(RETRY_AFTER)}
 
 
 class Unprocessable(Problem):

@@ -15,6 +15,7 @@ from api.found import found
 from api.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
+from api.settling import settled
 from api.starting import LineStarted, start_lines, wait_for_rows
 from api.temporal import RunState, run_state, workers_poll
 from api.views import PurchaseView, purchase_view
@@ -95,7 +96,7 @@ async def _of_payment(at: Services, payment_id: str, wait: float, response: Resp
         payment = await payment_to_start(conn, payment_id)
     if payment is None:
         raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
-    lines = await start_lines(at, payment, "checkout")
+    lines = await start_lines(at, await settled(at, payment), "checkout")
     response.status_code = await _status(at, lines, wait)
     known = [line for line in lines if line.state != "unsupported"]
     if known:

@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from api.pace import Pace
 from api.watching import Watchers
+from gateways.payments import PaymentProvider
 from workflows.policies import Rules
 
 
@@ -26,6 +27,7 @@ class Services:
     temporal: Client
     task_queue: str
     rules: Rules  # copied into every start input
+    provider: PaymentProvider | None = None  # None: this process was not told of one, so there is no checkout
     temporal_ui_url: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     private_webhooks: bool = False  # webhook targets may be inside

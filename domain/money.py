@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 
 def shares(amount_minor: int, n: int) -> list[int]:
@@ -32,3 +32,20 @@ def owed_back(amount: int, refund: str, lessons: int | None, delivered: Collecti
     if refund == "undelivered" and lessons is not None:
         return undelivered(amount, lessons, delivered)
     return amount
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in parts that add up to it, each in proportion to its weight: the largest remainders get the odd units.
+
+    With `total` up to the sum of the weights no part is more than its weight. Equal remainders: the first wins.
+    """
+    whole = sum(weights)
+    if total < 0 or min(weights, default=0) < 0 or (whole == 0 and total):
+        raise ValueError(f"{total} cannot be split by these weights")
+    if whole == 0:
+        return [0] * len(weights)
+    parts = [total * weight // whole for weight in weights]
+    remainders = sorted(range(len(weights)), key=lambda at: -(total * weights[at] % whole))
+    for at in remainders[: total - sum(parts)]:
+        parts[at] += 1
+    return parts

@@ -56,6 +56,15 @@ class ProviderRefund:
     status: str
 
 
+@dataclass(frozen=True)
+class ProviderIntent:
+    """A payment that the student is to confirm: `client_secret` is what their browser does it with."""
+
+    payment_id: str
+    status: str
+    client_secret: str
+
+
 class ProviderTrouble(Exception):
     """No usable answer: it may or may not have happened. Retried. `retry_after`: seconds the provider asked for."""
 
@@ -93,6 +102,13 @@ class PaymentProvider(Protocol):
         """Put a payment there under its own id. True if it is new, False if it was there with the same content."""
         ...
 
+    def create_intent(self, key: str, payment: ProviderPayment) -> ProviderIntent:
+        """Create a pending payment for the student to confirm; one of amount 0 has succeeded at once.
+
+        `key` is the idempotency key: asking again under it tells what came of the first call.
+        """
+        ...
+
 
 class _Wire(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, strict=True, extra="ignore")
@@ -120,6 +136,16 @@ class _RefundAnswer(_Wire):
     amount_minor: int
     currency: str
     status: str
+
+
+class _IntentAnswer(_Wire):
+    payment_id: str
+    status: str
+    client_secret: str
+
+
+def _intent(answer: httpx2.Response) -> ProviderIntent:
+    return ProviderIntent(**_IntentAnswer.model_validate_json(answer.content).model_dump())
 
 
 def _payment(answer: httpx2.Response) -> ProviderPayment:
@@ -175,19 +201,11 @@ class HttpPaymentProvider:
 
     def create(self, payment: ProviderPayment) -> bool:
         """See PaymentProvider.create. The same id with other content is ProviderRefused("payment_differs")."""
-        lines = [
-            {"line": line.line, "amountMinor": line.amount_minor, "refundedMinor": line.refunded_minor}
-            for line in payment.lines
-        ]
-        body = {
-            "id": _checked(payment.id),
-            "studentId": payment.student_id,
-            "status": payment.status,
-            "amountMinor": payment.amount_minor,
-            "currency": payment.currency,
-            "lines": lines,
-        }
-        return self._call("POST", "/payments", body).status_code == 201
+        return self._call("POST", "/payments", _body(payment)).status_code == 201
+
+    def create_intent(self, key: str, payment: ProviderPayment) -> ProviderIntent:
+        """See PaymentProvider.create_intent. The same key or id with other content is ProviderRefused."""
+        return _read(self._call("POST", "/payment_intents", _body(payment), {"Idempotency-Key": key}), _intent)
 
     def _call(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
@@ -201,6 +219,20 @@ class HttpPaymentProvider:
         if 400 <= answer.status_code < 500 and answer.status_code not in _TROUBLE:
             raise _refusal(answer)
         raise ProviderTrouble(f"the payment provider answered {answer.status_code}", _retry_after(answer))
+
+
+def _body(payment: ProviderPayment) -> dict[str, Any]:
+    return {
+        "id": _checked(payment.id),
+        "studentId": payment.student_id,
+        "status": payment.status,
+        "amountMinor": payment.amount_minor,
+        "currency": payment.currency,
+        "lines": [
+            {"line": line.line, "amountMinor": line.amount_minor, "refundedMinor": line.refunded_minor}
+            for line in payment.lines
+        ],
+    }
 
 
 def _read(answer: httpx2.Response, shape: Callable[[httpx2.Response], _Answer]) -> _Answer:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from domain.purchase import PurchaseOrder, purchase_id_of, workflow_id_of
-from gateways.payments import ProviderLine, ProviderPayment, ProviderRefund, ProviderRefused
+from gateways.payments import ProviderIntent, ProviderLine, ProviderPayment, ProviderRefund, ProviderRefused
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 LESSONS: dict[str, Any] = {
@@ -63,14 +63,14 @@ def student(
 
 def item(
     engine: Engine, item_id: str = "course-piano", *, item_type: str = "course", fulfilment: str = "sessions",
-    is_open: bool = True,
+    is_open: bool = True, price_minor: int = 50000, currency: str = "USD",
 ) -> str:  # fmt: skip
     """An item of the catalogue."""
     run(
         engine,
         "INSERT INTO catalogue_items (item_type, id, title, price_minor, currency, fulfilment, open)"
-        " VALUES (:item_type, :id, :id, 50000, 'USD', :fulfilment, :open) ON CONFLICT DO NOTHING",
-        item_type=item_type, id=item_id, fulfilment=fulfilment, open=is_open,
+        " VALUES (:item_type, :id, :id, :price, :currency, :fulfilment, :open) ON CONFLICT DO NOTHING",
+        item_type=item_type, id=item_id, fulfilment=fulfilment, open=is_open, price=price_minor, currency=currency,
     )  # fmt: skip
     return item_id
 
@@ -110,7 +110,7 @@ def trainer(
 def cart_item(engine: Engine, cart_item_id: str, *, student_id: str = "student-1", item_type: str = "course",
               item_id: str = "course-piano") -> str:  # fmt: skip
     """One thing in a cart."""
-    run(engine, "INSERT INTO cart_items VALUES (:id, :student, :item_type, :item_id)",
+    run(engine, "INSERT INTO cart_items (id, student_id, item_type, item_id) VALUES (:id, :student, :item_type, :item_id)",
         id=cart_item_id, student=student_id, item_type=item_type, item_id=item_id)  # fmt: skip
     return cart_item_id
 
@@ -121,6 +121,7 @@ class FakeProvider:
 
     payments: dict[str, ProviderPayment] = field(default_factory=dict[str, ProviderPayment])
     refunds: dict[str, ProviderRefund] = field(default_factory=dict[str, ProviderRefund])
+    intents: dict[str, ProviderIntent] = field(default_factory=dict[str, ProviderIntent])
     calls: list[str] = field(default_factory=list[str])
     _before: dict[str, Exception] = field(default_factory=dict[str, Exception])
     _after: dict[str, Exception] = field(default_factory=dict[str, Exception])
@@ -152,17 +153,30 @@ class FakeProvider:
         self.payments.setdefault(payment.id, payment)
         return new
 
+    def create_intent(self, key: str, payment: ProviderPayment) -> ProviderIntent:
+        self._call("create_intent")
+        with self._one_at_a_time:
+            if key not in self.intents:
+                if payment.id in self.payments:
+                    raise ProviderRefused("payment_differs", "there is another payment under this id", 409)
+                status = "pending" if payment.amount_minor else "succeeded"
+                self.payments[payment.id] = replace(payment, status=status)
+                self.intents[key] = ProviderIntent(payment.id, status, f"{payment.id}_secret")
+        if "create_intent" in self._after:
+            raise self._after.pop("create_intent")
+        return self.intents[key]
+
     def set_status(self, payment_id: str, status: str) -> None:
         """What the provider says of a payment from now on."""
         self.payments[payment_id] = replace(self.payments[payment_id], status=status)
 
     def fail(self, call: str, error: Exception) -> None:
-        """The next such call (get, refund, cancel, create) raises this and nothing happens."""
+        """The next such call (get, refund, cancel, create, create_intent) raises this and nothing happens."""
         self._before[call] = error
 
-    def lose_the_answer(self, error: Exception) -> None:
-        """The next refund happens, then the call raises this: "did it, then said timeout"."""
-        self._after["refund"] = error
+    def lose_the_answer(self, error: Exception, call: str = "refund") -> None:
+        """The next refund (or `call`) happens, then the call raises this: "did it, then said timeout"."""
+        self._after[call] = error
 
     def _call(self, name: str) -> None:
         self.calls.append(name)

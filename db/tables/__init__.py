@@ -17,7 +17,7 @@ from db.tables.purchases import (
     PurchaseStep,
 )
 from db.tables.requests import PurchaseRequest
-from db.tables.shop import BundleSubject, CartItem, CatalogueItem, Payment, PaymentLine, Refund
+from db.tables.shop import BundleSubject, CartItem, CatalogueItem, IdempotencyKey, Payment, PaymentLine, Refund
 
 METADATA = Row.metadata
 
@@ -33,6 +33,7 @@ __all__ = [
     "DeadLetterAct",
     "Enrollment",
     "Holiday",
+    "IdempotencyKey",
     "LearningVersion",
     "LessonSession",
     "OperatorAct",

@@ -1,15 +1,15 @@
-"""What can be bought, what lies in a cart, what was paid."""
+"""What can be bought, what lies in a cart, what was paid, and which answers checkout repeats."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from db.tables.columns import Id, Json, MaybeWords, Minor, Number, Row, Words, defaulted, one_of, reference
+from db.tables.columns import Id, Json, MaybeObject, MaybeWords, Minor, Number, Row, Words, defaulted, one_of, reference
 from domain.purchase import ITEM_TYPES
 
 
@@ -42,7 +42,8 @@ class BundleSubject(Row, table=True):
 
 
 class CartItem(Row, table=True):
-    """One thing in a student's cart; the same item may lie there twice. `processingItemId` is this id."""
+    """One thing in a student's cart, with what was said of it; the same item may lie there twice. `processingItemId`
+    is this id."""
 
     __tablename__ = "cart_items"
     __table_args__ = (one_of("item_type", *ITEM_TYPES), Index("cart_items_by_student", "student_id"))
@@ -51,6 +52,8 @@ class CartItem(Row, table=True):
     student_id: Annotated[str, reference("students.id")]
     item_type: Words
     item_id: Words
+    details: Json = Field(sa_column=Column("metadata", JSONB, nullable=False, server_default=text("'{}'")))
+    added_at: datetime = Field(sa_column_kwargs={"server_default": text("now()")})
 
 
 class Payment(Row, table=True):
@@ -89,6 +92,30 @@ class PaymentLine(Row, table=True):
     amount_minor: Minor
     coins: int = defaulted("0", 0, BigInteger)
     details: Json = Field(sa_column=Column("metadata", JSONB, nullable=False, server_default=text("'{}'")))
+
+
+class IdempotencyKey(Row, table=True):
+    """A checkout by the key its caller gave it, written with its payment, before the provider is asked.
+
+    `answer` None: not answered yet; until `taken_until` a request is at it. The key to payments is looked at on commit.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        UniqueConstraint("payment_id"),
+        ForeignKeyConstraint(["payment_id"], ["payments.id"], deferrable=True, initially="DEFERRED"),
+        CheckConstraint("length(key) BETWEEN 8 AND 255", name="key_length"),
+        Index("idempotency_keys_by_time", "created_at"),
+    )
+
+    actor: Id
+    operation: Id
+    key: Id
+    request_hash: Words
+    payment_id: Words
+    taken_until: datetime
+    answer: MaybeObject = None
+    created_at: datetime
 
 
 class Refund(Row, table=True):

@@ -52,6 +52,11 @@ class _Refund(_Body):
     amount_minor: int
 
 
+def _no_key() -> Response:
+    """A key made up here would make every retry a second refund, or a second payment."""
+    return JSONResponse({"code": "idempotency_key_missing", "message": "send an Idempotency-Key"}, 400)
+
+
 def make_app(db: Path) -> FastAPI:
     """The provider on this ledger file. Handlers run one at a time on the event loop, each write synced to disk."""
     ledger, faults = Ledger(db), Faults()
@@ -68,14 +73,21 @@ def make_app(db: Path) -> FastAPI:
         content = body.model_dump(by_alias=True)
         return await faults.around("create", body.id, lambda: ledger.create(content))
 
+    @app.post("/payment_intents")
+    async def create_intent(body: _Payment, idempotency_key: Annotated[str, Header()] = "") -> Response:
+        if not idempotency_key:
+            return _no_key()
+        content = body.model_dump(by_alias=True)
+        return await faults.around("create_intent", body.id, lambda: ledger.create_intent(idempotency_key, content))
+
     @app.get("/payments/{payment_id}")
     async def get(payment_id: str) -> Response:
         return await faults.around("get", payment_id, lambda: ledger.get(payment_id))
 
     @app.post("/payments/{payment_id}/refunds")
     async def refund(payment_id: str, body: _Refund, idempotency_key: Annotated[str, Header()] = "") -> Response:
-        if not idempotency_key:  # a key made up here would make every retry a second refund
-            return JSONResponse({"code": "idempotency_key_missing", "message": "send an Idempotency-Key"}, 400)
+        if not idempotency_key:
+            return _no_key()
         content = body.model_dump(by_alias=True)
         return await faults.around("refund", payment_id, lambda: ledger.refund(payment_id, idempotency_key, content))
 

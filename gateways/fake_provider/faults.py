@@ -23,7 +23,7 @@ class Fault(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    operation: Literal["create", "get", "refund", "cancel", "confirm"]
+    operation: Literal["create", "create_intent", "get", "refund", "cancel", "confirm"]
     payment_id: str | None = Field(default=None, alias="paymentId")
     nth: int | None = Field(default=None, ge=1)
     times: int = Field(default=1, ge=1)

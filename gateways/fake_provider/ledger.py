@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +57,10 @@ class Ledger:
                 return _no(409, "payment_differs", "there is another payment under this id")
             return self.get(body["id"])
 
+    def create_intent(self, key: str, body: Json) -> Answer:
+        """201 with what the student confirms the new payment with, once per key; 409 for an id that is taken."""
+        return self._keyed(key, _text({"intent": body}), lambda: self._intent(key, body))
+
     def get(self, payment_id: str) -> Answer:
         """200 with the payment, its lines and what was refunded of each, or 404."""
         row = self._db.execute("SELECT state FROM payments WHERE id = ?", (payment_id,)).fetchone()
@@ -65,16 +69,7 @@ class Ledger:
     def refund(self, payment_id: str, key: str, body: Json) -> Answer:
         """Give back part of a line, once per key; the first answer to a key is saved, a refusal too."""
         request = _text({"payment": payment_id, **body})
-        with self._transaction():
-            saved = self._db.execute("SELECT request, status, body FROM answers WHERE key = ?", (key,)).fetchone()
-            if saved is not None and saved[0] != request:
-                return _no(400, "idempotency_key_reused", "this key was used for another refund")
-            if saved is not None:
-                return saved[1], json.loads(saved[2])
-            answer = self._give_back(payment_id, body["line"], body["amountMinor"])
-            self._db.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (key, request, answer[0], _text(answer[1])))
-            self._note("refund", payment_id, body, answer, key)
-            return answer
+        return self._keyed(key, request, lambda: self._given_back(key, payment_id, body))
 
     def settle(self, payment_id: str, operation: str) -> Answer:
         """`cancel`: pending becomes failed, all else stays. `confirm`: pending becomes succeeded, failed is refused."""
@@ -93,6 +88,33 @@ class Ledger:
         names = ("seq", "at", "operation", "paymentId", "key", "request", "status", "code")
         rows = self._db.execute("SELECT * FROM operations ORDER BY seq").fetchall()
         return [{**dict(zip(names, row, strict=True)), "request": json.loads(row[5])} for row in rows]
+
+    def _keyed(self, key: str, request: str, work: Callable[[], Answer]) -> Answer:
+        with self._transaction():
+            saved = self._db.execute("SELECT request, status, body FROM answers WHERE key = ?", (key,)).fetchone()
+            if saved is not None and saved[0] != request:
+                return _no(400, "idempotency_key_reused", "this key was used for something else")
+            if saved is not None:
+                return saved[1], json.loads(saved[2])
+            answer = work()
+            self._db.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (key, request, answer[0], _text(answer[1])))
+            return answer
+
+    def _intent(self, key: str, body: Json) -> Answer:
+        if self.get(body["id"])[0] == 200:
+            return _no(409, "payment_differs", "there is another payment under this id")
+        if body["status"] != "pending" or any(line["refundedMinor"] for line in body["lines"]):
+            return _no(422, "not_pending", "a payment begins pending, with nothing given back")
+        state = {**body, "status": "pending" if body["amountMinor"] else "succeeded"}
+        self._db.execute("INSERT INTO payments VALUES (?, ?, ?)", (body["id"], _text(body), _text(state)))
+        self._note("create_intent", body["id"], body, (201, {}), key)
+        secret = f"{body['id']}_secret_{uuid4().hex}"
+        return 201, {"paymentId": body["id"], "status": state["status"], "clientSecret": secret}
+
+    def _given_back(self, key: str, payment_id: str, body: Json) -> Answer:
+        answer = self._give_back(payment_id, body["line"], body["amountMinor"])
+        self._note("refund", payment_id, body, answer, key)
+        return answer
 
     def _give_back(self, payment_id: str, number: int, amount: int) -> Answer:
         status, payment = self.get(payment_id)

@@ -49,12 +49,12 @@ def settings_for(database_url: str, temporal_address: str, task_queue: str) -> S
 
 
 @asynccontextmanager
-async def booted(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+async def booted(settings: Settings, provider: FakeProvider | None = None) -> AsyncIterator[httpx2.AsyncClient]:
     """The API with these settings, reached as over HTTP by an admin called ann; a bug is answered, not raised.
 
     Another caller is a header of the request: `headers=bearer("student", "student-1")`.
     """
-    app = create_app(settings)
+    app = create_app(settings, provider)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -64,8 +64,8 @@ async def booted(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def api(settings: Settings, temporal: Client) -> AsyncIterator[httpx2.AsyncClient]:
-    async with booted(settings) as client:
+async def api(settings: Settings, temporal: Client, fake_provider: FakeProvider) -> AsyncIterator[httpx2.AsyncClient]:
+    async with booted(settings, fake_provider) as client:
         yield client
     await end_runs(temporal, settings.task_queue)
 

@@ -22,10 +22,11 @@ from runtime.dev_auth import dev_token
 from runtime.settings import Settings
 from tests.api.callers import Operation, good_request, operations, stored
 from tests.api.conftest import booted, end_runs, is_problem
-from tests.build import FakeProvider, item, pay, run, start, student
+from tests.build import FakeProvider, cart_item, item, pay, run, start, student
 from tests.tokens import bearer
 
-# own: their own only, another's is 404; any: everybody's; -: 403. In this order: student, support, admin, service.
+# own: their own only, another's is 404; self: their own, which no path names; any: everybody's; -: 403. In this order:
+# student, support, admin, service.
 EXPECTED = {
     "GET /healthz": "public",
     "GET /readyz": "public",
@@ -68,6 +69,15 @@ EXPECTED = {
     "PUT /api/v1/students/{student_id}/profile": "own - any any",
     "GET /api/v1/students/{student_id}/coins": "own any any -",
     "POST /api/v1/students/{student_id}/coins": "- - any any",
+    "GET /api/v1/catalogue": "any any any any",
+    "GET /api/v1/catalogue/{item_type}/{item_id}": "any any any any",
+    "GET /api/v1/cart": "self - - -",
+    "POST /api/v1/cart/items": "self - - -",
+    "DELETE /api/v1/cart/items/{cart_item_id}": "own - - -",
+    "DELETE /api/v1/cart": "self - - -",
+    "POST /api/v1/checkout": "self - - -",
+    "POST /api/purchases": "self - - -",
+    "POST /api/purchase": "self - - -",
 }
 NAMES_NOBODY = {"POST /api/public/purchase-free"}  # for whom it is says the token alone
 GUARDED = [name for name, who in EXPECTED.items() if who != "public"]
@@ -100,8 +110,11 @@ def ids(engine: Engine, fake_provider: FakeProvider, paid: str) -> dict[str, str
         " VALUES ('d', 'payments', 0, 0, 'bad', 'EVENT_NOT_JSON', 'bad', 3, now())",
     )
     of = f"purchase:{paid}:1"
+    cart_item(engine, "cart-1")
     people = {"student_id": "student-1", "trainer_id": "t-9"}
-    return {"purchase": of, **people, "verb": "explode", "payment": paid, "letter": "1", "target": "target-1"}
+    things = {"item_type": "course", "item_id": "course-piano", "cart_item_id": "cart-1"}
+    letters = {"letter": "1", "target": "target-1"}
+    return {"purchase": of, **people, **things, **letters, "verb": "explode", "payment": paid}
 
 
 @pytest_asyncio.fixture(loop_scope="session")

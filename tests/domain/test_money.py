@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.money import owed_back, shares, undelivered
+from domain.money import apportion, owed_back, shares, undelivered
 
 amounts = st.integers(0, 10**12)
 counts = st.integers(1, 1000)
@@ -51,3 +51,24 @@ def test_what_goes_back_is_what_the_cancel_said(refund: str, lessons: int | None
 def test_nothing_is_split_that_cannot_be(amount: int, n: int) -> None:
     with pytest.raises(ValueError, match="cannot be split"):
         shares(amount, n)
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=60).filter(any), st.data())
+def test_parts_by_weight_add_up_are_in_proportion_and_never_above_their_weight(
+    weights: list[int], data: st.DataObject
+) -> None:
+    total = data.draw(st.integers(0, sum(weights)))
+    parts = apportion(total, weights)
+    assert sum(parts) == total
+    for part, weight in zip(parts, weights, strict=True):
+        assert 0 <= part <= weight
+        assert abs(part * sum(weights) - total * weight) < sum(weights), "less than one unit off"
+
+
+def test_the_largest_remainder_gets_the_odd_unit() -> None:
+    assert apportion(10, [1, 1, 1]) == [4, 3, 3]
+    assert apportion(100, [333, 333, 334]) == [33, 33, 34]
+    assert apportion(0, [0, 0]) == [0, 0]
+    for total, weights in ((1, [0, 0]), (-1, [1]), (1, [2, -1]), (1, [])):
+        with pytest.raises(ValueError, match="cannot be split"):
+            apportion(total, weights)

@@ -234,3 +234,55 @@ def test_stops_cleanly_even_while_an_answer_hangs(own_process: ProviderProcess):
 
 def test_says_that_it_is_well(provider_process: ProviderProcess):
     assert httpx2.get(f"{provider_process.url}/healthz", trust_env=False).json() == {"status": "ok"}
+
+
+def test_an_intent_is_one_payment_per_key_and_is_confirmed_once(
+    provider_process: ProviderProcess, client: HttpPaymentProvider
+):
+    payment = a_payment(f"pay-{uuid4().hex}", status="pending")
+    with ThreadPoolExecutor(5) as threads:
+        intents = list(threads.map(lambda _: client.create_intent(f"checkout:{payment.id}", payment), range(5)))
+    assert len(set(intents)) == 1
+    assert intents[0].status == "pending"
+    assert payment.id in intents[0].client_secret
+    assert len([row for row in provider_process.ledger("create_intent") if row["paymentId"] == payment.id]) == 1
+    provider_process.post(f"/payments/{payment.id}/confirm").raise_for_status()
+    known = client.get(payment.id)
+    assert known is not None
+    assert known.status == "succeeded"
+    assert client.create_intent(f"checkout:{payment.id}", payment) == intents[0], "the first answer, for ever"
+
+
+def test_an_intent_is_refused_for_another_payment_and_without_a_key(
+    provider_process: ProviderProcess, client: HttpPaymentProvider
+):
+    payment = a_payment(f"pay-{uuid4().hex}", status="pending")
+    client.create_intent(payment.id, payment)
+    other = a_payment(payment.id, status="pending", amounts=(1, 2))
+    for key, code in ((payment.id, "idempotency_key_reused"), ("another key", "payment_differs")):
+        with pytest.raises(ProviderRefused) as refused:
+            client.create_intent(key, other)
+        assert refused.value.code == code
+    with pytest.raises(ProviderRefused) as refused:
+        client.create_intent("paid already", a_payment(f"pay-{uuid4().hex}"))
+    assert refused.value.code == "not_pending"
+    assert provider_process.post("/payment_intents", {}).status_code == 422
+    body = {"id": "p", "studentId": "s", "status": "pending", "amountMinor": 1, "currency": "USD"}
+    body |= {"lines": [{"line": 1, "amountMinor": 1}]}
+    assert provider_process.post("/payment_intents", body).json()["code"] == "idempotency_key_missing"
+
+
+def test_an_intent_of_nothing_has_succeeded_at_once(client: HttpPaymentProvider):
+    payment = a_payment(f"pay-{uuid4().hex}", status="pending", amounts=(0, 0))
+    assert client.create_intent(payment.id, payment).status == "succeeded"
+
+
+def test_an_intent_whose_answer_was_lost_is_told_under_its_key(
+    provider_process: ProviderProcess, client: HttpPaymentProvider
+):
+    payment = a_payment(f"pay-{uuid4().hex}", status="pending")
+    provider_process.plan({"operation": "create_intent", "paymentId": payment.id, "action": "500_after"})
+    with pytest.raises(ProviderTrouble):
+        client.create_intent(payment.id, payment)
+    assert client.create_intent(payment.id, payment).payment_id == payment.id
+    assert len([row for row in provider_process.ledger("create_intent") if row["paymentId"] == payment.id]) == 1

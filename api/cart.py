@@ -1,0 +1,141 @@
+"""`/api/v1/cart`: the caller's own cart. Prices are the catalogue's; nobody can say one (mission rows 18, 88)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from fastapi import APIRouter, Path, Response
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict, Field
+
+from api.auth import CallerDep
+from api.catalogue import ItemId, ItemType
+from api.idempotency import MaybeKey
+from api.ids import PERSON_PATTERN
+from api.json_values import FreeObject
+from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
+from api.services import ServicesDep
+from api.wire import Answer, Body
+from db.cart import MOST_ITEMS, CartFull, OtherItem, ToAdd, add_to_cart, empty_cart, take_out
+from db.reads.cart import cart_of
+from db.reads.catalogue import is_open
+
+router = APIRouter(prefix="/api/v1/cart", tags=["shop"])
+
+_SAID: dict[str, Any] = {"startDate": "2026-12-01", "timeSlot": "18:00", "scheduleType": "weekly", "sessionCount": 10}
+_ITEM: dict[str, Any] = {
+    "id": "0d1f6c1e-0c57-4a6e-9d5c-6c1f0a3b2d11",
+    "itemType": "course",
+    "itemId": "course-piano",
+    "metadata": _SAID,
+    "title": "Piano",
+    "priceMinor": 50000,
+    "currency": "USD",
+    "fulfilment": "sessions",
+    "open": True,
+}
+
+
+class AddToCart(Body):
+    """An item, and what the student wants of it: start date, time slot and the like, kept verbatim.
+
+    `metadata` is read as in a payment: `timeSlot`, `classTime`, `preferredTimeSlot`, `date`, `startDate`,
+    `preferredDate`, `sessionCount`, `groupSize`, `learningMode` and others; keys we do not know are kept.
+    """
+
+    item_type: ItemType
+    item_id: ItemId
+    metadata: FreeObject = Field(default_factory=dict[str, Any])
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"itemType": "course", "itemId": "course-piano", "metadata": _SAID}]}
+    )
+
+
+class CartItemView(Answer):
+    """One thing in the cart. What the catalogue says is null for an item it does not have (any more)."""
+
+    id: str
+    item_type: str
+    item_id: str
+    metadata: dict[str, Any]
+    title: str | None
+    price_minor: int | None
+    currency: str | None
+    fulfilment: str | None
+    open: bool
+    model_config = ConfigDict(json_schema_extra={"examples": [_ITEM]})
+
+
+class CartView(Answer):
+    """In the order it was filled."""
+
+    items: list[CartItemView]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_ITEM]}]})
+
+
+class CartItemAdded(Answer):
+    """`id` becomes the `processingItemId` of the payment line that buys it."""
+
+    id: str
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": _ITEM["id"]}]})
+
+
+@router.get("", summary="The caller's cart", responses=problems(Unavailable))
+async def show_cart(at: ServicesDep, who: CallerDep) -> CartView:
+    """Prices are today's; checkout takes those of its own moment."""
+    async with at.reading() as conn:
+        lines = await cart_of(conn, who.subject)
+    return CartView(items=[CartItemView.model_validate({**vars(line), "metadata": line.details}) for line in lines])
+
+
+@router.post(
+    "/items",
+    status_code=201,
+    summary="Put an item into the cart",
+    responses={
+        200: {"model": CartItemAdded, "description": "The same request was sent before; nothing changed."},
+        **problems(BadRequest, Conflict, Unprocessable, Unavailable),
+    },
+)
+async def add_cart_item(
+    body: AddToCart, at: ServicesDep, who: CallerDep, key: MaybeKey, response: Response
+) -> CartItemAdded:
+    """The same item may lie there twice. With an `Idempotency-Key` the same request puts it in once."""
+    async with at.reading() as conn:
+        opened = await is_open(conn, body.item_type, body.item_id)
+    if opened is None:
+        raise Unprocessable(code="UNKNOWN_ITEM", detail="The catalogue has no such item.")
+    if not opened:
+        raise Conflict(code="COURSE_UNAVAILABLE", detail="This item can no longer be bought.")
+    cart_item_id = str(uuid5(NAMESPACE_URL, f"coursaga:cart:{who.subject}:{key}") if key else uuid4())
+    try:
+        is_new = await add_to_cart(
+            at.engine, ToAdd(cart_item_id, who.subject, body.item_type, body.item_id, body.metadata)
+        )
+    except CartFull as full:
+        raise Conflict(code="CART_FULL", detail=f"A cart holds {MOST_ITEMS} items at most.") from full
+    except OtherItem as other:
+        raise Unprocessable(code="IDEMPOTENCY_KEY_REUSED", detail="This key was used for another item.") from other
+    response.status_code = 201 if is_new else 200
+    return CartItemAdded(id=cart_item_id)
+
+
+@router.delete(
+    "/items/{cart_item_id}",
+    status_code=204,
+    summary="Take one thing out of the cart",
+    responses=problems(NotFound, Unprocessable, Unavailable),
+)
+async def remove_cart_item(
+    cart_item_id: Annotated[str, Path(pattern=PERSON_PATTERN)], at: ServicesDep, who: CallerDep
+) -> None:
+    """What lies in another student's cart is answered as what is not there."""
+    if not await take_out(at.engine, cart_item_id, who.subject):
+        raise NotFound(code="CART_ITEM_NOT_FOUND", detail="Nothing in your cart has this id.")
+
+
+@router.delete("", status_code=204, summary="Empty the cart", responses=problems(Unavailable))
+async def clear_cart(at: ServicesDep, who: CallerDep) -> None:
+    """Purchases that were started are not touched."""
+    await empty_cart(at.engine, who.subject)

@@ -1,0 +1,86 @@
+"""`/api/v1/catalogue`: what can be bought, for any signed-in caller (mission row 91)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from fastapi_rfc9457.server import problems
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.ids import PERSON_PATTERN
+from api.problems import NotFound, Unavailable, Unprocessable
+from api.services import ServicesDep
+from api.wire import Answer
+from db.reads.catalogue import item_for_sale, items_for_sale
+
+router = APIRouter(prefix="/api/v1/catalogue", tags=["shop"])
+
+ItemType = Literal["course", "subject", "bundle", "test"]
+ItemId = Annotated[str, Field(pattern=PERSON_PATTERN)]
+
+_ITEM: dict[str, Any] = {
+    "itemType": "course",
+    "id": "course-piano",
+    "title": "Piano",
+    "priceMinor": 50000,
+    "currency": "USD",
+    "fulfilment": "sessions",
+    "subjects": [],
+}
+
+
+class ItemView(Answer):
+    """An open item; the price in minor units. `fulfilment`: sessions, test_cards or ownership. `subjects` of a bundle."""
+
+    item_type: str
+    id: str
+    title: str
+    price_minor: int
+    currency: str
+    fulfilment: str
+    subjects: list[str]
+    model_config = ConfigDict(json_schema_extra={"examples": [_ITEM]})
+
+
+class CataloguePage(Answer):
+    """By type and id. `next_cursor` null: this was the last page."""
+
+    items: list[ItemView]
+    next_cursor: str | None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_ITEM], "nextCursor": None}]})
+
+
+class _Wanted(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    type: ItemType | None = Field(None, description="items of this type only")
+    limit: int = Field(100, ge=1, le=500)
+    cursor: str | None = Field(
+        None, pattern=r"^(course|subject|bundle|test)/[A-Za-z0-9._:@+-]{1,200}$", description="`nextCursor` before"
+    )
+
+
+@router.get("", summary="Open items, in pages", responses=problems(Unprocessable, Unavailable))
+async def list_catalogue(wanted: Annotated[_Wanted, Query()], at: ServicesDep) -> CataloguePage:
+    """Closed items are left out; what was bought of them stays bought."""
+    item_type, _, item_id = (wanted.cursor or "").partition("/")
+    async with at.reading() as conn:
+        found = await items_for_sale(conn, wanted.type, (item_type, item_id), wanted.limit + 1)
+    items, more = found[: wanted.limit], len(found) > wanted.limit
+    return CataloguePage(
+        items=[ItemView(**vars(item)) for item in items],
+        next_cursor=f"{items[-1].item_type}/{items[-1].id}" if more else None,
+    )
+
+
+@router.get("/{item_type}/{item_id}", summary="An open item", responses=problems(NotFound, Unprocessable, Unavailable))
+async def show_item(
+    item_type: ItemType, item_id: Annotated[str, Path(pattern=PERSON_PATTERN)], at: ServicesDep
+) -> ItemView:
+    """What is closed is answered as what is not there."""
+    async with at.reading() as conn:
+        item = await item_for_sale(conn, item_type, item_id)
+    if item is None:
+        raise NotFound(code="ITEM_NOT_FOUND", detail="Nothing of this name is for sale.")
+    return ItemView(**vars(item))

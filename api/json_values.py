@@ -1,0 +1,34 @@
+"""JSON that callers may say freely and that is kept verbatim: all of it must be something PostgreSQL can hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator
+
+_DEEPEST = 20  # levels; what people say of lessons has two
+
+
+def _require_storable(value: Any, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise ValueError(f"is nested more than {_DEEPEST} levels deep")
+    if isinstance(value, dict):
+        for key, inner in cast("dict[str, Any]", value).items():
+            _require_storable(key)
+            _require_storable(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            _require_storable(inner, depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("holds a number that is none (NaN, Infinity)")
+    elif isinstance(value, str) and ("\0" in value or any("\ud800" <= char <= "\udfff" for char in value)):
+        raise ValueError("holds a character that cannot be stored (NUL, half a surrogate pair)")
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    _require_storable(value)
+    return value
+
+
+FreeObject = Annotated[dict[str, Any], AfterValidator(_storable)]

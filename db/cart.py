@@ -1,0 +1,83 @@
+"""What the API writes of a cart, no part of a saga: in, out, empty. One transaction each.
+
+Accounts live elsewhere, so a student who was never heard of before is noted when the first thing goes into the cart.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+MOST_ITEMS = 50  # in one cart, and so in one payment
+
+_STUDENT = text("INSERT INTO students (id, name) VALUES (:student_id, :student_id) ON CONFLICT DO NOTHING")
+_LOCK = text("SELECT FROM students WHERE id = :student_id FOR NO KEY UPDATE")
+_KEPT = text("SELECT student_id, item_type, item_id, metadata AS details FROM cart_items WHERE id = :id")
+_COUNT = text("SELECT count(*) FROM cart_items WHERE student_id = :student_id")
+_ADD = text(
+    """
+    INSERT INTO cart_items (id, student_id, item_type, item_id, metadata)
+    VALUES (:id, :student_id, :item_type, :item_id, CAST(:details AS jsonb))
+    """
+)
+_REMOVE = text("DELETE FROM cart_items WHERE id = :id AND student_id = :student_id RETURNING id")
+_EMPTY = text("DELETE FROM cart_items WHERE student_id = :student_id")
+
+
+@dataclass(frozen=True)
+class ToAdd:
+    """What goes into the cart. `id` is the cart item's, `details` its metadata as it was said."""
+
+    id: str
+    student_id: str
+    item_type: str
+    item_id: str
+    details: dict[str, Any]
+
+
+class CartFull(Exception):
+    """The cart holds MOST_ITEMS."""
+
+
+class OtherItem(Exception):
+    """There is something else in a cart under this id."""
+
+
+async def add_to_cart(engine: AsyncEngine, item: ToAdd) -> bool:
+    """Put it in, once per id: False when it is in already. Raises CartFull, OtherItem."""
+    values = {
+        "id": item.id,
+        "student_id": item.student_id,
+        "item_type": item.item_type,
+        "item_id": item.item_id,
+        "details": json.dumps(item.details),
+    }
+    async with engine.begin() as conn:
+        await conn.execute(_STUDENT, values)
+        await conn.execute(_LOCK, values)  # two that fill one cart take turns, so the limit and the id hold
+        kept = (await conn.execute(_KEPT, values)).one_or_none()
+        if kept is not None:
+            if tuple(kept) != (item.student_id, item.item_type, item.item_id, item.details):
+                raise OtherItem
+            return False
+        if (await conn.execute(_COUNT, values)).scalar_one() >= MOST_ITEMS:
+            raise CartFull
+        await conn.execute(_ADD, values)
+        return True
+
+
+async def take_out(engine: AsyncEngine, cart_item_id: str, student_id: str) -> bool:
+    """Remove one thing; False when this student's cart does not hold it."""
+    async with engine.begin() as conn:
+        taken = await conn.execute(_REMOVE, {"id": cart_item_id, "student_id": student_id})
+        return taken.scalar_one_or_none() is not None
+
+
+async def empty_cart(engine: AsyncEngine, student_id: str) -> None:
+    """Remove everything."""
+    async with engine.begin() as conn:
+        await conn.execute(_EMPTY, {"student_id": student_id})

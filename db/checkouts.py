@@ -1,0 +1,183 @@
+"""What checkout writes: the caller's key, the payment and its lines in one transaction; the answer once there is one.
+
+The payment is committed before the provider is asked for it, under an id that never changes, so whatever becomes of
+the question can be looked up. While one request is at it the key is taken for LEASE; a request that died lets go then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from domain.bill import Bill
+
+Json = dict[str, Any]
+LEASE = timedelta(seconds=30)  # more than the provider may take, twice
+
+_CLAIM = text(
+    """
+    INSERT INTO idempotency_keys (actor, operation, key, request_hash, payment_id, taken_until, created_at)
+    VALUES (:actor, :operation, :key, :request_hash, :payment_id, now() + :lease, now())
+    ON CONFLICT (actor, operation, key) DO NOTHING RETURNING payment_id
+    """
+)
+_READ = text(
+    """
+    SELECT payment_id, request_hash, answer FROM idempotency_keys
+     WHERE actor = :actor AND operation = :operation AND key = :key
+    """
+)
+_TAKE_OVER = text(
+    """
+    UPDATE idempotency_keys SET taken_until = now() + :lease
+     WHERE payment_id = :payment_id AND answer IS NULL AND taken_until <= now() RETURNING payment_id
+    """
+)
+_PAYMENT = text(
+    """
+    INSERT INTO payments (id, student_id, status, amount_minor, currency, created_at)
+    VALUES (:payment_id, :student_id, 'pending', :amount_minor, :currency, :now)
+    """
+)
+_LINES = text(
+    """
+    INSERT INTO payment_lines (payment_id, line, item_type, item_id, amount_minor, coins, metadata)
+    SELECT :payment_id, line, item_type, item_id, amount_minor, coins, metadata
+      FROM jsonb_to_recordset(CAST(:lines AS jsonb)) AS bill
+           (line integer, item_type text, item_id text, amount_minor bigint, coins bigint, metadata jsonb)
+    """
+)
+_STORED = text(
+    """
+    SELECT payment.student_id, payment.amount_minor AS total, payment.currency,
+           line.line, line.item_type, line.item_id, line.amount_minor, line.coins, line.metadata
+      FROM payments AS payment JOIN payment_lines AS line ON line.payment_id = payment.id
+     WHERE payment.id = :payment_id ORDER BY line.line
+    """
+)
+_ANSWERED = text("UPDATE idempotency_keys SET answer = CAST(:answer AS jsonb) WHERE payment_id = :payment_id")
+_SETTLED = text("UPDATE payments SET status = :status WHERE id = :payment_id AND status = 'pending'")
+_LET_GO = text("UPDATE idempotency_keys SET taken_until = now() WHERE payment_id = :payment_id AND answer IS NULL")
+
+
+@dataclass(frozen=True)
+class Key:
+    """Whose request, which operation, by which key; `request_hash` is of what it says."""
+
+    actor: str
+    operation: str
+    key: str
+    request_hash: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The key is ours. `is_new`: its payment is to be written in this transaction. `answer`: given already."""
+
+    payment_id: str
+    is_new: bool
+    answer: Json | None = None
+
+
+@dataclass(frozen=True)
+class StoredLine:
+    """One line of the payment as it was stored."""
+
+    line: int
+    item_type: str
+    item_id: str
+    amount_minor: int
+    coins: int
+    metadata: Json
+
+
+@dataclass(frozen=True)
+class StoredPayment:
+    """The payment as it was stored, priced once and for all."""
+
+    payment_id: str
+    student_id: str
+    amount_minor: int
+    currency: str
+    lines: list[StoredLine]
+
+
+class KeyReused(Exception):
+    """The key belongs to another request of this caller."""
+
+
+class KeyInFlight(Exception):
+    """Another request with this key is being answered right now."""
+
+
+@asynccontextmanager
+async def claiming(engine: AsyncEngine, key: Key, payment_id: str) -> AsyncGenerator[tuple[AsyncConnection, Claim]]:
+    """Take the key, for `payment_id` if it is new; the block writes the payment in the same transaction.
+
+    A second caller waits for the first one's commit, and finds its payment or, if it failed, is the first. Raises
+    KeyReused, KeyInFlight.
+    """
+    values = {"actor": key.actor, "operation": key.operation, "key": key.key, "lease": LEASE}
+    async with engine.begin() as conn:
+        said = {**values, "request_hash": key.request_hash, "payment_id": payment_id}
+        if (await conn.execute(_CLAIM, said)).scalar_one_or_none():
+            yield conn, Claim(payment_id, is_new=True)
+            return
+        kept = (await conn.execute(_READ, values)).one()
+        if kept.request_hash != key.request_hash:
+            raise KeyReused
+        if kept.answer is None:
+            taken = await conn.execute(_TAKE_OVER, {"payment_id": kept.payment_id, "lease": LEASE})
+            if taken.scalar_one_or_none() is None:
+                raise KeyInFlight
+        yield conn, Claim(kept.payment_id, is_new=False, answer=kept.answer)
+
+
+async def store_payment(conn: AsyncConnection, payment_id: str, student_id: str, bill: Bill, now: datetime) -> None:
+    """The pending payment with its lines, numbered from 1 in the order of the bill."""
+    lines = [{"line": number, **vars(line)} for number, line in enumerate(bill.lines, start=1)]
+    values = {
+        "payment_id": payment_id,
+        "student_id": student_id,
+        "amount_minor": bill.amount_minor,
+        "currency": bill.currency,
+        "now": now,
+    }
+    await conn.execute(_PAYMENT, values)
+    await conn.execute(_LINES, {"payment_id": payment_id, "lines": json.dumps(lines)})
+
+
+async def stored_payment(conn: AsyncConnection, payment_id: str) -> StoredPayment:
+    """What was stored under this id."""
+    rows = (await conn.execute(_STORED, {"payment_id": payment_id})).all()
+    lines = [
+        StoredLine(row.line, row.item_type, row.item_id, row.amount_minor, row.coins, row.metadata) for row in rows
+    ]
+    return StoredPayment(payment_id, rows[0].student_id, rows[0].total, rows[0].currency, lines)
+
+
+async def record_answer(engine: AsyncEngine, payment_id: str, answer: Json, status: str) -> None:
+    """From now on the key repeats this answer; the payment takes the provider's `status` if it was pending."""
+    async with engine.begin() as conn:
+        await conn.execute(_ANSWERED, {"payment_id": payment_id, "answer": json.dumps(answer)})
+        await conn.execute(_SETTLED, {"payment_id": payment_id, "status": status})
+
+
+async def settle_payment(engine: AsyncEngine, payment_id: str, status: str) -> bool:
+    """A pending payment takes the provider's status, once; any other stays: states never move backwards (row 68)."""
+    async with engine.begin() as conn:
+        done = await conn.execute(_SETTLED, {"payment_id": payment_id, "status": status})
+        return done.rowcount == 1
+
+
+async def let_go(engine: AsyncEngine, payment_id: str) -> None:
+    """Nobody is at it any more: the next request with the key goes on at once."""
+    async with engine.begin() as conn:
+        await conn.execute(_LET_GO, {"payment_id": payment_id})

@@ -1,0 +1,47 @@
+"""What lies in a student's cart, with what the catalogue says of it now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True)
+class CartLine:
+    """One thing in a cart. `title`, `price_minor`, `currency`, `fulfilment` None: the catalogue does not have it."""
+
+    id: str
+    item_type: str
+    item_id: str
+    details: dict[str, Any]
+    title: str | None
+    price_minor: int | None
+    currency: str | None
+    fulfilment: str | None
+    open: bool
+
+
+_CART = text(
+    """
+    SELECT cart.id, cart.item_type, cart.item_id, cart.metadata AS details,
+           item.title, item.price_minor, item.currency, item.fulfilment, coalesce(item.open, false) AS open
+      FROM cart_items AS cart
+      LEFT JOIN catalogue_items AS item ON item.item_type = cart.item_type AND item.id = cart.item_id
+     WHERE cart.student_id = :student_id
+     ORDER BY cart.added_at, cart.id
+    """
+)
+_COINS = text("SELECT coins_opening FROM students WHERE id = :student_id")
+
+
+async def cart_of(conn: AsyncConnection, student_id: str) -> list[CartLine]:
+    """The student's cart in the order it was filled."""
+    return [CartLine(**row) for row in (await conn.execute(_CART, {"student_id": student_id})).mappings()]
+
+
+async def coins_of(conn: AsyncConnection, student_id: str) -> int:
+    """How many coins the student has, as far as is known; 0 for a student nobody knows."""
+    return (await conn.execute(_COINS, {"student_id": student_id})).scalar_one_or_none() or 0
