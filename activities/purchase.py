@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import reduce
 from typing import Any
 
@@ -15,12 +15,12 @@ from temporalio import activity
 from db import ledger
 from db.effects import purchase as effects
 from domain.amendments import Settled, amended, last_day_of_access
+from domain.doubles import looks_double
 from domain.metadata import wanted_lessons
 from domain.purchase import Announcement, PurchaseCreated, PurchaseOrder, Undone
 from domain.refusals import Refused
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-DUPLICATE_WINDOW = timedelta(minutes=10)
 
 
 class PurchaseActivities:
@@ -126,9 +126,9 @@ def _double(order: PurchaseOrder, facts: Any, count: int, today: date) -> str | 
     if not order.payment_id:
         over = facts.older_expires_on is not None and facts.older_expires_on < today
         return None if facts.older is None or over else f"the student has it already, by purchase {facts.older}"
-    if facts.older_payment in (None, order.payment_id) or facts.older_count != count:
+    if facts.older_payment in (None, order.payment_id):
+        return None
+    if not looks_double(facts.paid_at, count, facts.older_paid_at, facts.older_count):
         return None
     apart = abs(facts.paid_at - facts.older_paid_at)
-    if apart > DUPLICATE_WINDOW:
-        return None
     return f"payment {facts.older_payment} bought the same {count} lessons {apart.total_seconds():.0f} s apart"

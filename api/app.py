@@ -33,6 +33,7 @@ from api import (
     metrics,
     outbox,
     people,
+    preflight,
     progress,
     purchases,
     verbs,
@@ -111,6 +112,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
         catalogue,
         cart,
         checkout,
+        preflight,
         verbs,
     )
     for part in guarded:

@@ -33,7 +33,7 @@ from db.checkouts import (
     store_payment,
     stored_payment,
 )
-from db.reads.cart import cart_of, coins_of
+from db.reads.cart import CartLine, cart_of, coins_of
 from domain.bill import CannotBuy, ToBuy, bill_of
 from gateways.payments import (
     PaymentProvider,
@@ -156,12 +156,7 @@ async def _claimed(
     try:
         async with claiming(at.engine, keyed, f"pay-{uuid4().hex}") as (conn, claim):
             if claim.is_new:
-                cart = [
-                    ToBuy(
-                        each.id, each.item_type, each.item_id, each.details, each.price_minor, each.currency, each.open
-                    )
-                    for each in await cart_of(conn, student_id)
-                ]
+                cart = [to_buy(line) for line in await cart_of(conn, student_id)]
                 bill = bill_of(cart, coins=body.coins, balance=await coins_of(conn, student_id))
                 await store_payment(conn, claim.payment_id, student_id, bill, at.clock())
             return await stored_payment(conn, claim.payment_id), claim.answer
@@ -172,6 +167,11 @@ async def _claimed(
         raise Unprocessable(code="IDEMPOTENCY_KEY_REUSED", detail="This key was used for another request.") from reused
     except KeyInFlight as busy:
         raise InFlight(detail="A request with this key is being answered right now.") from busy
+
+
+def to_buy(line: CartLine) -> ToBuy:
+    """A thing in the cart, as it is to be paid."""
+    return ToBuy(line.id, line.item_type, line.item_id, line.details, line.price_minor, line.currency, line.open)
 
 
 def _hash(body: CheckoutBody) -> str:

@@ -72,6 +72,7 @@ POLICY: dict[str, Row] = {
     "remove_cart_item": _row(OWN, NONE, NONE, NONE),
     "clear_cart": _row(OWN, NONE, NONE, NONE),
     "checkout": _row(OWN, NONE, NONE, NONE),
+    "preflight": _row(OWN, NONE, NONE, NONE),
 }
 
 

@@ -16,9 +16,10 @@ from psycopg.errors import ExclusionViolation, UniqueViolation
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from db.effects.candidates import arrays, step_key
+from db.effects.candidates import step_key
 from db.engine import at_once
 from db.ledger import UNCHANGED, Json
+from db.teaching import arrays
 from domain.purchase import PurchaseOrder, TrainerAssigned
 from domain.refusals import Refused
 from domain.schedule import Lesson

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import date, datetime
 
 from sqlalchemy import Connection, text
 
 from db.ledger import Json
-from domain.matching import Place, TrainerFacts, Window, place_of
+from db.teaching import CONFLICT, PLAN, TRAINERS, times_of, trainer_facts
+from domain.matching import TrainerFacts
 from domain.purchase import PurchaseOrder
-from domain.refusals import Refused
 from domain.schedule import Lesson
 
 # The student's row stays locked until the end of the transaction: two purchases of one student plan one after the other.
@@ -35,38 +34,16 @@ FOR NO KEY UPDATE OF student
 
 # One row even without any trainer. The ledger is read again: the first look may have waited for the student's row
 # while another try of this very step held it, and a statement sees nothing that was committed while it waited.
-_LOOK = text("""
-WITH plan AS MATERIALIZED (
-  SELECT number, tstzrange(starts_at, ends_at, '[)') AS during
-  FROM unnest(CAST(:numbers AS integer[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
-    AS lesson (number, starts_at, ends_at)
-), times AS MATERIALIZED (
-  SELECT range_agg(during) AS during FROM plan -- one look into the index per trainer instead of one per lesson
-)
+_LOOK = text(f"""
+WITH {PLAN}
 SELECT step.state, step.result, mine.conflict, trainer.*
-FROM (
-  SELECT min(plan.number) AS conflict FROM plan JOIN trainer_slots AS slot
-    ON slot.student_id = :student_id AND slot.during && plan.during AND slot.status <> 'cancelled'
+FROM ({CONFLICT}
 ) AS mine
 LEFT JOIN purchase_steps AS step
   ON step.purchase_id = :purchase_id AND step.attempt = :attempt AND step.step = 'assign_trainer'
-LEFT JOIN (
-  SELECT trainers.id, timezone, latitude, longitude, radius_km, max_group_size, last_assigned_at,
-    hours.weekdays, hours.starts, hours.ends,
-    ARRAY(SELECT day FROM trainer_blocked_days AS blocked
-          WHERE blocked.trainer_id = trainers.id AND day BETWEEN :first AND :last) AS blocked,
-    EXISTS (SELECT FROM trainer_slots AS slot WHERE slot.trainer_id = trainers.id AND slot.status <> 'cancelled'
-            AND slot.during && (SELECT during FROM times)) AS busy,
-    (SELECT count(*) FROM trainer_slots AS slot WHERE slot.trainer_id = trainers.id AND slot.status <> 'cancelled'
-     AND slot.during && tstzrange(:now, NULL) AND lower(slot.during) > :now) AS load
-  FROM trainer_courses AS course JOIN trainers ON trainers.id = course.trainer_id
-  LEFT JOIN LATERAL (
-    SELECT array_agg(weekday) AS weekdays, array_agg(starts) AS starts, array_agg(ends) AS ends
-    FROM trainer_availability AS hour WHERE hour.trainer_id = trainers.id
-  ) AS hours ON true
-  WHERE course.course_id = :course_id
+LEFT JOIN ({TRAINERS}
 ) AS trainer ON true
-""")
+""")  # noqa: S608 -- constants
 
 
 @dataclass(frozen=True)
@@ -117,41 +94,12 @@ def look(
     connection: Connection, order: PurchaseOrder, course_id: str, lessons: Sequence[Lesson], now: datetime
 ) -> Look:
     """Everybody who teaches the course, with hours, blocked days, future load, and whether busy at these lessons."""
-    days = [lesson.local.date() for lesson in lessons]
-    values = {
-        **step_key(order), **arrays(lessons), "course_id": course_id, "now": now,
-        "first": min(days) - timedelta(days=2), "last": max(days) + timedelta(days=2),
-    }  # fmt: skip
+    values = {**step_key(order), **times_of(lessons, now), "course_id": course_id}
     rows = connection.execute(_LOOK, values).all()
-    trainers = tuple(_facts(row) for row in rows if row.id is not None)
+    trainers = tuple(trainer_facts(row) for row in rows if row.id is not None)
     return Look(rows[0].state, rows[0].result, rows[0].conflict, trainers)
-
-
-def _facts(row: Any) -> TrainerFacts:
-    hours = zip(row.weekdays or (), row.starts or (), row.ends or (), strict=True)
-    return TrainerFacts(
-        id=row.id, zone=row.timezone, place=_place(row.latitude, row.longitude), radius_km=row.radius_km,
-        windows=tuple(Window(*hour) for hour in hours), blocked_days=frozenset(row.blocked),
-        max_group_size=row.max_group_size, busy=row.busy, load=row.load, last_assigned_at=row.last_assigned_at,
-    )  # fmt: skip
-
-
-def _place(latitude: float | None, longitude: float | None) -> Place | None:
-    try:
-        return place_of(latitude, longitude)
-    except Refused:
-        return None
 
 
 def step_key(order: PurchaseOrder) -> dict[str, object]:
     """The parameters that name a step of an order."""
     return {"purchase_id": order.purchase_id, "attempt": order.attempt, "student_id": order.student_id}
-
-
-def arrays(lessons: Sequence[Lesson]) -> dict[str, object]:
-    """A plan as arrays, for unnest: one parameter each, however many lessons."""
-    return {
-        "numbers": [lesson.number for lesson in lessons],
-        "starts": [lesson.starts_at for lesson in lessons],
-        "ends": [lesson.ends_at for lesson in lessons],
-    }

@@ -11,8 +11,9 @@ from psycopg.errors import ExclusionViolation
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from db.effects.candidates import arrays, step_key
+from db.effects.candidates import step_key
 from db.ledger import Json
+from db.teaching import arrays
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from domain.schedule import Lesson

@@ -76,6 +76,7 @@ EXPECTED = {
     "DELETE /api/v1/cart/items/{cart_item_id}": "own - - -",
     "DELETE /api/v1/cart": "self - - -",
     "POST /api/v1/checkout": "self - - -",
+    "GET /api/v1/checkout/preflight": "self - - -",
     "POST /api/purchases": "self - - -",
     "POST /api/purchase": "self - - -",
 }

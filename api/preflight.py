@@ -1,0 +1,207 @@
+"""`GET /api/v1/checkout/preflight`: what would make a purchase wait later, said before it is paid (mission row C14).
+
+It asks what the steps ask, by the same rules, and holds nothing: what is free now may be taken when it is paid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict
+
+from api.auth import CallerDep
+from api.checkout import to_buy
+from api.problems import Unavailable, Unprocessable
+from api.services import Services, ServicesDep
+from api.wire import Answer
+from db.reads.cart import CartLine, cart_of, coins_of
+from db.reads.preflight import StudentFacts, student_facts, who_could_teach
+from domain.bill import line_metadata
+from domain.doubles import looks_double
+from domain.matching import place_of, rank
+from domain.metadata import WantedLessons, merge, wanted_lessons
+from domain.refusals import REFUSALS, Refused
+from domain.schedule import Lesson, first_day, plan_lessons, zone_named
+from domain.session_count import resolve_session_count
+
+router = APIRouter(prefix="/api/v1/checkout", tags=["shop"])
+
+_T = TypeVar("_T")
+_WARNING: dict[str, Any] = {
+    "code": "NO_TRAINER_AVAILABLE",
+    "message": "You are enrolled; we are finding your trainer.",
+    "detail": "nobody who teaches course-piano is free for all 10 lessons",
+}
+
+
+class Warned(Answer):
+    """`code` is the refusal the purchase would park or end with, `message` its sentence for a student."""
+
+    code: str
+    message: str
+    detail: str
+    model_config = ConfigDict(json_schema_extra={"examples": [_WARNING]})
+
+
+class PreflightLine(Answer):
+    """One thing in the cart. `owned`: the student has it already; buying it again renews it."""
+
+    cart_item_id: str
+    item_type: str
+    item_id: str
+    owned: bool
+    warnings: list[Warned]
+
+
+class Preflight(Answer):
+    """Per thing in the cart, and of the cart as a whole. No warning is no promise."""
+
+    lines: list[PreflightLine]
+    warnings: list[Warned]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "lines": [
+                        {
+                            "cartItemId": "0d1f6c1e-0c57-4a6e-9d5c-6c1f0a3b2d11",
+                            "itemType": "course",
+                            "itemId": "course-piano",
+                            "owned": False,
+                            "warnings": [_WARNING],
+                        }
+                    ],
+                    "warnings": [],
+                }
+            ]
+        }
+    )
+
+
+@dataclass
+class _Look:
+    """One look ahead: whose, what is known of them, and the lessons of the things looked at so far."""
+
+    at: Services
+    student_id: str
+    facts: StudentFacts
+    lessons: list[Lesson] = field(default_factory=list[Lesson])
+
+
+@router.get(
+    "/preflight",
+    summary="What would make the cart wait after it is paid",
+    responses=problems(Unprocessable, Unavailable),
+)
+async def preflight(at: ServicesDep, who: CallerDep, coins: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Preflight:
+    """Missing profile or place, missing or malformed schedule, no trainer, own lessons at these times, bought minutes
+    ago, too few coins. The cart can be paid all the same; what is warned of then waits, or is refunded.
+    """
+    async with at.reading() as conn:
+        cart = await cart_of(conn, who.subject)
+        facts = await student_facts(conn, who.subject)
+        balance = await coins_of(conn, who.subject)
+    look = _Look(at, who.subject, facts)
+    short = Refused("COINS_INSUFFICIENT", f"{coins} coins are asked for, the balance is {balance}")
+    return Preflight(
+        lines=[await _line(look, thing) for thing in cart],
+        warnings=[_warned(short)] if coins > balance else [],
+    )
+
+
+async def _line(look: _Look, thing: CartLine) -> PreflightLine:
+    return PreflightLine(
+        cart_item_id=thing.id,
+        item_type=thing.item_type,
+        item_id=thing.item_id,
+        owned=(thing.item_type, thing.item_id) in look.facts.owned,
+        warnings=[_warned(refused) for refused in await _refusals(look, thing)],
+    )
+
+
+def _warned(refused: Refused) -> Warned:
+    return Warned(code=refused.code, message=REFUSALS[refused.code].student, detail=refused.message)
+
+
+async def _refusals(look: _Look, thing: CartLine) -> list[Refused]:
+    """In the order in which the steps would meet them; all that can be known without another one being mended."""
+    if thing.fulfilment is None:
+        return [Refused("UNKNOWN_ITEM", f"the catalogue has no {thing.item_type} {thing.item_id}")]
+    if not thing.open:
+        return [Refused("COURSE_UNAVAILABLE", f"{thing.item_type} {thing.item_id} is closed")]
+    fields = merge(payment=line_metadata(to_buy(thing))).fields
+    count = resolve_session_count(fields).count
+    found = [_double(look, thing, count)]
+    if thing.fulfilment != "sessions":
+        return [refused for refused in found if refused]
+    wanted = _tried(lambda: wanted_lessons(fields))
+    unplaced = _tried(lambda: _require_place(look.facts))
+    found += [each for each in (wanted, unplaced) if isinstance(each, Refused)]
+    if isinstance(wanted, WantedLessons) and unplaced is None:
+        found.append(await _no_lessons(look, thing.item_id, wanted, count))
+    return [refused for refused in found if refused]
+
+
+def _double(look: _Look, thing: CartLine, count: int) -> Refused | None:
+    older = look.facts.owned.get((thing.item_type, thing.item_id))
+    if older is None or older.paid_at is None:
+        return None
+    if not looks_double(look.at.clock(), count, older.paid_at, older.session_count):
+        return None
+    return Refused("DUPLICATE_PAYMENT_SUSPECTED", f"the same {count} lessons were bought minutes ago")
+
+
+def _tried(rule: Callable[[], _T]) -> _T | Refused:
+    try:
+        return rule()
+    except Refused as refused:
+        return refused
+
+
+def _require_place(facts: StudentFacts) -> None:
+    if facts.timezone is None:
+        raise Refused("STUDENT_PROFILE_MISSING", "the student has no profile")
+    zone_named(facts.timezone)
+    place_of(facts.latitude, facts.longitude)
+
+
+async def _no_lessons(look: _Look, course_id: str, wanted: WantedLessons, count: int) -> Refused | None:
+    """Why there would be no lessons: the student is busy, here or by the rest of the cart; or nobody can teach all."""
+    facts, now = look.facts, look.at.clock()
+    zone, home = facts.timezone or "", place_of(facts.latitude, facts.longitude)
+    lessons = await asyncio.to_thread(_plan, wanted, count, zone, now, facts.holidays)
+    async with look.at.reading() as conn:
+        conflict, trainers = await who_could_teach(conn, look.student_id, course_id, lessons, now)
+    conflict = conflict or _overlap(lessons, look.lessons)
+    if conflict is not None:
+        when = f"{lessons[conflict - 1].local:%Y-%m-%d %H:%M}"
+        return Refused("SCHEDULE_CONFLICT", f"lesson {conflict} ({when}) overlaps another one of the student's")
+    look.lessons.extend(lessons)
+    match = await asyncio.to_thread(
+        rank, trainers, lessons, home=home, learning_mode=wanted.learning_mode, group_size=wanted.group_size
+    )
+    if match.ranked:
+        return None
+    return Refused("NO_TRAINER_AVAILABLE", f"nobody who teaches {course_id} is free for all {count} lessons")
+
+
+def _plan(wanted: WantedLessons, count: int, zone: str, now: datetime, holidays: frozenset[date]) -> list[Lesson]:
+    first, _ = first_day(wanted, zone, now, holidays)
+    return plan_lessons(wanted, count, zone, first, holidays)
+
+
+def _overlap(lessons: list[Lesson], others: list[Lesson]) -> int | None:
+    """The number of the first lesson that overlaps one of the others. Others never overlap each other."""
+    known = sorted((other.starts_at, other.ends_at) for other in others)
+    for lesson in lessons:
+        before = bisect_left(known, (lesson.ends_at,))  # all that begin before this one ends
+        if before and known[before - 1][1] > lesson.starts_at:
+            return lesson.number
+    return None
