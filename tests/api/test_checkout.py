@@ -10,6 +10,8 @@ import httpx2
 import pytest
 from sqlalchemy import Engine
 
+from db.checkouts import settle_payment
+from db.engine import make_async_engine
 from gateways.payments import ProviderRefused, ProviderTrouble
 from runtime.settings import Settings
 from tests.api.callers import stored
@@ -273,3 +275,15 @@ async def test_the_row_follows_the_provider_once_and_never_backwards(
     fake_provider.set_status(payment, "failed")
     await api.post("/api/v1/purchases", json={"paymentId": payment})
     assert value(engine, status) == once
+
+
+@pytest.mark.usefixtures("cart")
+async def test_two_that_heard_different_things_of_a_payment_make_one_change(
+    api: httpx2.AsyncClient, engine: Engine, database_url: str
+) -> None:
+    payment = (await checkout(api)).json()["paymentId"]
+    own = make_async_engine(database_url, pool_size=2)
+    changed = [await settle_payment(own, payment, status) for status in ("succeeded", "succeeded", "failed")]
+    await own.dispose()
+    assert changed == [True, False, False]
+    assert value(engine, "SELECT status FROM payments") == "succeeded"
