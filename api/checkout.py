@@ -33,7 +33,8 @@ from db.checkouts import (
     store_payment,
     stored_payment,
 )
-from db.reads.cart import CartLine, cart_of, coins_of
+from db.reads.cart import CartLine, cart_of
+from db.reads.coins import balance_of
 from domain.bill import CannotBuy, ToBuy, bill_of
 from gateways.payments import (
     PaymentProvider,
@@ -157,7 +158,7 @@ async def _claimed(
         async with claiming(at.engine, keyed, f"pay-{uuid4().hex}") as (conn, claim):
             if claim.is_new:
                 cart = [to_buy(line) for line in await cart_of(conn, student_id)]
-                bill = bill_of(cart, coins=body.coins, balance=await coins_of(conn, student_id))
+                bill = bill_of(cart, coins=body.coins, balance=await balance_of(conn, student_id, None) or 0)
                 await store_payment(conn, claim.payment_id, student_id, bill, at.clock())
             return await stored_payment(conn, claim.payment_id), claim.answer
     except CannotBuy as no:

@@ -21,7 +21,8 @@ from api.checkout import to_buy
 from api.problems import Unavailable, Unprocessable
 from api.services import Services, ServicesDep
 from api.wire import Answer
-from db.reads.cart import CartLine, cart_of, coins_of
+from db.reads.cart import CartLine, cart_of
+from db.reads.coins import balance_of
 from db.reads.preflight import StudentFacts, student_facts, who_could_teach
 from domain.bill import line_metadata
 from domain.doubles import looks_double
@@ -107,7 +108,7 @@ async def preflight(at: ServicesDep, who: CallerDep, coins: Annotated[int, Query
     async with at.reading() as conn:
         cart = await cart_of(conn, who.subject)
         facts = await student_facts(conn, who.subject)
-        balance = await coins_of(conn, who.subject)
+        balance = await balance_of(conn, who.subject, who.own) or 0
     look = _Look(at, who.subject, facts)
     short = Refused("COINS_INSUFFICIENT", f"{coins} coins are asked for, the balance is {balance}")
     return Preflight(

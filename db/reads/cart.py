@@ -34,14 +34,8 @@ _CART = text(
      ORDER BY cart.added_at, cart.id
     """
 )
-_COINS = text("SELECT coins_opening FROM students WHERE id = :student_id")
 
 
 async def cart_of(conn: AsyncConnection, student_id: str) -> list[CartLine]:
     """The student's cart in the order it was filled."""
     return [CartLine(**row) for row in (await conn.execute(_CART, {"student_id": student_id})).mappings()]
-
-
-async def coins_of(conn: AsyncConnection, student_id: str) -> int:
-    """How many coins the student has, as far as is known; 0 for a student nobody knows."""
-    return (await conn.execute(_COINS, {"student_id": student_id})).scalar_one_or_none() or 0

@@ -35,8 +35,7 @@ async def checkout(
 @pytest.fixture
 def cart(engine: Engine) -> list[str]:
     """A course with lessons, a course that is only owned, a subject and a bundle, in this order; 1000 in all."""
-    student(engine)
-    run(engine, "UPDATE students SET coins_opening = 301")
+    student(engine, coins=301)
     item(engine, price_minor=500)
     item(engine, "course-ebook", fulfilment="ownership", price_minor=167)
     item(engine, "physics", item_type="subject", fulfilment="test_cards", price_minor=333)
@@ -147,7 +146,7 @@ async def test_nobody_says_a_price_a_status_or_whose_it_is(
         ("UPDATE cart_items SET item_id = 'gone' WHERE id = 'cart-3'", 422, "UNKNOWN_ITEM"),
         ("UPDATE catalogue_items SET currency = 'GBP' WHERE id = 'physics'", 409, "MIXED_CURRENCIES"),
         ("UPDATE catalogue_items SET price_minor = 0", 409, "NOTHING_TO_PAY"),
-        ("UPDATE students SET coins_opening = 99", 409, "COINS_INSUFFICIENT"),
+        ("UPDATE coin_balances SET coins = 99", 409, "COINS_INSUFFICIENT"),
     ],
 )
 @pytest.mark.usefixtures("cart")
@@ -160,7 +159,7 @@ async def test_a_cart_that_cannot_be_paid_leaves_nothing_behind_and_its_key_free
     assert stored(engine) == before
     assert fake_provider.calls == []
     run(engine, "UPDATE catalogue_items SET open = true, currency = 'USD', price_minor = 500")
-    run(engine, "UPDATE students SET coins_opening = 301")
+    run(engine, "UPDATE coin_balances SET coins = 301")
     run(engine, "DELETE FROM cart_items")
     cart_item(engine, "cart-1")
     assert (await checkout(api, coins=100)).status_code == 201
@@ -168,7 +167,7 @@ async def test_a_cart_that_cannot_be_paid_leaves_nothing_behind_and_its_key_free
 
 @pytest.mark.usefixtures("cart")
 async def test_coins_that_pay_for_all_of_it_leave_nothing_to_confirm(api: httpx2.AsyncClient, engine: Engine) -> None:
-    run(engine, "UPDATE students SET coins_opening = 5000")
+    run(engine, "UPDATE coin_balances SET coins = 5000")
     said = (await checkout(api, coins=5000)).json()
     assert (said["status"], said["amountMinor"], said["coins"]) == ("succeeded", 0, 1000)
     assert value(engine, "SELECT status FROM payments") == "succeeded"

@@ -116,7 +116,7 @@ async def test_a_student_nobody_knows_has_an_empty_cart_and_no_coins(api: httpx2
 async def test_coins_are_short_only_when_more_are_asked_for_than_there_are(
     api: httpx2.AsyncClient, engine: Engine
 ) -> None:
-    run(engine, "UPDATE students SET coins_opening = 5")
+    run(engine, "INSERT INTO coin_balances VALUES ('student-1', 5)")
     assert (await look(api, coins="5"))["warnings"] == []
     assert [said["code"] for said in (await look(api, coins="6"))["warnings"]] == ["COINS_INSUFFICIENT"]
 
