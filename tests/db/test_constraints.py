@@ -86,6 +86,10 @@ CHECKS = [
     ("UPDATE payments SET amount_minor = -1", "amount_not_negative"),
     ("INSERT INTO payments VALUES ('no spaces', 'student-1', 'failed', 1, 'USD', now())", "id_shape"),
     ("INSERT INTO refunds VALUES ('r', 'pay-1', 1, 0, 'USD', 'requested', NULL, now())", "amount_positive"),
+    (
+        "INSERT INTO idempotency_keys VALUES ('me', 'checkout', 'seven77', 'h', 'pay-1', now(), NULL, now())",
+        "key_length",
+    ),
     ("UPDATE purchase_starts SET origin = 'nowhere'", "origin_known"),
     ("UPDATE purchase_starts SET ending = 'exploded', ended_at = now()", "ending_known"),
     ("UPDATE purchase_starts SET ending = 'completed'", "ending_has_a_time"),
@@ -144,6 +148,15 @@ UNIQUES = [
         "refunds_payment_id_line_key",
     ),
     ("INSERT INTO outbox (key, type, occurred_at) VALUES ('k', 't', now()), ('k', 't', now())", "outbox_key_key"),
+    (
+        "INSERT INTO idempotency_keys SELECT 'me', 'checkout', 'same-key', 'h', id, now(), NULL, now() FROM payments",
+        "idempotency_keys_pkey",
+    ),
+    (
+        "INSERT INTO idempotency_keys SELECT 'me', 'checkout', key, 'h', 'pay-1', now(), NULL, now()"
+        " FROM (VALUES ('first-key'), ('other-key')) AS two (key)",
+        "idempotency_keys_payment_id_key",
+    ),
     ("UPDATE purchase_starts SET workflow_id = 'same'", "purchase_starts_workflow_id_key"),
     ("UPDATE purchase_starts SET payment_id = 'same'", "purchase_starts_payment_id_line_key"),
 ]
