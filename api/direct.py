@@ -12,7 +12,7 @@ from fastapi import Response
 
 from api.auth import Caller
 from api.direct_bodies import DirectPurchase, PurchaseData, PurchaseEnvelope
-from api.problems import Forbidden, NotFound, Unprocessable
+from api.problems import BadRequest, Forbidden, NotFound, Unprocessable
 from api.services import Services
 from api.starting import start_lines
 from api.unpaid import Begun, begin, other_owner, require_for_sale, settled, unpaid
@@ -77,7 +77,7 @@ def _require_readable(body: DirectPurchase) -> None:
 
 async def _by_hand(at: Services, request: Request, key: str | None) -> Begun:
     if key is None:
-        raise Unprocessable(
+        raise BadRequest(
             code="IDEMPOTENCY_KEY_MISSING",
             detail="Without a payment the header Idempotency-Key says which purchase this is, however often it is sent.",
         )

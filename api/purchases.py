@@ -13,7 +13,7 @@ from api.direct import WAIT, create_directly
 from api.direct_bodies import DirectPurchase, StartAnswer, StartBody, StartedLine, StartedLines
 from api.found import found
 from api.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
-from api.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
 from api.settling import settled
 from api.starting import LineStarted, start_lines, wait_for_rows
@@ -35,7 +35,7 @@ _MOST_WAIT = 30.0
     responses={
         200: {"model": StartAnswer, "description": "It was all there before; nothing changed."},
         201: {"model": StartAnswer, "description": "Started now, and every purchase row exists."},
-        **problems(NotFound, Conflict, Unprocessable, Unavailable),
+        **problems(BadRequest, NotFound, Conflict, Unprocessable, Unavailable),
     },
 )
 async def start_purchases(

@@ -111,7 +111,7 @@ async def test_without_a_worker_it_says_202_and_where_to_look(api: httpx2.AsyncC
 @pytest.mark.usefixtures("shop")
 async def test_an_admin_says_why_and_everybody_which(api: httpx2.AsyncClient, engine: Engine) -> None:
     is_problem(await ask(api, new_key(), reason=None), 422, "REASON_MISSING")
-    is_problem(await ask(api), 422, "IDEMPOTENCY_KEY_MISSING")
+    is_problem(await ask(api), 400, "IDEMPOTENCY_KEY_MISSING")
     is_problem(await ask(api, new_key(), by="student"), 403, "FORBIDDEN")
     is_problem(await ask(api, new_key(), by="support"), 403, "FORBIDDEN")
     is_problem(await ask(api, new_key(), by="service", supersede=True), 403, "FORBIDDEN")
