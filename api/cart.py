@@ -81,7 +81,7 @@ class CartItemAdded(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": _ITEM["id"]}]})
 
 
-@router.get("", summary="The caller's cart", responses=problems(Unavailable))
+@router.get("", summary="The caller's cart", responses=problems(Unprocessable, Unavailable))
 async def show_cart(at: ServicesDep, who: CallerDep) -> CartView:
     """Prices are today's; checkout takes those of its own moment."""
     async with at.reading() as conn:
@@ -135,7 +135,7 @@ async def remove_cart_item(
         raise NotFound(code="CART_ITEM_NOT_FOUND", detail="Nothing in your cart has this id.")
 
 
-@router.delete("", status_code=204, summary="Empty the cart", responses=problems(Unavailable))
+@router.delete("", status_code=204, summary="Empty the cart", responses=problems(Unprocessable, Unavailable))
 async def clear_cart(at: ServicesDep, who: CallerDep) -> None:
     """Purchases that were started are not touched."""
     await empty_cart(at.engine, who.subject)

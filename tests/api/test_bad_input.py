@@ -230,7 +230,8 @@ async def test_every_operation_is_documented_with_its_problems_and_examples(sett
     for (path, verb), operation in operations.items():
         assert operation.get("summary"), path
         assert operation.get("description"), path
-        shapes = [next(answer for status, answer in operation["responses"].items() if status.startswith("2"))]
+        good = next(status for status in operation["responses"] if status.startswith("2"))
+        shapes = [operation["responses"][good]] if good != "204" else []  # which has no body to show
         shapes += [operation["requestBody"]] if "requestBody" in operation else []
         for shape in shapes:
             if path == "/metrics":
