@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from runtime.errors import CannotRun
 
 LEASH = Path(__file__).with_name("leash.py")
 _LOG_LIMIT = 10_000_000  # bytes; a longer log is set aside at the next start
+_PICKED = range(12_000, 32_000)
 _STARTED = "=== started "
 
 
@@ -157,14 +159,26 @@ def gone(pid: int, known_as: str, seconds: float) -> bool:
 
 
 def free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
-    """The ports to use by name: as wanted, 0 replaced by a free one; raises StartFailed when one is taken."""
+    """The ports to use by name: as wanted, 0 replaced by a free one; raises StartFailed when one is taken.
+
+    A free one lies below those the system gives to outgoing connections, any of which could take it meanwhile.
+    """
     with contextlib.ExitStack() as held:
-        return {name: _claim(held, name, port) for name, port in wanted.items()}
+        return {name: _claim(held, name, port) if port else _pick(held, name) for name, port in wanted.items()}
 
 
 def free_port() -> int:
     """One free loopback port."""
     return free_ports({"": 0})[""]
+
+
+def _pick(held: contextlib.ExitStack, name: str) -> int:
+    claim = held.enter_context(socket.socket())  # no SO_REUSEADDR: two who pick at once never get the same
+    for port in random.SystemRandom().sample(_PICKED, 50):
+        with contextlib.suppress(OSError):
+            claim.bind(("127.0.0.1", port))
+            return port
+    raise StartFailed(f"found no free port for {name or 'a server'} in 50 tries: set it to one that is free")
 
 
 def _claim(held: contextlib.ExitStack, name: str, port: int) -> int:
@@ -175,7 +189,7 @@ def _claim(held: contextlib.ExitStack, name: str, port: int) -> int:
     except OSError as error:
         remedy = f"set {name} to another port, or to 0 for a free one"
         raise StartFailed(f"port {port} is taken ({error.strerror}): {remedy}") from None
-    return int(claim.getsockname()[1])
+    return port
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:

@@ -18,7 +18,7 @@ from joserfc.jwk import RSAKey
 
 from domain.roles import Role
 from runtime.errors import CannotRun
-from runtime.files import open_folder, write_secret
+from runtime.files import draft_secret, open_folder
 from runtime.jwks import DEV_KID
 from runtime.settings import DEV_ISSUER, Settings
 
@@ -73,8 +73,7 @@ class DevTokens:
 
 def _make(file: Path) -> None:
     open_folder(file.parent)
-    draft = file.with_name(f".{file.name}.new-{os.getpid()}")
-    write_secret(draft, json.dumps(RSAKey.generate_key(2048).as_dict(private=True)))
+    draft = draft_secret(file, json.dumps(RSAKey.generate_key(2048).as_dict(private=True)))
     with suppress(FileExistsError):  # somebody was faster
         os.link(draft, file)
-    draft.unlink(missing_ok=True)
+    draft.unlink()

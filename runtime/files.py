@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import mkstemp
 
 
 def open_folder(folder: Path) -> None:
@@ -15,8 +16,12 @@ def open_folder(folder: Path) -> None:
 
 def write_secret(file: Path, text: str) -> None:
     """Writes a file that only its owner can read, from its first moment on; readers see the old or the new one."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+    draft_secret(file, text).replace(file)
+
+
+def draft_secret(file: Path, text: str) -> Path:
+    """Writes it beside `file`, under a name of its own that no other thread or process uses."""
+    number, draft = mkstemp(dir=file.parent, prefix=f".{file.name}.")  # readable by its owner only
+    with os.fdopen(number, "w") as opened:
         opened.write(text)
-    draft.replace(file)
+    return Path(draft)

@@ -22,6 +22,8 @@ from workflows.attributes import SEARCH_ATTRIBUTES
 
 RETENTION_DAYS = 30
 _START_SECONDS = 60.0
+_START_TRIES = 3  # its inner services pick ports of their own, which somebody else may take before they listen
+_TAKEN = "address already in use"
 _DYNAMIC: dict[str, object] = {
     "frontend.WorkflowPauseEnabled": True,
     "history.transferProcessorMaxPollRPS": 2000,  # without it every hand-over waits 50 ms
@@ -101,7 +103,15 @@ class TemporalServer:
         """Waits until it answers and its search attributes are there; returns the address. Raises StartFailed."""
         if self._child is None:
             raise StartFailed("the Temporal server was not launched")
-        self._child.wait_until(self._answers, _START_SECONDS)
+        for again in reversed(range(_START_TRIES)):
+            try:
+                self._child.wait_until(self._answers, _START_SECONDS)
+                break
+            except StartFailed as failed:
+                if not again or _TAKEN not in str(failed):
+                    raise
+                self._child.stop()
+                self._child.start()
         return self.address
 
     def stop(self) -> None:
@@ -112,11 +122,7 @@ class TemporalServer:
     def _command(self, program: Path) -> list[str]:
         flags = {"ip": "127.0.0.1", "port": self.port, "ui-port": self.ui_port, "log-level": "error"}
         flags |= {"db-filename": self.data, "namespace": self._namespace}
-        command = [
-            str(program),
-            "server",
-            "start-dev",
-        ]
+        command = [str(program), "server", "start-dev"]
         command += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
         # Without these SQLite waits for the disk at each of some fifty commits of a purchase. They keep every commit
         # through a kill -9; a power cut may take the last ones, which the step ledger makes up for.

@@ -96,3 +96,8 @@ def test_a_taken_port_is_refused_with_the_setting_to_change():
 def test_ports_picked_together_differ():
     ports = free_ports({str(number): 0 for number in range(20)})
     assert len(set(ports.values())) == 20
+
+
+def test_a_picked_port_is_none_that_outgoing_connections_may_take():
+    lowest_of_linux = 32_768
+    assert all(port < lowest_of_linux for port in free_ports({str(number): 0 for number in range(20)}).values())

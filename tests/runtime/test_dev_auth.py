@@ -27,8 +27,8 @@ def at(home: Path, **more: Any) -> Settings:
 
 def test_one_key_is_made_by_any_number_at_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     home = tmp_path / "new" / "home"
-    with ThreadPoolExecutor(4) as pool:
-        found = {kid_of(made) for made in pool.map(dev_key, [home] * 4)}
+    with ThreadPoolExecutor(8) as pool:
+        found = {kid_of(made) for made in pool.map(dev_key, [home] * 8)}
     assert found == {kid_of(dev_key(home))}
     assert [file.name for file in home.iterdir()] == ["dev-key.json"]
     assert stat.S_IMODE((home / "dev-key.json").stat().st_mode) == 0o600

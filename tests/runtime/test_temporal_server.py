@@ -21,6 +21,7 @@ from runtime.temporal import (
     connect_to,
     ensure_search_attributes,
 )
+from runtime.temporal_binary import ensure
 from runtime.temporal_server import RETENTION_DAYS, TemporalServer
 from workflows.attributes import PAYMENT_ID
 
@@ -91,6 +92,19 @@ def test_data_of_another_minor_version_is_refused_with_the_way_out(tmp_path: Pat
     server.data.with_name("server-version").write_text("1.29.1")
     with pytest.raises(StartFailed, match=r"1\.29\.1.*coursaga down --wipe"):
         server.start()
+
+
+def test_a_port_that_somebody_took_in_between_is_met_with_another_start(tmp_path: Path):
+    program, tried = tmp_path / "program", tmp_path / "tried"
+    taken = f"if [ $1 = server ] && [ ! -e {tried} ]; then touch {tried}; echo bind: address already in use; exit 1; fi"
+    program.write_text(f'#!/bin/sh\n{taken}\nexec {ensure()} "$@"\n')
+    program.chmod(0o755)
+    server = TemporalServer(tmp_path, program=program)
+    try:
+        server.start()
+        assert tried.exists()
+    finally:
+        server.stop()
 
 
 async def test_a_server_that_does_not_answer_is_named(tmp_path: Path):
