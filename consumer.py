@@ -4,7 +4,7 @@ Any number of them. An offset is committed only after what became of its message
 message kept as a dead letter after three tries. While Temporal, PostgreSQL or Kafka do not answer nothing is refused and
 nothing committed: the same messages are read again.
 
-Exit codes: 0 stopped as asked, 2 a setting is wrong.
+Exit codes: 0 stopped as asked, 1 a setting is wrong.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from api.problems import NotFound, Unavailable, Unprocessable, is_database_troub
 from api.services import Services
 from db.dead_letters import DeadMessage, keep_dead_letter
 from gateways.kafka import Incoming, KafkaIn, KafkaOut, KafkaTrouble, Outgoing
-from runtime.errors import CannotRun
-from runtime.logs import set_up_logs
-from runtime.settings import Settings, load_settings
-from runtime.state import attached
+from runtime.process import run
+from runtime.settings import Settings
 from runtime.stopping import asked_to_stop, rest
 
 TRIES = 3  # of a message that is refused; a server that does not answer costs no try (mission row 34)
@@ -132,14 +130,7 @@ async def _until_asked(settings: Settings) -> None:
 
 def main() -> int:
     """Run the consumer process."""
-    try:
-        settings = attached(load_settings())
-        set_up_logs(settings.log_level, settings.log_format)
-        asyncio.run(_until_asked(settings))
-    except CannotRun as error:
-        print(f"consumer: {error}", file=sys.stderr)  # noqa: T201 - logs may not be set up yet
-        return 2
-    return 0
+    return run("consumer", _until_asked)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Any number of them. With Kafka an event goes to its topic and is marked once the
 logged. Either way it is owed from then on to every webhook target that wants it. At least once, under the same id, the
 events of one subject in order.
 
-Exit codes: 0 stopped as asked, 2 a setting is wrong.
+Exit codes: 0 stopped as asked, 1 a setting is wrong.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from db.webhooks import Due, claim_deliveries, delivery_tried, due_targets
 from domain.events import envelope, event_id_of, subject_of
 from gateways.webhooks import Webhooks
 from runtime.errors import CannotRun
-from runtime.logs import set_up_logs
-from runtime.settings import Settings, load_settings
-from runtime.state import attached
+from runtime.process import run
+from runtime.settings import Settings
 from runtime.stopping import asked_to_stop, rest
 
 _AT_ONCE = 200  # events of one round, published together
@@ -161,14 +160,7 @@ async def _until_asked(settings: Settings) -> None:
 
 def main() -> int:
     """Run the relay process."""
-    try:
-        settings = attached(load_settings())
-        set_up_logs(settings.log_level, settings.log_format)
-        asyncio.run(_until_asked(settings))
-    except CannotRun as error:
-        print(f"relay: {error}", file=sys.stderr)  # noqa: T201 - logs may not be set up yet
-        return 2
-    return 0
+    return run("relay", _until_asked)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """The worker process: wiring only. `python -m worker` serves the task queue until SIGTERM or SIGINT.
 
-Exit codes: 0 stopped as asked, 2 a setting is wrong, 3 a server is not reachable.
+Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 a server is not reachable.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,11 +31,10 @@ from db.engine import make_engine
 from gateways.payments import HttpPaymentProvider, PaymentProvider
 from runtime.build import build_id
 from runtime.clock import clock
-from runtime.logs import set_up_logs
-from runtime.settings import Settings, SettingsError, load_settings
-from runtime.state import attached
+from runtime.process import run
+from runtime.settings import Settings, SettingsError
 from runtime.stopping import asked_to_stop
-from runtime.temporal import TemporalUnreachable, connect, metered
+from runtime.temporal import connect, metered
 from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
 
@@ -114,17 +112,7 @@ async def serve(settings: Settings) -> None:
 
 def main() -> int:
     """Run the worker process."""
-    try:
-        settings = attached(load_settings())
-        set_up_logs(settings.log_level, settings.log_format)
-        asyncio.run(serve(settings))
-    except SettingsError as error:
-        print(f"worker: {error}", file=sys.stderr)  # noqa: T201 - logs may not be set up yet
-        return 2
-    except TemporalUnreachable as error:
-        log.error("worker_cannot_start", reason=str(error))
-        return 3
-    return 0
+    return run("worker", serve)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ from gateways.payments import PaymentProvider, ProviderPayment, ProviderRefused
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 PAID = ("succeeded", "partially_refunded")
 _UNREAD = "the payment's metadata could not be read: what the event says of it is used instead"
-_TRIES = (
-    3  # of reading the payment's metadata, before a purchase that an event started goes on without (mission row 23)
-)
+# Of reading the payment's metadata, before a purchase that an event started goes on without (mission row 23).
+_TRIES = 3
 
 
 class MetadataUnreadable(Exception):

@@ -16,11 +16,11 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
 from api.ids import Key, PaymentId, PersonId
+from api.json_values import require_storable
 from api.problems import Unprocessable
 
 PURCHASE_CONFIRMED = "PURCHASE_CONFIRMED"
 LARGEST = 64 * 1024  # bytes, as of every body of the API; ids and the details of some lessons are far smaller
-_DEEPEST = 32  # levels of nesting
 _PLAUSIBLE_YEARS = range(2000, 2101)  # outside of these a moment is an error of the sender
 
 EXAMPLE: JsonDict = {
@@ -79,7 +79,10 @@ def read_event(raw: bytes) -> PurchaseConfirmed:
     except UnicodeDecodeError as err:
         raise Unprocessable(code="EVENT_NOT_UTF8", detail=f"Byte {err.start} is not UTF-8.") from None
     said = _json(text)
-    _require_storable(said, "event")
+    try:
+        require_storable(said)
+    except ValueError as err:
+        raise Unprocessable(code="EVENT_INVALID", detail=f"It {err}.") from None
     return _shaped(said)
 
 
@@ -106,22 +109,6 @@ def _shaped(said: Any) -> PurchaseConfirmed:
     if event.key != wanted:
         raise Unprocessable(code="EVENT_KEY_MISMATCH", detail=f"The key of this event is {wanted}.")
     return event
-
-
-def _require_storable(value: Any, where: str, depth: int = 0) -> None:
-    """JSON that PostgreSQL would not take: NUL, half of a surrogate pair, depth without an end."""
-    if depth > _DEEPEST:
-        raise Unprocessable(code="EVENT_INVALID", detail=f"It is nested deeper than {_DEEPEST} levels.")
-    if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-            raise Unprocessable(code="EVENT_INVALID", detail=f"{where[:100]}: text that cannot be stored.")
-    elif isinstance(value, dict):
-        for key, inner in cast("dict[str, Any]", value).items():
-            _require_storable(key, f"a key of {where}", depth + 1)
-            _require_storable(inner, f"{where}.{ascii(key)[1:-1]}", depth + 1)
-    elif isinstance(value, list):
-        for inner in cast("list[Any]", value):
-            _require_storable(inner, where, depth + 1)
 
 
 def _not_a_number(name: str) -> NoReturn:

@@ -10,16 +10,17 @@ from pydantic import AfterValidator
 _DEEPEST = 20  # levels; what people say of lessons has two
 
 
-def _require_storable(value: Any, depth: int = 0) -> None:
+def require_storable(value: Any, depth: int = 0) -> None:
+    """Raises ValueError, saying what it does, for JSON that is too deep or holds what PostgreSQL cannot."""
     if depth > _DEEPEST:
         raise ValueError(f"is nested more than {_DEEPEST} levels deep")
     if isinstance(value, dict):
         for key, inner in cast("dict[str, Any]", value).items():
-            _require_storable(key)
-            _require_storable(inner, depth + 1)
+            require_storable(key)
+            require_storable(inner, depth + 1)
     elif isinstance(value, list):
         for inner in cast("list[Any]", value):
-            _require_storable(inner, depth + 1)
+            require_storable(inner, depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("holds a number that is none (NaN, Infinity)")
     elif isinstance(value, str) and ("\0" in value or any("\ud800" <= char <= "\udfff" for char in value)):
@@ -27,7 +28,7 @@ def _require_storable(value: Any, depth: int = 0) -> None:
 
 
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
-    _require_storable(value)
+    require_storable(value)
     return value
 
 

@@ -65,8 +65,11 @@ def _of_record(seen: Figures) -> Iterable[Metric]:
     for labels, count in seen.events.items():
         told.add_metric(labels, count)
     yield told
-    yield GaugeMetricFamily("coursaga_outbox_unpublished", "Events not published yet", value=seen.owed)
-    yield GaugeMetricFamily("coursaga_outbox_lag_seconds", "Age of the oldest of them", value=seen.owed_for)
+    owed = seen.backlog
+    yield GaugeMetricFamily("coursaga_outbox_unpublished", "Events not published yet", value=owed.events)
+    yield GaugeMetricFamily("coursaga_outbox_lag_seconds", "Age of the oldest of them", value=owed.events_age)
+    yield GaugeMetricFamily("coursaga_webhooks_undelivered", "Deliveries not answered yet", value=owed.deliveries)
+    yield GaugeMetricFamily("coursaga_webhooks_given_up", "Deliveries given up", value=owed.given_up)
 
 
 def _of_attention(runs: list[RunState]) -> Iterable[Metric]:

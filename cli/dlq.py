@@ -106,7 +106,7 @@ async def replay(
 
 
 async def _replay_all(api: Api, body: dict[str, Any]) -> dict[str, Any]:
-    """The same request until nothing is left that was not looked at; counts of all rounds together."""
+    """The same request until it finds none that it has not looked at; counts of all rounds together."""
     console = to_people()
     total: dict[str, Any] = {"matched": 0, "replayed": 0, "refused": 0, "refusals": []}
     with Progress(console=console, disable=not console.is_terminal) as progress:
@@ -117,7 +117,7 @@ async def _replay_all(api: Api, body: dict[str, Any]) -> dict[str, Any]:
                 total[name] += answer[name]
             total["matched"] = total["replayed"] + total["refused"] + answer["left"]
             progress.update(bar, total=total["matched"], completed=total["matched"] - answer["left"])
-            if not answer["left"]:
+            if not answer["matched"]:
                 return total
 
 

@@ -7,28 +7,23 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.reads.events import Backlog, backlog
+
 _PURCHASES = text("SELECT coalesce(ending, ''), coalesce(code, ''), count(*) FROM purchase_starts GROUP BY 1, 2")
 _STEPS = text("SELECT step, state, count(*) FROM purchase_steps GROUP BY 1, 2")
 _EVENTS = text("SELECT type, count(*) FROM outbox GROUP BY 1")
-_OWED = text("""
-SELECT count(*), coalesce(extract(epoch FROM now() - min(occurred_at)), 0)::float FROM outbox WHERE published_at IS NULL
-""")
 
 Labelled = dict[tuple[str, ...], int]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """`purchases` by (ending, code), an empty ending: not ended; `steps` by (step, state); `events` by (type,).
-
-    `owed`: events not published yet; `owed_for`: seconds since the oldest of them happened.
-    """
+    """`purchases` by (ending, code), an empty ending: not ended; `steps` by (step, state); `events` by (type,)."""
 
     purchases: Labelled
     steps: Labelled
     events: Labelled
-    owed: int
-    owed_for: float
+    backlog: Backlog
 
 
 async def figures(conn: AsyncConnection) -> Figures:
@@ -37,5 +32,4 @@ async def figures(conn: AsyncConnection) -> Figures:
         {tuple(labels): count for *labels, count in await conn.execute(asked)}
         for asked in (_PURCHASES, _STEPS, _EVENTS)
     ]
-    owed, owed_for = (await conn.execute(_OWED)).one()
-    return Figures(purchases, steps, events, owed, owed_for)
+    return Figures(purchases, steps, events, await backlog(conn))

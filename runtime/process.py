@@ -1,0 +1,24 @@
+"""A process that serves until it is asked to stop: its settings, its logs, its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+
+from runtime.errors import CannotRun
+from runtime.logs import set_up_logs
+from runtime.settings import Settings, load_settings
+from runtime.state import attached
+
+
+def run(name: str, serve: Callable[[Settings], Coroutine[None, None, None]]) -> int:
+    """Serves, and answers the exit code: 0 stopped as asked, 1 a setting is wrong, 3 a server is not reachable."""
+    try:
+        settings = attached(load_settings())
+        set_up_logs(settings.log_level, settings.log_format)
+        asyncio.run(serve(settings))
+    except CannotRun as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - logs may not be set up yet
+        return error.exit_code
+    return 0
