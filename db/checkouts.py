@@ -20,7 +20,16 @@ from domain.bill import Bill
 
 Json = dict[str, Any]
 LEASE = timedelta(seconds=30)  # more than the provider may take, twice
+KEPT = timedelta(hours=72)  # how long a key repeats its answer; its payment stays
 
+# A few at each checkout keep up with any number of them; whoever else is at one of these rows is not waited for.
+_FORGET = text(
+    """
+    DELETE FROM idempotency_keys WHERE (actor, operation, key) IN
+      (SELECT actor, operation, key FROM idempotency_keys WHERE created_at < now() - CAST(:kept AS interval)
+       ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED)
+    """
+)
 _CLAIM = text(
     """
     INSERT INTO idempotency_keys (actor, operation, key, request_hash, payment_id, taken_until, created_at)
@@ -126,6 +135,7 @@ async def claiming(engine: AsyncEngine, key: Key, payment_id: str) -> AsyncGener
     """
     values = {"actor": key.actor, "operation": key.operation, "key": key.key, "lease": LEASE}
     async with engine.begin() as conn:
+        await conn.execute(_FORGET, {"kept": KEPT})
         said = {**values, "request_hash": key.request_hash, "payment_id": payment_id}
         if (await conn.execute(_CLAIM, said)).scalar_one_or_none():
             yield conn, Claim(payment_id, is_new=True)

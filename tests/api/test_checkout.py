@@ -209,6 +209,17 @@ async def test_a_silent_provider_is_503_and_the_same_request_goes_on_where_it_st
 
 
 @pytest.mark.usefixtures("cart")
+async def test_a_key_is_kept_for_three_days_and_its_payment_for_good(api: httpx2.AsyncClient, engine: Engine) -> None:
+    first = await checkout(api)
+    run(engine, "UPDATE idempotency_keys SET created_at = now() - interval '71 hours'")
+    assert (await checkout(api)).text == first.text
+    run(engine, "UPDATE idempotency_keys SET created_at = now() - interval '73 hours'")
+    assert (await checkout(api)).json()["paymentId"] != first.json()["paymentId"]
+    assert value(engine, "SELECT count(*) FROM idempotency_keys") == 1
+    assert value(engine, "SELECT count(*) FROM payments") == 2
+
+
+@pytest.mark.usefixtures("cart")
 async def test_a_request_that_died_holds_its_key_for_a_while_and_then_lets_go(
     api: httpx2.AsyncClient, engine: Engine
 ) -> None:
