@@ -52,7 +52,7 @@ from runtime.dev_auth import dev_key, kid_of
 from runtime.errors import CannotRun
 from runtime.jwks import signing_keys
 from runtime.logs import set_up_logs
-from runtime.settings import DEV_ISSUER, Settings, SettingsError, load_settings
+from runtime.settings import DEV_ISSUER, Settings, load_settings
 from runtime.state import attached
 from runtime.temporal import connect
 from workflows.policies import Rules
@@ -190,12 +190,12 @@ async def _settle(tasks: set[asyncio.Task[None]]) -> None:
 
 
 def main() -> int:
-    """Serve until SIGINT or SIGTERM. Exit codes: 0 stopped as asked, 2 a setting is wrong, others as uvicorn's."""
+    """Serve until SIGINT or SIGTERM. Exit codes: 0 stopped as asked, 1 a setting is wrong, others as uvicorn's."""
     try:
         settings = attached(load_settings())
-    except SettingsError as error:
+    except CannotRun as error:
         print(f"api: {error}", file=sys.stderr)  # noqa: T201 - logs are not set up yet
-        return 2
+        return error.exit_code
     set_up_logs(settings.log_level, settings.log_format)
     uvicorn.run(
         create_app(settings),
