@@ -107,6 +107,7 @@ async def test_an_api_that_is_not_this_stacks_wants_a_token(monkeypatch: pytest.
 
 def test_the_token_may_stand_anywhere_on_the_command_line(tmp_path: Path) -> None:
     elsewhere = {"API_URL": "http://127.0.0.1:1"}
-    assert run(tmp_path, "purchases", "list", **elsewhere).returncode == 2  # no token
-    for words in (("--token", "t", "purchases", "list"), ("purchases", "list", "--token=t")):
+    show = ("purchases", "show", "purchase:pay-1:1")
+    assert run(tmp_path, *show, **elsewhere).returncode == 2  # no token
+    for words in (("--token", "t", *show), (*show, "--token=t")):
         assert run(tmp_path, *words, **elsewhere).returncode == 3  # nobody there

@@ -14,6 +14,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from workflows.purchase import PurchaseWorkflow
+from workflows.purchase import __file__ as workflow_file
 
 
 def recorded(folder: Path) -> dict[str, str]:
@@ -35,6 +36,7 @@ async def broken_by_this_code(folder: Path, *, first_only: bool = False) -> dict
 
 
 if __name__ == "__main__":
+    sys.stderr.write(f"{workflow_file}\n")
     found = asyncio.run(broken_by_this_code(Path(sys.argv[1]), first_only=True))
     for name, why in found.items():
         sys.stdout.write(f"{name}: {why}\n")
