@@ -15,6 +15,7 @@ import structlog
 from api.event_shape import ConfirmedData, PurchaseConfirmed, read_event
 from api.problems import NotFound
 from api.services import Services
+from api.settling import settled
 from api.starting import LineStarted, start_lines
 from db.reads.events import was_handled
 from db.reads.payments import PaymentToStart, payment_to_start
@@ -46,6 +47,7 @@ async def ingest(at: Services, raw: bytes) -> Ingested:
     if handled:
         _log.info("event_duplicate", key=event.key, payment_id=event.data.payment_id)
         return Ingested(event.key, duplicate=True, lines=[])
+    payment = await settled(at, payment)
     lines = await start_lines(at, payment, "event", _incoming(event, payment))
     await event_handled(at.engine, event.key)
     new = [line for line in lines if line.state == "started"]

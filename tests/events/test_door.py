@@ -14,6 +14,7 @@ from api.event_door import ingest
 from api.event_shape import LARGEST
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.services import Services
+from runtime.settings import Settings
 from tests.api.conftest import NOBODY, booted, fresh, is_problem, settings_for, until
 from tests.build import FakeProvider, item, pay, rows, run, student, trainer, value
 from tests.events.told import POISON, WANTED, event, raw
@@ -106,6 +107,18 @@ async def test_what_the_event_knows_reaches_a_purchase_another_door_started(
     assert (await api.post("/api/v1/purchases", json={"paymentId": paid})).status_code == 202
     assert (await ingest(at, raw(event(paid)))).duplicate
     assert rows(engine, "SELECT origin, event_metadata FROM purchase_starts") == [("checkout", WANTED)]
+
+
+async def test_the_row_of_a_payment_follows_the_provider(
+    settings: Settings, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    student(engine)
+    item(engine)
+    payment = pay(engine, fake_provider, fresh())
+    run(engine, "UPDATE payments SET status = 'pending'")
+    async with open_services(settings, fake_provider) as at:
+        await ingest(at, raw(event(payment)))
+    assert value(engine, "SELECT status FROM payments") == "succeeded"
 
 
 async def test_a_door_that_died_before_the_start_is_gone_on_with(
