@@ -20,6 +20,12 @@ plan AS MATERIALIZED (
   SELECT range_agg(during) AS during FROM plan
 )"""
 
+# What a slot is held with, from the arrays of `slots`.
+LESSONS: LiteralString = """
+unnest(CAST(:numbers AS integer[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]),
+       CAST(:locals AS timestamp[]), CAST(:clocks AS text[]), CAST(:asked AS timestamp[]))
+  AS lesson (number, starts_at, ends_at, local_start, clock, asked_start)"""
+
 # The first lesson at which the student is busy, NULL when free for all of them.
 CONFLICT: LiteralString = """
   SELECT min(plan.number) AS conflict FROM plan JOIN trainer_slots AS slot
@@ -55,6 +61,16 @@ def arrays(lessons: Sequence[Lesson]) -> dict[str, object]:
         "numbers": [lesson.number for lesson in lessons],
         "starts": [lesson.starts_at for lesson in lessons],
         "ends": [lesson.ends_at for lesson in lessons],
+    }
+
+
+def slots(lessons: Sequence[Lesson]) -> dict[str, object]:
+    """A plan as arrays, with all that a held slot says of its lesson."""
+    return {
+        **arrays(lessons),
+        "locals": [lesson.local for lesson in lessons],
+        "clocks": [lesson.clock for lesson in lessons],
+        "asked": [lesson.asked_local for lesson in lessons],
     }
 
 

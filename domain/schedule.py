@@ -22,12 +22,18 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson. `local` is naive wall time in the student's zone, the shifted one where the clocks skip it."""
+    """One lesson. `local` is naive wall time in the student's zone, the shifted one where the clocks skip it.
+
+    `clock`: what was decided about its start. `gap`: the clocks skip the time asked for, which is `asked_local`; `fold`:
+    they show `local` twice, and it is the first of the two; None: that time is there once.
+    """
 
     number: int
     local: datetime
     starts_at: datetime
     ends_at: datetime
+    clock: str | None = None
+    asked_local: datetime | None = None
 
 
 def zone_named(name: str) -> ZoneInfo:
@@ -63,12 +69,23 @@ def plan_lessons(
     skip is held at its shifted time, one they repeat at the first of the two.
     """
     where = zone_named(zone)
-    length = timedelta(minutes=wanted.minutes)
-    lessons: list[Lesson] = []
-    for number, (_, aware) in enumerate(islice(_series(wanted, where, first, holidays), count), start=1):
-        starts_at = aware.astimezone(UTC)
-        lessons.append(Lesson(number, aware.replace(tzinfo=None), starts_at, starts_at + length))
-    return lessons
+    days = (day for day, _ in _series(wanted, where, first, holidays))
+    return [
+        lesson_at(number, datetime.combine(day, wanted.start_time), wanted.minutes, where)
+        for number, day in enumerate(islice(days, count), start=1)
+    ]
+
+
+def lesson_at(number: int, asked: datetime, minutes: int, where: ZoneInfo) -> Lesson:
+    """The lesson at this wall time, and what was decided where the clocks of `where` skip or repeat it."""
+    aware = resolve_imaginary(asked.replace(tzinfo=where))
+    local, starts_at = aware.replace(tzinfo=None), aware.astimezone(UTC)
+    skipped = local != asked
+    twice = not skipped and aware.utcoffset() != aware.replace(fold=1).utcoffset()
+    return Lesson(
+        number, local, starts_at, starts_at + timedelta(minutes=minutes),
+        clock="gap" if skipped else "fold" if twice else None, asked_local=asked if skipped else None,
+    )  # fmt: skip
 
 
 def start_warning(wanted: WantedLessons, first: date, moved: bool) -> str | None:

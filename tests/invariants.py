@@ -107,10 +107,10 @@ _RULES: dict[str, LiteralString] = {
         AND (slot.status <> 'held' OR slot.during <> tstzrange(session.starts_at, session.ends_at, '[)'))""",
     "I4 two lessons overlap": """
         SELECT one.allocation_id || ' ' || one.number || ' and ' || two.allocation_id || ' ' || two.number
-        FROM sessions AS one JOIN allocations AS a ON a.id = one.allocation_id
+        FROM sessions AS one JOIN trainer_slots AS a USING (allocation_id, number)
         JOIN sessions AS two ON (one.allocation_id, one.number) < (two.allocation_id, two.number)
           AND one.starts_at < two.ends_at AND two.starts_at < one.ends_at
-        JOIN allocations AS b ON b.id = two.allocation_id
+        JOIN trainer_slots AS b ON (b.allocation_id, b.number) = (two.allocation_id, two.number)
           AND (a.trainer_id = b.trainer_id OR a.student_id = b.student_id)
         WHERE one.status = 'scheduled' AND two.status = 'scheduled'""",
     "I4 made whole, and still holds a trainer": """

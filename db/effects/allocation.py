@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from db.effects.candidates import step_key
 from db.engine import at_once
 from db.ledger import UNCHANGED, Json
-from db.teaching import arrays
+from db.teaching import LESSONS, slots
 from domain.purchase import PurchaseOrder, TrainerAssigned
 from domain.refusals import Refused
 from domain.schedule import Lesson
@@ -43,10 +43,11 @@ WITH {UNCHANGED}, trainer AS (
          CAST(:metadata AS jsonb), CAST(:lost AS jsonb), :now FROM trainer
   RETURNING id, trainer_id
 ), slots AS (
-  INSERT INTO trainer_slots (allocation_id, number, trainer_id, student_id, during, local_start, zone, status)
-  SELECT allocation.id, number, trainer_id, :student_id, tstzrange(starts_at, ends_at, '[)'), local_start, :zone, 'held'
-  FROM allocation, unnest(CAST(:numbers AS integer[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]),
-                          CAST(:locals AS timestamp[])) AS lesson (number, starts_at, ends_at, local_start)
+  INSERT INTO trainer_slots
+    (allocation_id, number, trainer_id, student_id, during, local_start, zone, clock, asked_start, status)
+  SELECT allocation.id, number, trainer_id, :student_id, tstzrange(starts_at, ends_at, '[)'), local_start, :zone,
+         clock, asked_start, 'held'
+  FROM allocation, {LESSONS}
   RETURNING number
 ), series AS (
   UPDATE student_course_purchases
@@ -136,7 +137,7 @@ def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: dateti
     """
     trainer_id = wanted.assigned.trainer_id
     values = {
-        **step_key(order), **arrays(wanted.lessons), "locals": [lesson.local for lesson in wanted.lessons],
+        **step_key(order), **slots(wanted.lessons),
         "trainer_id": trainer_id, "allocation_id": wanted.assigned.allocation_id, "seen": wanted.seen,
         "decisions": wanted.decisions,
         "zone": wanted.zone, "series_start": wanted.series_start, "warning": wanted.warning, "now": now,

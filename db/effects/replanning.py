@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db.effects.candidates import step_key
 from db.ledger import Json
-from db.teaching import arrays
+from db.teaching import LESSONS, slots
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from domain.schedule import Lesson
@@ -51,19 +51,21 @@ _LET_GO = text("""
 UPDATE trainer_slots SET status = 'cancelled'
 WHERE allocation_id = :allocation_id AND status = 'held' AND number <> ALL(CAST(:begun AS integer[]))
 """)
-_HOLD_AGAIN = text("""
-INSERT INTO trainer_slots (allocation_id, number, trainer_id, student_id, during, local_start, zone, status)
-SELECT :allocation_id, number, :trainer_id, :student_id, tstzrange(starts_at, ends_at, '[)'), local_start, :zone, 'held'
-FROM unnest(CAST(:numbers AS integer[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]),
-            CAST(:locals AS timestamp[])) AS lesson (number, starts_at, ends_at, local_start)
+_HOLD_AGAIN = text(f"""
+INSERT INTO trainer_slots
+  (allocation_id, number, trainer_id, student_id, during, local_start, zone, clock, asked_start, status)
+SELECT :allocation_id, number, :trainer_id, :student_id, tstzrange(starts_at, ends_at, '[)'), local_start, :zone,
+       clock, asked_start, 'held'
+FROM {LESSONS}
 ON CONFLICT (allocation_id, number) DO UPDATE
-SET during = excluded.during, local_start = excluded.local_start, zone = excluded.zone, status = 'held'
-""")
+SET trainer_id = excluded.trainer_id, during = excluded.during, local_start = excluded.local_start,
+    zone = excluded.zone, clock = excluded.clock, asked_start = excluded.asked_start, status = 'held'
+""")  # noqa: S608 -- a constant
 _LESSONS_FOLLOW = (
     text("""
       UPDATE sessions
       SET starts_at = lower(slot.during), ends_at = upper(slot.during), local_start = slot.local_start,
-          zone = slot.zone, status = 'scheduled'
+          zone = slot.zone, clock = slot.clock, asked_start = slot.asked_start, status = 'scheduled'
       FROM trainer_slots AS slot
       WHERE sessions.allocation_id = :allocation_id AND sessions.number = ANY(CAST(:numbers AS integer[]))
         AND slot.allocation_id = sessions.allocation_id AND slot.number = sessions.number
@@ -115,7 +117,7 @@ def hold_again(
     Raises SESSIONS_FAILED when trainer or student was taken meanwhile: the transaction is broken, roll it back.
     """
     values = {
-        **step_key(order), **arrays(lessons), "locals": [lesson.local for lesson in lessons], "zone": zone,
+        **step_key(order), **slots(lessons), "zone": zone,
         "allocation_id": standing.allocation_id, "trainer_id": standing.trainer_id, "begun": standing.begun,
     }  # fmt: skip
     try:

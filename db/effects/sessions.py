@@ -43,8 +43,10 @@ WITH approved AS (
     AND metadata ->> 'plannedBy' IS NOT DISTINCT FROM CAST(:planned_by AS text)
   FOR SHARE
 ), made AS (
-  INSERT INTO sessions (allocation_id, number, purchase_id, starts_at, ends_at, local_start, zone, status, created_at)
-  SELECT slot.allocation_id, slot.number, :purchase_id, lower(during), upper(during), local_start, zone, 'scheduled', :now
+  INSERT INTO sessions (allocation_id, number, purchase_id, starts_at, ends_at, local_start, zone, clock, asked_start,
+                        status, created_at)
+  SELECT slot.allocation_id, slot.number, :purchase_id, lower(during), upper(during), local_start, zone, clock,
+         asked_start, 'scheduled', :now
   FROM approved JOIN trainer_slots AS slot ON slot.allocation_id = approved.id
   WHERE slot.status = 'held' AND slot.number <= :wanted
   ORDER BY slot.number -- two tries at once meet at the first number, so they cannot deadlock

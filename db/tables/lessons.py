@@ -5,13 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKeyConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKeyConstraint, Identity, Index, text
 from sqlalchemy.dialects.postgresql import JSONB, TSTZRANGE, ExcludeConstraint
 from sqlmodel import Field
 
-from db.tables.columns import Id, Json, Number, Object, Row, Words, one_of, reference
+from db.tables.columns import Id, Json, MaybeWords, Number, Object, Row, Words, defaulted, one_of, reference
 
 NOT_CANCELLED = "status <> 'cancelled'"
+
+
+def _clock() -> tuple[CheckConstraint, CheckConstraint]:
+    """What was decided where the clocks skip (`gap`) or repeat (`fold`) the time asked for."""
+    shifted = CheckConstraint("(clock IS NOT DISTINCT FROM 'gap') = (asked_start IS NOT NULL)", name="gap_has_asked")
+    return one_of("clock", "gap", "fold"), shifted
 
 
 class Allocation(Row, table=True):
@@ -42,6 +48,7 @@ class TrainerSlot(Row, table=True):
     __tablename__ = "trainer_slots"
     __table_args__ = (
         one_of("status", "held", "cancelled"),
+        *_clock(),
         CheckConstraint("number >= 1", name="number_from_one"),
         CheckConstraint(
             "NOT isempty(during) AND lower_inc(during) AND NOT upper_inc(during)"
@@ -72,15 +79,41 @@ class TrainerSlot(Row, table=True):
     local_start: Any = Field(sa_column=Column(DateTime(), nullable=False))
     zone: Words
     status: Words
+    clock: MaybeWords = None
+    asked_start: Any = Field(default=None, sa_column=Column(DateTime()))
+
+
+class SlotHistory(Row, table=True):
+    """What a slot was until it was given to another trainer or another time; a trigger writes it, only added to."""
+
+    __tablename__ = "slot_history"
+    __table_args__ = (
+        ForeignKeyConstraint(["allocation_id", "number"], ["trainer_slots.allocation_id", "trainer_slots.number"]),
+        Index("slot_history_by_slot", "allocation_id", "number"),
+        Index("slot_history_by_trainer", "trainer_id", text("upper(during)")),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    allocation_id: Words
+    number: int
+    trainer_id: Annotated[str, reference("trainers.id")]
+    during: Any = Field(sa_column=Column(TSTZRANGE, nullable=False))
+    local_start: Any = Field(sa_column=Column(DateTime(), nullable=False))
+    zone: Words
+    until: datetime
 
 
 class LessonSession(Row, table=True):
-    """One lesson, numbered 1..N in its allocation, at its slot's time; shown at `local_start` in `zone`."""
+    """One lesson, numbered 1..N in its allocation, at its slot's time; shown at `local_start` in `zone`.
+
+    Its slot's trainer gives it. `revision` counts its changes since it was made (triggers), `changed_at` is the last.
+    """
 
     __tablename__ = "sessions"
     __table_args__ = (
         ForeignKeyConstraint(["allocation_id", "number"], ["trainer_slots.allocation_id", "trainer_slots.number"]),
         one_of("status", "scheduled", "cancelled"),
+        *_clock(),
         CheckConstraint("starts_at < ends_at", name="starts_before_it_ends"),
         Index("sessions_by_purchase", "purchase_id", "number"),
     )
@@ -94,3 +127,7 @@ class LessonSession(Row, table=True):
     zone: Words
     status: Words
     created_at: datetime
+    clock: MaybeWords = None
+    asked_start: Any = Field(default=None, sa_column=Column(DateTime()))
+    revision: int = defaulted("0", 0, BigInteger)
+    changed_at: datetime | None = None

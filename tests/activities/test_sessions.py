@@ -81,6 +81,32 @@ def test_makes_all_lessons_at_the_times_held(
     assert numbers == list(range(1, count + 1))
 
 
+@pytest.mark.parametrize(
+    ("start", "time_slot", "decided"),
+    [
+        ("2027-03-27", "01:30", {2: ("gap", "2027-03-28T02:30:00", "2027-03-28T01:30:00")}),
+        ("2027-10-30", "01:30", {2: ("fold", "2027-10-31T01:30:00", None)}),
+        ("2027-03-27", "18:00", {}),
+    ],
+)
+def test_what_the_clocks_did_to_a_lesson_is_stored_with_it(
+    engine: Engine, sessions: SessionActivities, trainers: TrainerActivities, start: str, time_slot: str, decided: Any
+) -> None:
+    build.trainer(engine, hours=("00:00", "23:59:59"))
+    fields = {"startDate": start, "timeSlot": time_slot}
+    order = build.purchase(engine, session_count=4, fields=fields, series_start=start)
+    trainers.assign_trainer(order)
+    trainers.approve_allocation(order)
+    sessions.create_sessions(order)
+
+    for table in ("sessions", "trainer_slots"):
+        told = rows(engine, f"SELECT number, clock, local_start, asked_start FROM {table} WHERE clock IS NOT NULL")  # noqa: S608
+        assert {
+            row.number: (row.clock, row.local_start.isoformat(), row.asked_start and row.asked_start.isoformat())
+            for row in told
+        } == decided
+
+
 def test_a_second_do_answers_the_first_result(
     engine: Engine, sessions: SessionActivities, approved: Callable[[int], PurchaseOrder]
 ) -> None:

@@ -102,6 +102,10 @@ CHECKS = [
     ("UPDATE trainer_slots SET during = 'empty'", "during_is_a_lesson"),
     ("UPDATE trainer_slots SET during = tstzrange(NULL, now())", "during_is_a_lesson"),
     ("UPDATE trainer_slots SET number = 0", "number_from_one"),
+    ("UPDATE trainer_slots SET clock = 'late'", "clock_known"),
+    ("UPDATE trainer_slots SET clock = 'gap'", "gap_has_asked"),
+    ("UPDATE trainer_slots SET clock = 'fold', asked_start = local_start", "gap_has_asked"),
+    ("UPDATE trainer_slots SET asked_start = local_start", "gap_has_asked"),
     (
         "INSERT INTO sessions SELECT allocation_id, number, 'x', now(), now(), local_start, zone, 'scheduled', now()"
         " FROM trainer_slots",
