@@ -17,6 +17,7 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from activities.access import AccessActivities
 from activities.acts import ActActivities
 from activities.boundary import Boundary
 from activities.cart import CartActivities
@@ -35,6 +36,7 @@ from runtime.process import run
 from runtime.settings import Settings, SettingsError
 from runtime.stopping import asked_to_stop
 from runtime.temporal import connect, metered
+from workflows.expiry import ExpiryWorkflow
 from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
 
@@ -52,6 +54,7 @@ def activities_of(
     trainer = TrainerActivities(engine, now, auto_approve)
     sessions = SessionActivities(engine, now)
     acts = ActActivities(engine, now)
+    access = AccessActivities(engine, now)
     return [
         payment.confirm_payment,
         payment.refund_payment,
@@ -71,6 +74,8 @@ def activities_of(
         CartActivities(engine).clear_cart,
         acts.decide,
         acts.record_act,
+        access.end_access,
+        access.extend_access,
         LearningActivities(engine).invalidate_learning_cache,
     ]
 
@@ -81,7 +86,7 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
     return Worker(
         client,
         task_queue=settings.task_queue,
-        workflows=[PurchaseWorkflow],
+        workflows=[PurchaseWorkflow, ExpiryWorkflow],
         activities=activities_of(engine, provider, clock(settings), auto_approve=settings.auto_approve_allocations),
         activity_executor=ThreadPoolExecutor(slots, thread_name_prefix="activity"),
         max_concurrent_activities=slots,

@@ -43,7 +43,7 @@ class PurchaseActivities:
         created = ledger.answered(facts.state, facts.result)
         if created is None:
             created = self._create(order, facts)
-        return PurchaseCreated(fulfilment=created["fulfilment"], item_id=created["itemId"], coins=facts.coins)
+        return PurchaseCreated(created["fulfilment"], created["itemId"], facts.coins, created.get("expires", False))
 
     @activity.defn(name="void_purchase", no_thread_cancel_exception=True)
     def void_purchase(self, order: PurchaseOrder) -> Undone:

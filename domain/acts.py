@@ -92,6 +92,12 @@ def _cancel(values: Mapping[str, Any]) -> list[str]:
     return _unknown(values, "refund") + faults
 
 
+def _extend(values: Mapping[str, Any]) -> list[str]:
+    day = values.get("expiryDate")
+    exact = _is_day(day) and len(str(day)) == len("YYYY-MM-DD")
+    return _unknown(values, "expiryDate") + ([] if exact else [f"expiryDate {_shown(day)} is not a date YYYY-MM-DD"])
+
+
 def _nothing(values: Mapping[str, Any]) -> list[str]:
     return _unknown(values)
 
@@ -102,6 +108,7 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "approve_allocation": _nothing,
     "create_sessions": _create_sessions,
     "cancel": _cancel,
+    "extend": _extend,
     "skip_step": _skip_step,
     "retry_now": _nothing,
 }

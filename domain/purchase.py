@@ -64,11 +64,12 @@ class PaymentConfirmed:
 @dataclass(frozen=True)
 class PurchaseCreated:
     """The purchase row exists. `fulfilment` (sessions, test_cards, ownership) picks the steps that follow, and whether
-    the line costs `coins`."""
+    the line costs `coins`. `expires`: access ends some day."""
 
     fulfilment: str
     item_id: str
     coins: int = 0
+    expires: bool = False
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,17 @@ class CreateSessions(Act):
         return self.overrides
 
 
+@dataclass(frozen=True)
+class Extend(Act):
+    """`expiry_date`: the new last day of access, YYYY-MM-DD."""
+
+    expiry_date: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {"expiryDate": self.expiry_date}
+
+
 def data_for_ui(request_key: str, values: Mapping[str, Any]) -> str:
     """What to type as Data of an Update in Temporal UI; `values` as the API wants them beside the reason."""
     said = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in values.items()}

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.purchase import Announcement, PaymentConfirmed, PurchaseOrder
     from workflows.board import Progress, PurchaseBoard
     from workflows.desk import PurchaseDesk
+    from workflows.expiry import watch_expiry
     from workflows.inbox import Intent
     from workflows.judging import judge
     from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, SkipStep, check, refuse
@@ -82,6 +83,8 @@ class PurchaseWorkflow:
         await saga.mention(INVALIDATE_LEARNING_CACHE)
         if purchase and purchase.coins:  # most lines cost none: they are spared the step
             await saga.run(REDEEM_COINS)
+        if purchase and purchase.expires:
+            await watch_expiry(self._start.order, self._start.rules)
         if purchase and purchase.fulfilment == "sessions":
             await saga.run(ENROLL)
             if assigned := await saga.run(ASSIGN_TRAINER):

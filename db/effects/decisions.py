@@ -54,8 +54,11 @@ SET metadata = CAST(:metadata AS jsonb), metadata_sources = CAST(:sources AS jso
 WHERE id = :purchase_id
 """)
 _ACCESS_UNTIL = (
-    text("UPDATE student_course_purchases SET expires_on = :until WHERE id = :purchase_id"),
-    text("UPDATE enrollments SET expires_on = :until WHERE purchase_id = :purchase_id AND ended_at IS NULL"),
+    text("UPDATE student_course_purchases SET expires_on = :until, expired_at = NULL WHERE id = :purchase_id"),
+    text("""
+    UPDATE enrollments SET expires_on = :until, ended_at = NULL, expired = false
+    WHERE purchase_id = :purchase_id AND (ended_at IS NULL OR expired)
+    """),
 )
 _MEND_COUNT = text("""
 UPDATE allocations
@@ -130,7 +133,7 @@ def write_settled(connection: Connection, order: PurchaseOrder, settled: Settled
 
 
 def write_access_until(connection: Connection, order: PurchaseOrder, until: date | None) -> None:
-    """The purchase and the access it gives end on this day."""
+    """The purchase and the access it gives end on this day; access that had expired is there again."""
     for statement in _ACCESS_UNTIL:
         connection.execute(statement, {**_key(order), "until": until})
 
@@ -143,13 +146,18 @@ def mend_count(connection: Connection, order: PurchaseOrder, settled: Settled) -
 
 def record(engine: Engine, act: ActRecord, now: datetime) -> None:
     """The act's row in the audit; a repeat leaves the first as it is."""
+    with at_once(engine) as connection:
+        record_in(connection, act, now)
+
+
+def record_in(connection: Connection, act: ActRecord, now: datetime) -> None:
+    """The same in a transaction of the caller's."""
     values = {
         **_key(act.order), "request_key": act.request_key, "verb": act.verb, "actor": act.actor,
         "second_actor": act.second_actor or None, "reason": act.reason, "before": json.dumps(act.before),
         "after": json.dumps(act.after), "outcome": act.outcome, "now": now,
     }  # fmt: skip
-    with at_once(engine) as connection:
-        connection.execute(_RECORD, values)
+    connection.execute(_RECORD, values)
 
 
 def _key(order: PurchaseOrder) -> dict[str, object]:

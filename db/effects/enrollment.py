@@ -9,8 +9,8 @@ from domain.purchase import PurchaseOrder, Undone
 
 _ENROLL = """
 enrolled AS (
-  INSERT INTO enrollments (purchase_id, item_type, item_id, student_id, expires_on, enrolled_at)
-  SELECT id, item_type, item_id, student_id, expires_on, now()
+  INSERT INTO enrollments (purchase_id, item_type, item_id, student_id, expires_on, enrolled_at, ended_at, expired)
+  SELECT id, item_type, item_id, student_id, expires_on, now(), expired_at, expired_at IS NOT NULL
   FROM claim JOIN student_course_purchases AS purchase ON purchase.id = claim.purchase_id
 )"""
 
@@ -18,7 +18,7 @@ _UNENROLL = "UPDATE enrollments SET ended_at = now() WHERE purchase_id = :purcha
 
 
 def enroll(engine: Engine, order: PurchaseOrder) -> None:
-    """Access through this purchase, until its expiry day if it has one."""
+    """Access through this purchase, until its expiry day if it has one; over at once if that is over already."""
     ledger.do(engine, order, "enroll", {}, _ENROLL)
 
 

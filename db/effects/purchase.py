@@ -149,7 +149,7 @@ def create(engine: Engine, order: PurchaseOrder, facts: Any, **settled: object) 
         engine,
         order,
         "create_purchase",
-        {"fulfilment": facts.fulfilment, "itemId": facts.item_id},
+        {"fulfilment": facts.fulfilment, "itemId": facts.item_id, "expires": settled["expires_on"] is not None},
         _CREATE,
         workflow_id=order.workflow_id,
         payment_id=order.payment_id,

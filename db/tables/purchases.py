@@ -118,6 +118,7 @@ class Purchase(Row, table=True):
         CheckConstraint("(status = 'voided') = (voided_at IS NOT NULL)", name="voided_has_a_time"),
         CheckConstraint("status <> 'superseded' OR superseded_by IS NOT NULL", name="superseded_names_its_renewal"),
         CheckConstraint("superseded_by <> id", name="no_purchase_supersedes_itself"),
+        CheckConstraint("expired_at IS NULL OR expires_on IS NOT NULL", name="only_what_ends_expires"),
         Index(
             "one_active_purchase_per_item",
             "student_id",
@@ -147,6 +148,7 @@ class Purchase(Row, table=True):
     warnings: Annotated[list[str], Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})]
     series_start: date | None = None
     expires_on: date | None = None
+    expired_at: datetime | None = None
     purchased_at: datetime
     completed_at: datetime | None = None
     voided_at: datetime | None = None
@@ -171,11 +173,15 @@ class Ownership(Row, table=True):
 
 
 class Enrollment(Row, table=True):
-    """Access to an item through one purchase, until `expires_on` (inclusive) if set. Enrolled = any live row."""
+    """Access to an item through one purchase, until `expires_on` (inclusive) if set. Enrolled = any live row.
+
+    `expired`: it was time that ended it, not an undo.
+    """
 
     __tablename__ = "enrollments"
     __table_args__ = (
         ForeignKeyConstraint(["item_type", "item_id"], ITEM),
+        CheckConstraint("NOT expired OR (ended_at IS NOT NULL AND expires_on IS NOT NULL)", name="expired_has_ended"),
         Index("enrollments_live", "student_id", "item_type", "item_id", postgresql_where=text("ended_at IS NULL")),
     )
 
@@ -186,6 +192,7 @@ class Enrollment(Row, table=True):
     expires_on: date | None = None
     enrolled_at: datetime
     ended_at: datetime | None = None
+    expired: bool = defaulted("false", False)
 
 
 class OutboxEvent(Row, table=True):

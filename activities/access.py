@@ -1,0 +1,71 @@
+"""End access when its last day is over; give it for longer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+
+import structlog
+from sqlalchemy import Engine
+from temporalio import activity
+
+from db.effects import access as effects
+from db.effects.decisions import record_in
+from domain.access import AccessLook, Extension, access_ends, why_no_extension
+from domain.acts import ActRecord
+from domain.purchase import PurchaseOrder
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+_AGAIN = 1.0  # second, when the day was changed while we looked
+
+
+class AccessActivities:
+    """end_access and extend_access (mission rows 57, C16; invariants I6, I10)."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @activity.defn(name="end_access", no_thread_cancel_exception=True)
+    def end_access(self, order: PurchaseOrder) -> AccessLook:
+        """End the access if its last day is over in the student's zone, once; else say how long to wait.
+
+        A purchase that was taken back, or whose access does not end, needs nobody to wait for it: `over`.
+        """
+        found = effects.look(self._engine, order)
+        if found is None or found.status == "voided" or found.expires_on is None:
+            return AccessLook("over")
+        last_day, now = found.expires_on, self._clock()
+        ends = access_ends(last_day, found.timezone)
+        if now < ends:
+            return AccessLook("waits", (ends - now).total_seconds(), str(last_day))
+        if found.expired_at is None:
+            if not effects.end(self._engine, order, last_day, now):
+                return AccessLook("waits", _AGAIN, str(last_day))
+            log.info("access_ended", workflow_id=order.workflow_id, payment_id=order.payment_id, last_day=str(last_day))
+        return AccessLook("ended", last_day=str(last_day))
+
+    @activity.defn(name="extend_access", no_thread_cancel_exception=True)
+    def extend_access(self, wanted: Extension) -> str:
+        """Give access until another day, with its row in the audit; the outcome in words, `refused: ...` if it is no.
+
+        The same key again gets its first answer and does nothing.
+        """
+        until, now, order = date.fromisoformat(wanted.expiry_date), self._clock(), wanted.order
+        with self._engine.begin() as connection:
+            if first := effects.acted(connection, order, wanted.request_key):
+                return first
+            found = effects.facts(connection, order)
+            before = {"expiresOn": str(found.expires_on) if found and found.expires_on else None}
+            no = "there is no purchase yet" if found is None else why_no_extension(
+                status=found.status, renewed_by=found.superseded_by, last_day=found.expires_on, until=until, now=now,
+                zone=found.timezone,
+            )  # fmt: skip
+            outcome = f"refused: WRONG_STAGE: {no}" if no else f"access lasts until {until}"
+            if not no:
+                effects.extend(connection, order, until, now)
+            after = before if no else {"expiresOn": str(until)}
+            act = ActRecord(order, wanted.request_key, "extend", wanted.actor, wanted.reason, before, after, outcome)
+            record_in(connection, act, now)
+        log.info("access_extension", workflow_id=order.workflow_id, actor=wanted.actor, outcome=outcome)
+        return outcome

@@ -1,0 +1,104 @@
+"""The end of access with time, and access given for longer. History stays: nothing is deleted, nothing owned is revoked."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, text
+
+from db.effects.decisions import read_settled, write_access_until, write_settled
+from db.engine import at_once
+from domain.amendments import amended
+from domain.purchase import PurchaseOrder
+
+_FACTS = text("""
+SELECT purchase.status, purchase.superseded_by, purchase.expires_on, purchase.expired_at, student.timezone
+FROM student_course_purchases AS purchase JOIN students AS student ON student.id = purchase.student_id
+WHERE purchase.id = :purchase_id
+""")
+
+# Told once per last day: an extension may be followed by another end.
+_END = text("""
+WITH over AS (
+  UPDATE student_course_purchases SET expired_at = :now
+  WHERE id = :purchase_id AND expires_on = :last_day AND expired_at IS NULL AND status <> 'voided'
+  RETURNING *
+), ended AS (
+  UPDATE enrollments SET ended_at = :now, expired = true
+  FROM over WHERE enrollments.purchase_id = over.id AND enrollments.ended_at IS NULL
+), seen AS (
+  INSERT INTO learning_versions AS kept (student_id, version) SELECT student_id, 1 FROM over
+  ON CONFLICT (student_id) DO UPDATE SET version = kept.version + 1
+), told AS (
+  INSERT INTO outbox (key, type, data, occurred_at)
+  SELECT :key || expires_on, 'PURCHASE_EXPIRED', jsonb_build_object(
+    'purchaseId', id, 'workflowId', workflow_id, 'paymentId', payment_id, 'line', line, 'studentId', student_id,
+    'itemType', item_type, 'itemId', item_id, 'lastDay', expires_on), :now
+  FROM over
+  ON CONFLICT (key) DO NOTHING
+)
+SELECT count(*) FROM over
+""")
+
+_LOCK = text("SELECT FROM purchase_starts WHERE purchase_id = :purchase_id FOR UPDATE")
+_ACTED = text("SELECT outcome FROM operator_acts WHERE purchase_id = :purchase_id AND request_key = :request_key")
+_EXTENDED = text("""
+WITH longer AS (SELECT * FROM student_course_purchases WHERE id = :purchase_id), seen AS (
+  INSERT INTO learning_versions AS kept (student_id, version) SELECT student_id, 1 FROM longer
+  ON CONFLICT (student_id) DO UPDATE SET version = kept.version + 1
+)
+INSERT INTO outbox (key, type, data, occurred_at)
+SELECT :key || expires_on, 'PURCHASE_EXTENDED', jsonb_build_object(
+  'purchaseId', id, 'workflowId', workflow_id, 'paymentId', payment_id, 'line', line, 'studentId', student_id,
+  'itemType', item_type, 'itemId', item_id, 'lastDay', expires_on), :now
+FROM longer
+ON CONFLICT (key) DO NOTHING
+""")
+
+
+def facts(connection: Connection, order: PurchaseOrder) -> Row[Any] | None:
+    """The purchase with its last day and its student's zone; None when there is no purchase row."""
+    return connection.execute(_FACTS, {"purchase_id": order.purchase_id}).one_or_none()
+
+
+def look(engine: Engine, order: PurchaseOrder) -> Row[Any] | None:
+    """The same on a connection of its own."""
+    with at_once(engine) as connection:
+        return facts(connection, order)
+
+
+def end(engine: Engine, order: PurchaseOrder, last_day: date, now: datetime) -> bool:
+    """End the access that lasted until this day: purchase, enrollments, learning page and event in one statement.
+
+    False, and nothing changes, when it ended before or no longer ends on this day.
+    """
+    values = {
+        "purchase_id": order.purchase_id,
+        "last_day": last_day,
+        "key": _key(order, "PURCHASE_EXPIRED"),
+        "now": now,
+    }
+    with at_once(engine) as connection:
+        return bool(connection.execute(_END, values).scalar_one())
+
+
+def acted(connection: Connection, order: PurchaseOrder, request_key: str) -> str | None:
+    """Locks the purchase's start; the outcome of the act with this key, if there was one."""
+    key = {"purchase_id": order.purchase_id, "request_key": request_key}
+    connection.execute(_LOCK, key)
+    return connection.execute(_ACTED, key).scalar_one_or_none()
+
+
+def extend(connection: Connection, order: PurchaseOrder, until: date, now: datetime) -> None:
+    """Access lasts until this day, also if it had expired; the metadata says so, by an admin; others are told."""
+    settled, _ = read_settled(connection, order)
+    write_settled(connection, order, amended(settled, {"expiryDate": until.isoformat()}))
+    write_access_until(connection, order, until)
+    values = {"purchase_id": order.purchase_id, "key": _key(order, "PURCHASE_EXTENDED"), "now": now}
+    connection.execute(_EXTENDED, values)
+
+
+def _key(order: PurchaseOrder, event: str) -> str:
+    """The start of the event's key; its last day follows. '@', as what an event is about ends at the last ':'."""
+    return f"purchase:{order.purchase_id}:{event}@"

@@ -1,0 +1,150 @@
+"""ExpiryWorkflow: the access of one purchase ends when its last day is over, however far away that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.access import AccessActivities
+    from domain.access import AccessLook, Extension, expiry_id_of
+    from domain.purchase import PurchaseOrder
+    from workflows.attributes import STUDENT_ID
+    from workflows.messages import Extend, check
+    from workflows.policies import Rules
+
+# Looks at the purchase at least so often: whoever was taken back needs no timer, whoever moved has another midnight.
+LONGEST_SLEEP = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class ExpiryInput:
+    """Whose access ends, and the numbers for its activities."""
+
+    order: PurchaseOrder
+    rules: Rules
+
+
+@dataclass
+class _Asked:
+    """An extension, answered by the main loop."""
+
+    act: Extend
+    answer: str | None = None
+
+
+@workflow.defn(name="ExpiryWorkflow")
+class ExpiryWorkflow:
+    """Sleeps until the last day of access is over, then ends it; an admin may make it longer, also afterwards.
+
+    It may run any number of times for a purchase: what it does is told by the database, which does it once.
+    """
+
+    @workflow.init
+    def __init__(self, start: ExpiryInput) -> None:
+        self._start = start
+        self._asked: dict[str, _Asked] = {}
+        self._look_again = False
+
+    @workflow.run
+    async def run(self, start: ExpiryInput) -> str:
+        while True:
+            await self._answer_all()
+            look = await self._do(AccessActivities.end_access, start.order)
+            if look.state == "waits":
+                await self._sleep(look)
+                if not (self._disturbed or workflow.info().is_continue_as_new_suggested()):
+                    continue
+            await workflow.wait_condition(lambda: self._disturbed or workflow.all_handlers_finished())
+            if self._disturbed:
+                continue
+            if look.state != "waits":
+                workflow.set_current_details(f"Access: **{look.state}** (last day {look.last_day or 'none'}).")
+                return look.state
+            workflow.continue_as_new(start)
+
+    @workflow.update(description="Give access until another day (expiry_date, YYYY-MM-DD), also after it has ended.")
+    async def extend(self, act: Extend) -> str:
+        mine = self._asked.setdefault(act.request_key, _Asked(act))
+        await workflow.wait_condition(lambda: mine.answer is not None)
+        return mine.answer or ""
+
+    @extend.validator
+    def _check_extend(self, act: Extend) -> None:
+        check("extend", act)
+
+    @workflow.signal(description="The last day was changed elsewhere: look at the purchase again. Needs no input.")
+    def look_again(self, _: Any = None) -> None:
+        self._look_again = True
+
+    @property
+    def _disturbed(self) -> bool:
+        return self._look_again or any(asked.answer is None for asked in self._asked.values())
+
+    async def _answer_all(self) -> None:
+        self._look_again = False
+        for key, asked in list(self._asked.items()):
+            if asked.answer is None:
+                act, order = asked.act, self._start.order
+                wanted = Extension(order, key, act.actor, act.reason, act.expiry_date)
+                asked.answer = await self._do(AccessActivities.extend_access, wanted)
+
+    async def _sleep(self, look: AccessLook) -> None:
+        workflow.set_current_details(f"Access lasts until **{look.last_day}**, that day included.")
+        pause = timedelta(seconds=min(max(look.seconds, 0.1), LONGEST_SLEEP.total_seconds()))
+        try:
+            await workflow.wait_condition(
+                lambda: self._disturbed, timeout=pause, timeout_summary=f"access until {look.last_day}"
+            )
+        except TimeoutError:
+            return
+
+    async def _do(self, do: Any, arg: Any) -> Any:
+        """Tried for ever, with growing pauses: there is nobody else to do it."""
+        rules = self._start.rules
+        return await workflow.execute_activity_method(
+            do,
+            arg,
+            start_to_close_timeout=timedelta(seconds=rules.attempt),
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=rules.quick_pause),
+                maximum_interval=timedelta(seconds=rules.trouble_pause_most),
+            ),
+        )
+
+
+async def watch_expiry(order: PurchaseOrder, rules: Rules) -> None:
+    """Start what ends the purchase's access, beside the purchase and outliving it; it may be there already.
+
+    Raises nothing that would undo the purchase: without a timer the access still ends for whoever reads it.
+    """
+    try:
+        await workflow.start_child_workflow(
+            ExpiryWorkflow.run,
+            ExpiryInput(order, rules),
+            id=expiry_id_of(order.purchase_id),
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+            search_attributes=about(order),
+            static_summary=summary(order),
+        )
+    except WorkflowAlreadyStartedError:
+        return
+    except FailureError as err:
+        workflow.logger.warning("expiry_not_started", extra={"purchase_id": order.purchase_id, "error": str(err)})
+
+
+def about(order: PurchaseOrder) -> TypedSearchAttributes:
+    """What lists find it by."""
+    return TypedSearchAttributes([SearchAttributePair(STUDENT_ID, order.student_id)])
+
+
+def summary(order: PurchaseOrder) -> str:
+    """One line in Temporal UI."""
+    return f"access of {order.workflow_id}"[:130]
