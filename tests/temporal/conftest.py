@@ -15,6 +15,7 @@ from temporalio.worker import Worker
 
 from domain.purchase import PurchaseOrder
 from tests.temporal.fakes import Fakes, order_of
+from workflows.expiry import ExpiryWorkflow
 from workflows.policies import Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 
@@ -41,7 +42,7 @@ async def engine_worker(temporal: Client, fakes: Fakes) -> AsyncIterator[Worker]
     async with Worker(
         temporal,
         task_queue=QUEUE,
-        workflows=[PurchaseWorkflow],
+        workflows=[PurchaseWorkflow, ExpiryWorkflow],
         activities=fakes.activities(),
         graceful_shutdown_timeout=timedelta(seconds=1),
     ) as worker:

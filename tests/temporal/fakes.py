@@ -11,6 +11,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from domain.access import AccessLook, Extension
 from domain.acts import ActRecord, Decision
 from domain.purchase import (
     Announcement,
@@ -30,6 +31,8 @@ RESULTS: dict[str, Any] = {
     "assign_trainer": TrainerAssigned("allocation-1", "trainer-1", 10),
     "create_sessions": SessionsCreated("all", 10, 0, []),
     "refund_payment": Undone(True, refunded=True),
+    "end_access": AccessLook("over"),
+    "extend_access": "access lasts until 2027-12-31",
 }
 
 
@@ -123,7 +126,12 @@ class Fakes:
             await self._do("record_act", record.order)
             self.records[record.order.purchase_id].append(record)
 
-        return [*(fake(name) for name in [*DOS, *UNDOS]), announce, decide, record_act]
+        @activity.defn(name="extend_access")
+        async def extend_access(wanted: Extension) -> str:
+            return await self._do("extend_access", wanted.order)
+
+        acts = [announce, decide, record_act, extend_access]
+        return [*(fake(name) for name in [*DOS, *UNDOS, "end_access"]), *acts]
 
 
 DOS = [step.name for step in TABLE]

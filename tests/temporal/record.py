@@ -22,6 +22,7 @@ from tests.temporal.conftest import QUEUE
 from tests.temporal.fakes import Fakes, order_of
 from tests.temporal.scenarios import SCENARIOS, Scenario
 from tests.temporal.test_engine_endings import ending_of
+from workflows.expiry import ExpiryInput, ExpiryWorkflow
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 
 FOLDER = Path(__file__).parents[1] / "histories"
@@ -34,18 +35,17 @@ async def record(only_new: bool) -> list[str]:
         await ensure_search_attributes(client)
         fakes = Fakes()
         wanted = [name for name in SCENARIOS if not (only_new and (FOLDER / f"{name}.json").exists())]
-        async with Worker(client, task_queue=QUEUE, workflows=[PurchaseWorkflow], activities=fakes.activities()):
+        workflows = [PurchaseWorkflow, ExpiryWorkflow]
+        async with Worker(client, task_queue=QUEUE, workflows=workflows, activities=fakes.activities()):
 
             async def play(name: str, scenario: Scenario) -> None:
                 order = order_of(f"p-{uuid4()}")
                 for step, outcomes in scenario.plan.items():
                     fakes.plan(order, step, *outcomes)
-                handle = await client.start_workflow(
-                    PurchaseWorkflow.run,
-                    PurchaseInput(order, scenario.rules),
-                    id=order.workflow_id,
-                    task_queue=QUEUE,
-                )
+                told, start = PurchaseWorkflow.run, PurchaseInput(order, scenario.rules)
+                if scenario.of_access:
+                    told, start = ExpiryWorkflow.run, ExpiryInput(order, scenario.rules)
+                handle = await client.start_workflow(told, start, id=order.workflow_id, task_queue=QUEUE)
                 for happening in scenario.then:
                     await happening(handle)
                 ended = await ending_of(handle)

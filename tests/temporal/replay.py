@@ -13,6 +13,7 @@ from pathlib import Path
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from workflows.expiry import ExpiryWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.purchase import __file__ as workflow_file
 
@@ -23,7 +24,7 @@ def recorded(folder: Path) -> dict[str, str]:
 
 async def broken_by_this_code(folder: Path, *, first_only: bool = False) -> dict[str, str]:
     """The recorded histories that the code does not repeat: name -> why."""
-    replayer = Replayer(workflows=[PurchaseWorkflow])
+    replayer = Replayer(workflows=[PurchaseWorkflow, ExpiryWorkflow])
     broken: dict[str, str] = {}
     for name, text in recorded(folder).items():
         history = WorkflowHistory.from_json(name, text)

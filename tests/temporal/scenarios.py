@@ -7,23 +7,31 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from temporalio.client import WorkflowHandle
+
+from domain.access import AccessLook
 from domain.purchase import PurchaseCreated
 from tests.temporal.conftest import FAST, PATIENT, Handle
 from tests.temporal.fakes import Answer, Hold, Refuse, Trouble
 from tests.temporal.messages import act, cancel, parked
-from workflows.messages import Amend, SkipStep
+from workflows.expiry import ExpiryWorkflow
+from workflows.messages import Amend, Extend, SkipStep
 from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`plan`: outcomes per activity. `then`: what is done to it, one after the other. It ends as `ending`."""
+    """`plan`: outcomes per activity. `then`: what is done to it, one after the other. It ends as `ending`.
+
+    `of_access`: it is the end of a purchase's access that is told, not the purchase.
+    """
 
     ending: str
     plan: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     rules: Rules = FAST
     then: tuple[Callable[[Handle], Coroutine[Any, Any, None]], ...] = ()
+    of_access: bool = False
 
 
 async def retried(handle: Handle) -> None:
@@ -55,6 +63,14 @@ async def escalated(handle: Handle) -> None:
         if len(done) >= _ESCALATED_AFTER:
             return
         await asyncio.sleep(0.05)
+
+
+async def extended(handle: WorkflowHandle[Any, Any]) -> None:
+    await handle.execute_update(ExpiryWorkflow.extend, Extend("ann", "was ill", "extend", "2027-12-31"))
+
+
+async def looked(handle: WorkflowHandle[Any, Any]) -> None:
+    await handle.signal(ExpiryWorkflow.look_again)
 
 
 async def cancelled(handle: Handle) -> None:
@@ -94,6 +110,10 @@ def _cancelled_during(step: str, how: str, ending: str) -> Scenario:
 _ESCALATED_AFTER = 8  # activities that end well: six steps and mentions, the news, the escalation
 _FULL = {"create_sessions": [Refuse("SESSIONS_FAILED")]}
 _COSTS_COINS = PurchaseCreated("sessions", "course-piano", 200)
+_LATER, _SOON, _OVER = (
+    Answer(AccessLook(state, seconds, "2027-06-30"))
+    for state, seconds in (("waits", 1e9), ("waits", 0.1), ("ended", 0.0))
+)
 _ONE_TRY = replace(PATIENT, quick_tries=1)
 _IN_ROLLBACK = Hold()
 
@@ -103,6 +123,14 @@ SCENARIOS: dict[str, Scenario] = {
         "completed", {"create_purchase": [Answer(PurchaseCreated("ownership", "course-welcome"))]}
     ),
     "completed-with-coins": Scenario("completed", {"create_purchase": [Answer(_COSTS_COINS)]}),
+    "completed-with-an-end-of-access": Scenario(
+        "completed", {"create_purchase": [Answer(PurchaseCreated("sessions", "course-piano", expires=True))]}
+    ),
+    "access-ended": Scenario("ended", {"end_access": [_SOON, _OVER]}, of_access=True),
+    "access-extended": Scenario(
+        "ended", {"end_access": [_LATER, _LATER, _SOON, _OVER]}, PATIENT, (extended, looked), of_access=True
+    ),
+    "access-over": Scenario("over", {"end_access": [Trouble()]}, of_access=True),
     "completed-cart-noted": Scenario("completed", {"clear_cart": [Trouble()] * 3}),
     "completed-cache-noted": Scenario("completed", {"invalidate_learning_cache": [Trouble()] * 3}),
     "completed-after-quick-tries": Scenario("completed", {"enroll": [Trouble()] * 2}),
