@@ -27,6 +27,7 @@ from activities.learning import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
+from activities.test_cards import CardActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_engine
 from gateways.payments import HttpPaymentProvider, PaymentProvider
@@ -53,6 +54,7 @@ def activities_of(
     enrollment = EnrollmentActivities(engine)
     trainer = TrainerActivities(engine, now, auto_approve)
     sessions = SessionActivities(engine, now)
+    cards = CardActivities(engine)
     acts = ActActivities(engine, now)
     access = AccessActivities(engine, now)
     return [
@@ -71,6 +73,8 @@ def activities_of(
         trainer.cancel_allocation,
         sessions.create_sessions,
         sessions.cancel_sessions,
+        cards.issue_test_cards,
+        cards.void_test_cards,
         CartActivities(engine).clear_cart,
         acts.decide,
         acts.record_act,

@@ -20,7 +20,7 @@ class EnrollmentActivities:
 
     @activity.defn(name="enroll", no_thread_cancel_exception=True)
     def enroll(self, order: PurchaseOrder) -> None:
-        """The student may use the item, until the purchase's expiry day if it has one."""
+        """The student may use the course or the subjects, until the purchase's expiry day if it has one."""
         effects.enroll(self._engine, order)
         log.info("enrollment_completed", payment_id=order.payment_id, workflow_id=order.workflow_id)
 

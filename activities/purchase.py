@@ -32,7 +32,7 @@ class PurchaseActivities:
 
     @activity.defn(name="create_purchase", no_thread_cancel_exception=True)
     def create_purchase(self, order: PurchaseOrder) -> PurchaseCreated:
-        """The student has the purchase: row, complete metadata, ownership and event, in one transaction.
+        """The student has the purchase: row, complete metadata, ownership, subjects and event, in one transaction.
 
         Operators' amendments are laid over what confirm_payment settled, in the order they were made. Another active
         purchase of the item is superseded: this one is its renewal. Raises UNKNOWN_ITEM, COURSE_UNAVAILABLE,
@@ -111,6 +111,16 @@ def _require_for_sale(facts: Any, fields: Mapping[str, Any]) -> None:
         raise Refused("COURSE_UNAVAILABLE", f"{facts.item_type} {facts.item_id} is closed")
     if facts.fulfilment == "sessions":
         wanted_lessons(fields)  # raises METADATA_INCOMPLETE, naming what is missing
+    if facts.fulfilment == "test_cards":
+        _require_subjects(facts)
+
+
+def _require_subjects(facts: Any) -> None:
+    if facts.unknown_subjects:
+        names = ", ".join(facts.unknown_subjects)
+        raise Refused("UNKNOWN_ITEM", f"{facts.item_type} {facts.item_id} names subjects nobody knows: {names}"[:500])
+    if not facts.subjects:
+        raise Refused("UNKNOWN_ITEM", f"{facts.item_type} {facts.item_id} has no subjects")
 
 
 def _require_no_double(order: PurchaseOrder, facts: Any, count: int, today: date) -> None:
@@ -131,4 +141,5 @@ def _double(order: PurchaseOrder, facts: Any, count: int, today: date) -> str | 
     if not looks_double(facts.paid_at, count, facts.older_paid_at, facts.older_count):
         return None
     apart = abs(facts.paid_at - facts.older_paid_at)
-    return f"payment {facts.older_payment} bought the same {count} lessons {apart.total_seconds():.0f} s apart"
+    what = f"the same {count} lessons" if facts.fulfilment == "sessions" else f"the same {facts.item_type}"
+    return f"payment {facts.older_payment} bought {what} {apart.total_seconds():.0f} s apart"

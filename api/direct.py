@@ -1,4 +1,4 @@
-"""The direct door: a course for a student by an admin's or a service's hand (mission rows 50, 53, 58, 59, 62, 63, C4, C5).
+"""The direct door: an item for a student by an admin's or a service's hand (mission rows 50, 53, 58, 59, 62, 63, C4, C5).
 
 The same workflow as from every other door: with a payment its line's, without one `purchase:manual:{requestKey}`.
 """
@@ -33,9 +33,7 @@ async def create_directly(
     """Raises Unprocessable, Forbidden, NotFound, Conflict before anything is stored; Unavailable: ask again."""
     _require_signed(who, body)
     _require_readable(body)
-    request = Request(
-        body.student_id, "course", body.course_id, body.said(), who.subject, body.reason, supersede=body.supersede
-    )
+    request = Request(body.student_id, *body.item, body.said(), who.subject, body.reason, supersede=body.supersede)
     begun = await (_of_payment(at, body, request) if body.payment_id else _by_hand(at, request, key))
     _, message = await settled(at, begun, wait, response)
     return envelope(begun, message)
@@ -132,12 +130,12 @@ async def _of_payment(at: Services, body: DirectPurchase, request: Request) -> B
 
 
 def _line_of(payment: PaymentToStart, body: DirectPurchase) -> PaidLine:
-    of_course = [line for line in payment.lines if (line.item_type, line.item_id) == ("course", body.course_id)]
-    fits = [line for line in of_course if body.line in (None, line.line)]
+    of_item = [line for line in payment.lines if (line.item_type, line.item_id) == body.item]
+    fits = [line for line in of_item if body.line in (None, line.line)]
     if not fits:
-        raise Unprocessable(code="LINE_NOT_FOUND", detail="The payment has no such line of this course.")
+        raise Unprocessable(code="LINE_NOT_FOUND", detail="The payment has no such line of this item.")
     if len(fits) > 1:
-        raise Unprocessable(code="LINE_AMBIGUOUS", detail="The payment has this course more than once: say which line.")
+        raise Unprocessable(code="LINE_AMBIGUOUS", detail="The payment has this item more than once: say which line.")
     return fits[0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
 from pydantic.config import JsonDict
@@ -44,14 +44,18 @@ class StartPurchases(Body):
 
 
 class DirectPurchase(Body):
-    """A course for a student, by hand. With `paymentId` it is that payment's line of the course (`line`, if it has two).
+    """A course, or another item, for a student by hand. With `paymentId` it is that payment's line of it (`line`, if it
+    has two).
 
-    `metadata` says when the lessons are to be: startDate and timeSlot, unless the payment does. `supersede` gives the
-    course anew although the student has it. `reason` is required of admins.
+    `courseId` names a course, `itemType` and `itemId` any item. `metadata` says when the lessons are to be: startDate
+    and timeSlot, unless the payment does. `supersede` gives the item anew although the student has it. `reason` is
+    required of admins.
     """
 
     student_id: PersonId
-    course_id: PersonId
+    course_id: PersonId | None = None
+    item_type: Literal["course", "subject", "bundle", "test"] | None = None
+    item_id: PersonId | None = None
     purchase_tier: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
     expiry_date: str | None = Field(default=None, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     metadata: FreeObject = Field(default_factory=dict[str, Any])
@@ -63,15 +67,24 @@ class DirectPurchase(Body):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if (self.item_type is None) != (self.item_id is None) or (self.course_id is None) == (self.item_id is None):
+            raise ValueError("say what: courseId, or itemType and itemId")
         if self.payment_id is None and self.line is not None:
             raise ValueError("a line is of a payment: say paymentId")
         if self.payment_id is not None and self.supersede:
             raise ValueError("a payment supersedes by itself: leave supersede out")
         return self
 
+    @property
+    def item(self) -> tuple[str, str]:
+        """Type and id of what it is about."""
+        return (self.item_type, self.item_id) if self.item_type and self.item_id else ("course", str(self.course_id))
+
     def said(self) -> dict[str, Any]:
         """The request as a source of metadata; what stands beside `metadata` wins over what stands in it."""
-        beside = {"courseId": self.course_id, "purchaseTier": self.purchase_tier, "expiryDate": self.expiry_date}
+        item_type, item_id = self.item
+        course = item_id if item_type == "course" else None
+        beside = {"courseId": course, "purchaseTier": self.purchase_tier, "expiryDate": self.expiry_date}
         return {**self.metadata, **{name: value for name, value in beside.items() if value is not None}}
 
 
@@ -87,13 +100,13 @@ class StartBody(
         ]
     ]
 ):
-    """Either a payment, whose every line is started, or a course for a student."""
+    """Either a payment, whose every line is started, or an item for a student."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_OF_PAYMENT, _DIRECT]})
 
 
 class StartedLine(Answer):
-    """`state`: started (by this call), running, completed, refused, cancelled, or unsupported (nothing started)."""
+    """`state`: started (by this call), running, completed, refused or cancelled."""
 
     line: int
     id: str

@@ -29,7 +29,7 @@ PURCHASE_ROW: dict[str, Any] = _COMMON | {
     "lastLocal": None,
     "minutes": None,
     "timezone": None,
-    "testCards": None,
+    "testCards": 0,
     "since": "2026-11-21T10:00:01Z",
     "nextAction": _ACTION,
     "problems": [],

@@ -43,7 +43,7 @@ class FreeItem(Body):
     },
 )
 async def take_free_item(body: FreeItem, at: ServicesDep, who: CallerDep, response: Response) -> PurchaseEnvelope:
-    """A course is its materials, without lessons. An item with a price is 403 (`ITEM_NOT_FREE`).
+    """A course is its materials, without lessons; a subject brings its test cards. An item with a price is 403 (`ITEM_NOT_FREE`).
 
     While the student has it, every call answers with the same purchase; once that was voided, refunded or has expired,
     the next call makes a new one.
@@ -54,8 +54,6 @@ async def take_free_item(body: FreeItem, at: ServicesDep, who: CallerDep, respon
     if shelf.price_minor:
         raise Forbidden(code="ITEM_NOT_FREE", detail="This item has a price: buy it at checkout.")
     require_for_sale(shelf, student, *item)
-    if shelf.fulfilment == "test_cards":
-        raise Unprocessable(code="UNSUPPORTED_ITEM", detail="Subjects and bundles cannot be had here yet.")
     said = {"courseId": body.item_id} if body.item_type == "course" else {}
     request = Request(student, *item, said, actor=student)
     name = partial(free_workflow_id_of, student, *item)

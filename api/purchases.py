@@ -49,8 +49,7 @@ async def start_purchases(
     """Safe to repeat, from any number of callers at once: a line gets one workflow and one purchase, ever.
 
     Of a payment (`{paymentId}`): a 503 means that some lines may not have been started: send the same request again.
-    Lines of subjects, bundles and tests are answered `unsupported` for now. A line that ended without money taken starts
-    again once its payment has succeeded.
+    A line that ended without money taken starts again once its payment has succeeded.
 
     By hand (`{studentId, courseId, ...}`): waits 8 s for the purchase, or as long as `Prefer: wait` says; 201 new, 200
     the student has it already, 202 not there yet. Without a payment Idempotency-Key is required; with one, what the
@@ -98,9 +97,8 @@ async def _of_payment(at: Services, payment_id: str, wait: float, response: Resp
         raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
     lines = await start_lines(at, await settled(at, payment), "checkout")
     response.status_code = await _status(at, lines, wait)
-    known = [line for line in lines if line.state != "unsupported"]
-    if known:
-        response.headers["Location"] = f"{router.prefix}/{known[0].id}"
+    if lines:
+        response.headers["Location"] = f"{router.prefix}/{lines[0].id}"
     return StartedLines(lines=[StartedLine(**vars(line)) for line in lines])
 
 

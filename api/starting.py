@@ -28,8 +28,6 @@ from domain.purchase import PurchaseOrder, purchase_id_of, workflow_id_of
 from workflows.attributes import ITEM_ID, NEEDS_ATTENTION, ORIGIN, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 
-# Subjects, bundles and tests get their fulfilment in a later issue; until then nothing is stored for them.
-SUPPORTED = frozenset({"course"})
 _GOOD = frozenset({"succeeded", "partially_refunded"})
 _SUMMARY = 130  # characters; the server takes 400 bytes
 _LOOK_AGAIN = 0.03  # seconds between looks at the row while a caller waits for it
@@ -39,7 +37,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class LineStarted:
-    """What the door answers for a line. `state`: started, running, completed, refused, cancelled, unsupported."""
+    """What the door answers for a line. `state`: started, running, completed, refused, cancelled."""
 
     line: int
     id: str
@@ -50,25 +48,24 @@ class LineStarted:
 async def start_lines(
     at: Services, payment: PaymentToStart, origin: str, event: IncomingEvent | None = None
 ) -> list[LineStarted]:
-    """Start every supported line that has no workflow yet. Raises `Unavailable`; asking again then goes on.
+    """Start every line that has no workflow yet. Raises `Unavailable`; asking again then goes on.
 
     `event`: what the event door was told; it is taken together with the rows of its lines.
     """
-    orders = {line.line: _order(payment, line, origin) for line in payment.lines if line.item_type in SUPPORTED}
+    orders = {line.line: _order(payment, line, origin) for line in payment.lines}
     await record_starts(at.engine, list(orders.values()), event)
     rows = await _rows(at, orders)
     answers: list[LineStarted] = []
     for line in payment.lines:
-        order = orders.get(line.line)
-        state = await _start(at, payment, line, order, rows[order.purchase_id]) if order else "unsupported"
-        workflow_id = workflow_id_of(payment.payment_id, line.line)
-        answers.append(LineStarted(line.line, purchase_id_of(workflow_id), workflow_id, state))
+        order = orders[line.line]
+        state = await _start(at, payment, line, order, rows[order.purchase_id])
+        answers.append(LineStarted(line.line, order.purchase_id, order.workflow_id, state))
     return answers
 
 
 async def wait_for_rows(at: Services, lines: list[LineStarted], seconds: float) -> dict[str, Outcome]:
     """Look until every line has its purchase row or its ending, or the time is up; what was seen last, by id."""
-    ids = [line.id for line in lines if line.state != "unsupported"]
+    ids = [line.id for line in lines]
     until = asyncio.get_running_loop().time() + seconds
     while True:
         async with at.reading() as conn:

@@ -104,7 +104,7 @@ class PurchaseView(Answer):
 
 
 class PurchaseRow(Answer):
-    """One started line (spec section 9). `sessions` counts the lessons that exist; null: not known."""
+    """One started line (spec section 9). `sessions` and `testCards` count what exists; null: not known."""
 
     id: str
     workflow_id: str
@@ -121,7 +121,7 @@ class PurchaseRow(Answer):
     last_local: str | None
     minutes: int | None
     timezone: str | None
-    test_cards: int | None
+    test_cards: int
     attempt: int
     started_at: datetime
     stage: str | None
@@ -210,7 +210,7 @@ def purchase_row(row: ListedPurchase, run: RunState | None) -> PurchaseRow:
         last_local=wall(row.last_local),
         minutes=row.minutes,
         timezone=row.zone,
-        test_cards=None,  # until subjects are fulfilled
+        test_cards=row.test_cards,
         attempt=row.attempt,
         started_at=row.started_at,
         stage=run.stage if run else None,

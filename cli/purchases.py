@@ -29,7 +29,6 @@ app.command(bulk)
 
 _PURCHASES = "/api/v1/purchases"
 _AT_ONCE = 16  # requests in flight
-_ENDED = {"started": "started", "unsupported": "unsupported"}  # every other state was there already
 
 
 @dataclass
@@ -42,7 +41,7 @@ class Started:
 
     def summary(self) -> dict[str, Any]:
         """As printed by --json."""
-        counts = {name: self.lines[name] for name in ("started", "already", "unsupported")}
+        counts = {name: self.lines[name] for name in ("started", "already")}
         return {**counts, "failed": len(self.failures), "failures": self.failures}
 
 
@@ -148,7 +147,7 @@ async def _start_one(api: Api, payment_id: str, done: Started) -> None:
         done.failures.append({"paymentId": payment_id, "code": code, "detail": str(err)})
         done.unreachable = done.unreachable or err.exit_code == UNREACHABLE
     else:
-        done.lines.update(_ENDED.get(line["state"], "already") for line in answer["lines"])
+        done.lines.update("started" if line["state"] == "started" else "already" for line in answer["lines"])
 
 
 def _unstarted(api: Api) -> Any:

@@ -68,13 +68,23 @@ def do(
     A step that acts on operators' decisions passes `decisions`, their count as it was when it read them; raises Stale
     when there are more by now.
     """
+    with at_once(engine) as connection:
+        return do_within(connection, order, step, result, effect, **values)[1]
+
+
+def do_within(
+    connection: Connection, order: PurchaseOrder, step: str, result: Json, effect: LiteralString = "", **values: object
+) -> tuple[bool, Json]:
+    """`do` in the caller's transaction, for a step that looks at its effect before it is committed.
+
+    Answers whether this call was the first, too.
+    """
     parts = [UNCHANGED if "decisions" in values else _ALWAYS, _CLAIM, *([effect] if effect else [])]
     statement = text(f"WITH {','.join(parts)} SELECT count(*) FROM claim")  # noqa: S608 - literals of our own, typed so
-    with at_once(engine) as connection:
-        named = {**values, **_key(order, step), "result": json.dumps(result)}
-        if connection.execute(statement, named).scalar_one():
-            return result
-        return _first(connection, order, step)
+    named = {**values, **_key(order, step), "result": json.dumps(result)}
+    if connection.execute(statement, named).scalar_one():
+        return True, result
+    return False, _first(connection, order, step)
 
 
 def answered(state: str | None, result: Json | None) -> Json | None:

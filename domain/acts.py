@@ -11,7 +11,7 @@ from domain.metadata import CANONICAL, lesson_faults
 from domain.purchase import ITEM_TYPES, PurchaseOrder
 from domain.session_count import LARGEST_COUNT, TIERS
 
-SKIPPABLE = ("redeem_coins", "enroll", "assign_trainer", "approve_allocation", "create_sessions")
+SKIPPABLE = ("redeem_coins", "enroll", "assign_trainer", "approve_allocation", "create_sessions", "issue_test_cards")
 REFUNDS = ("full", "undelivered", "none")
 SCHEDULE = ("startDate", "timeSlot", "scheduleType", "sessionDuration", "isSundayOnly")
 _LESSONS = (*SCHEDULE, "learningMode", "groupSize")

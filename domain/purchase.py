@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import NAMESPACE_URL, uuid5
 
 ITEM_TYPES = ("course", "subject", "bundle", "test")
+CARDS_PER_SUBJECT = 50  # test cards of each subject of a purchase (mission row 3)
 
 
 def workflow_id_of(payment_id: str, line: int) -> str:

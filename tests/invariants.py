@@ -1,8 +1,7 @@
 """The invariants that hold for every purchase whatever happened (mission rows I1 to I11), as SQL that finds violations.
 
 `violations` looks at the database and the provider's ledger, `violations_of_runs` compares with Temporal. They hold at
-any moment, between two steps of running purchases too. Test cards and operators' audit rows (I5, I10) come with their
-tables. I12 is: run these after any kill.
+any moment, between two steps of running purchases too. Operators' audit rows (I10) come with their table. I12 is: run these after any kill.
 """
 
 from __future__ import annotations
@@ -120,6 +119,19 @@ _RULES: dict[str, LiteralString] = {
                      WHERE a.purchase_id = line.purchase_id AND slot.status <> 'cancelled')
           OR EXISTS (SELECT FROM sessions AS session WHERE session.purchase_id = line.purchase_id
                      AND session.status = 'scheduled' AND session.starts_at > line.ended_at))""",
+    "I5 cards are not 50 of each subject": """
+        SELECT workflow_id || ' ' || coalesce(subject_id, '-') || ': ' || count(card.id) FROM line
+        LEFT JOIN purchase_subjects USING (purchase_id)
+        LEFT JOIN mock_test_attempts AS card USING (purchase_id, subject_id)
+        WHERE fulfilment = 'test_cards' AND card.voided_at IS NULL AND EXISTS (
+          SELECT FROM purchase_steps AS kept
+          WHERE kept.purchase_id = line.purchase_id AND step = 'issue_test_cards' AND state = 'done')
+        GROUP BY workflow_id, subject_id HAVING count(card.id) <> 50""",
+    "I5 cards without their step, or unused ones of a purchase that was made whole": """
+        SELECT workflow_id FROM line JOIN mock_test_attempts AS card USING (purchase_id)
+        WHERE card.voided_at IS NULL AND NOT EXISTS (SELECT FROM test_attempt_sessions WHERE test_card_id = card.id)
+        AND NOT EXISTS (SELECT FROM purchase_steps AS kept WHERE kept.purchase_id = line.purchase_id
+                        AND step = 'issue_test_cards' AND state = 'done')""",
     "I6 enrolled without a purchase": """
         SELECT enrolled.purchase_id FROM enrollments AS enrolled
         JOIN student_course_purchases AS purchase ON purchase.id = enrolled.purchase_id
@@ -127,6 +139,12 @@ _RULES: dict[str, LiteralString] = {
     "I6 has the purchase and is not enrolled": """
         SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment <> 'ownership' AND NOT EXISTS (
           SELECT FROM enrollments AS e WHERE e.purchase_id = line.purchase_id AND e.ended_at IS NULL)""",
+    "I6 enrolled in other subjects than were bought": """
+        SELECT workflow_id || ' ' || coalesce(bought.subject_id, item_id) FROM line
+        JOIN purchase_subjects AS bought USING (purchase_id)
+        FULL JOIN (SELECT * FROM enrollments WHERE ended_at IS NULL AND item_type = 'subject') AS e
+          ON e.purchase_id = line.purchase_id AND e.item_id = bought.subject_id
+        WHERE (e.item_id IS NULL AND ending = 'completed') OR bought.subject_id IS NULL""",
     "I7 a balance is not what came and went": """
         SELECT id || ': ' || balance || ', not ' || moved FROM (
           SELECT id, coalesce((SELECT coins FROM coin_balances WHERE student_id = id), 0) AS balance,

@@ -1,4 +1,4 @@
-"""PurchaseWorkflow: one purchase, from a payment to lessons, as a sentence of steps."""
+"""PurchaseWorkflow: one purchase, from a payment to lessons or test cards, as a sentence of steps."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         CREATE_SESSIONS,
         ENROLL,
         INVALIDATE_LEARNING_CACHE,
+        ISSUE_TEST_CARDS,
         REDEEM_COINS,
         TABLE,
     )
@@ -85,9 +86,11 @@ class PurchaseWorkflow:
             await saga.run(REDEEM_COINS)
         if purchase and purchase.expires:
             await watch_expiry(self._start.order, self._start.rules)
-        if purchase and purchase.fulfilment == "sessions":
+        if purchase and purchase.fulfilment != "ownership":
             await saga.run(ENROLL)
-            if assigned := await saga.run(ASSIGN_TRAINER):
+            if purchase.fulfilment == "test_cards":
+                await saga.run(ISSUE_TEST_CARDS)
+            elif assigned := await saga.run(ASSIGN_TRAINER):
                 self._board.held_by(assigned.trainer_id)
                 await saga.run(APPROVE_ALLOCATION)
                 await saga.run(CREATE_SESSIONS)

@@ -9,6 +9,7 @@ from activities.learning import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
+from activities.test_cards import CardActivities
 from activities.trainer import TrainerActivities
 from domain.purchase import PurchaseOrder
 from workflows.story import Kind, Step
@@ -21,6 +22,7 @@ ENROLL             = Step(EnrollmentActivities.enroll,           Kind.REPAIR, un
 ASSIGN_TRAINER     = Step(TrainerActivities.assign_trainer,      Kind.REPAIR, undo=TrainerActivities.release_trainer)
 APPROVE_ALLOCATION = Step(TrainerActivities.approve_allocation,  Kind.REPAIR, undo=TrainerActivities.cancel_allocation)
 CREATE_SESSIONS    = Step(SessionActivities.create_sessions,     Kind.REPAIR, undo=SessionActivities.cancel_sessions)
+ISSUE_TEST_CARDS   = Step(CardActivities.issue_test_cards,       Kind.REPAIR, undo=CardActivities.void_test_cards)
 CLEAR_CART         = Step(CartActivities.clear_cart,             Kind.BEST_EFFORT)
 
 INVALIDATE_LEARNING_CACHE = Step(LearningActivities.invalidate_learning_cache, Kind.BEST_EFFORT)
@@ -34,6 +36,7 @@ TABLE: tuple[Step[PurchaseOrder, Any], ...] = (
     ASSIGN_TRAINER,
     APPROVE_ALLOCATION,
     CREATE_SESSIONS,
+    ISSUE_TEST_CARDS,
     CLEAR_CART,
     INVALIDATE_LEARNING_CACHE,
 )

@@ -35,6 +35,11 @@ WITH asked AS (
 )
 SELECT line.item_type, line.item_id, line.coins, line.amendments, item.open,
        CASE WHEN item.fulfilment = 'sessions' AND :origin = 'free' THEN 'ownership' ELSE item.fulfilment END AS fulfilment,
+       ARRAY(SELECT subject_id FROM bundle_subjects WHERE line.item_type = 'bundle' AND bundle_id = line.item_id
+             UNION SELECT line.item_id WHERE line.item_type = 'subject' ORDER BY 1) AS subjects,
+       ARRAY(SELECT subject_id FROM bundle_subjects WHERE line.item_type = 'bundle' AND bundle_id = line.item_id
+             AND NOT EXISTS (SELECT FROM catalogue_items WHERE item_type = 'subject' AND id = subject_id)
+             ORDER BY 1) AS unknown_subjects,
        (SELECT supersede FROM purchase_requests WHERE purchase_id = :purchase_id) AS supersede,
        (SELECT decisions FROM purchase_starts WHERE purchase_id = :purchase_id) AS decisions,
        payment.created_at AS paid_at,
@@ -57,6 +62,7 @@ LEFT JOIN student_course_purchases AS older
 LEFT JOIN payments AS older_payment ON older_payment.id = older.payment_id
 """)
 
+# `subjects`: what the item is expanded to, once, and so for good (mission row 5).
 # The new row comes after the older one gave way, by the join: only one purchase of an item is active (mission row 61).
 _CREATE = """
 superseded AS (
@@ -75,6 +81,9 @@ superseded AS (
 ), owned AS (
   INSERT INTO ownerships (purchase_id, item_type, item_id, student_id, purchased_at)
   SELECT id, item_type, item_id, student_id, purchased_at FROM purchase
+), subjects AS (
+  INSERT INTO purchase_subjects (purchase_id, subject_id)
+  SELECT id, unnest(CAST(:subjects AS text[])) FROM purchase
 ), told AS (
   INSERT INTO outbox (key, type, data, occurred_at)
   SELECT :key, 'PURCHASE_CREATED', jsonb_build_object(
@@ -141,7 +150,7 @@ def creation_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
 
 
 def create(engine: Engine, order: PurchaseOrder, facts: Any, **settled: object) -> ledger.Json:
-    """Row, ownership, the older purchase superseded, PURCHASE_CREATED and the ledger: all or nothing (rows 24, 27).
+    """Row, ownership, subjects, the older purchase superseded, PURCHASE_CREATED and the ledger: all or nothing (rows 24, 27).
 
     Raises ledger.Stale when an operator decided something since the facts were read.
     """
@@ -161,6 +170,7 @@ def create(engine: Engine, order: PurchaseOrder, facts: Any, **settled: object) 
         item_type=facts.item_type,
         item_id=facts.item_id,
         fulfilment=facts.fulfilment,
+        subjects=facts.subjects if facts.fulfilment == "test_cards" else [],
         **settled,
     )
 

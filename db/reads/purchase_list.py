@@ -31,6 +31,7 @@ class ListedPurchase:
     last_local: datetime | None
     minutes: int | None
     zone: str | None
+    test_cards: int
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ _ROWS = """
          LIMIT :limit
     )
     SELECT p.purchase_id, p.workflow_id, p.payment_id, p.line, p.student_id, p.attempt, p.started_at,
-           p.ending, p.code, p.refunded, c.session_count, c.session_count_source,
-           l.sessions, l.first_local, l.last_local, l.minutes, l.zone
+           p.ending, p.code, p.refunded, CASE WHEN c.fulfilment <> 'test_cards' THEN c.session_count END AS session_count,
+           CASE WHEN c.fulfilment <> 'test_cards' THEN c.session_count_source END AS session_count_source,
+           l.sessions, l.first_local, l.last_local, l.minutes, l.zone, t.test_cards
       FROM page p
       LEFT JOIN student_course_purchases c ON c.id = p.purchase_id
      CROSS JOIN LATERAL (
@@ -75,6 +77,10 @@ _ROWS = """
                   (min(extract(epoch FROM s.ends_at - s.starts_at)) / 60)::int AS minutes, min(s.zone) AS zone
              FROM sessions s WHERE s.purchase_id = p.purchase_id AND s.status <> 'cancelled'
            ) l
+     CROSS JOIN LATERAL (
+           SELECT count(*) AS test_cards
+             FROM mock_test_attempts t WHERE t.purchase_id = p.purchase_id AND t.voided_at IS NULL
+           ) t
      ORDER BY p.started_at, p.purchase_id
 """
 

@@ -64,8 +64,10 @@ class Lessons:
 _STEPS = text("SELECT step, state, attempt, at FROM purchase_steps WHERE purchase_id = :id ORDER BY at, step")
 _BOUGHT = text(
     """
-    SELECT item_type, item_id, fulfilment, status, session_count, session_count_source, metadata, metadata_sources,
-           warnings, series_start, purchased_at, completed_at, voided_at
+    SELECT item_type, item_id, fulfilment, status,
+           CASE WHEN fulfilment <> 'test_cards' THEN session_count END AS session_count,
+           CASE WHEN fulfilment <> 'test_cards' THEN session_count_source END AS session_count_source,
+           metadata, metadata_sources, warnings, series_start, purchased_at, completed_at, voided_at
       FROM student_course_purchases WHERE id = :id
     """
 )

@@ -18,6 +18,7 @@ from db.tables.purchases import (
 )
 from db.tables.requests import PurchaseRequest
 from db.tables.shop import BundleSubject, CartItem, CatalogueItem, IdempotencyKey, Payment, PaymentLine, Refund
+from db.tables.test_cards import MockTestAttempt, MockTestSession, PurchaseSubject
 
 METADATA = Row.metadata
 
@@ -36,6 +37,8 @@ __all__ = [
     "IdempotencyKey",
     "LearningVersion",
     "LessonSession",
+    "MockTestAttempt",
+    "MockTestSession",
     "OperatorAct",
     "OperatorDecision",
     "OutboxEvent",
@@ -47,6 +50,7 @@ __all__ = [
     "PurchaseRequest",
     "PurchaseStart",
     "PurchaseStep",
+    "PurchaseSubject",
     "Refund",
     "Row",
     "Student",

@@ -15,12 +15,14 @@ from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
+from activities.test_cards import CardActivities
 from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 from tests import build
 from tests.activities.counting import round_trips
 from tests.activities.world import in_force, written
 from tests.build import FakeProvider
+from tests.subjects import bundle
 
 
 @dataclass(frozen=True)
@@ -31,24 +33,36 @@ class Steps:
     purchase: PurchaseActivities
     coins: CoinActivities
     enrollment: EnrollmentActivities
+    cards: CardActivities
     cart: CartActivities
     order: PurchaseOrder
 
 
 @dataclass(frozen=True)
 class Case:
-    """One step. `before`: the steps done first. `undo`: None where there is none. `trips`: round trips when it is first."""
+    """One step. `before`: the steps done first. `undo`: None where there is none. `trips`: round trips when it is first.
+
+    `buys`: the item it is a step of.
+    """
 
     do: Callable[[Steps], Callable[[PurchaseOrder], Any]]
     undo: Callable[[Steps], Callable[[PurchaseOrder], Undone]] | None
     trips: int
     before: tuple[Callable[[Steps], Callable[[PurchaseOrder], Any]], ...] = ()
+    buys: tuple[str, str] = ("course", "course-piano")
 
 
 CONFIRM = Case(lambda s: s.payment.confirm_payment, lambda s: s.payment.refund_payment, 2)
 CREATE = Case(lambda s: s.purchase.create_purchase, lambda s: s.purchase.void_purchase, 2, (CONFIRM.do,))
 COINS = Case(lambda s: s.coins.redeem_coins, lambda s: s.coins.recredit_coins, 1, (*CREATE.before, CREATE.do))
 ENROLL = Case(lambda s: s.enrollment.enroll, lambda s: s.enrollment.unenroll, 1, (*CREATE.before, CREATE.do))
+CARDS = Case(
+    lambda s: s.cards.issue_test_cards,
+    lambda s: s.cards.void_test_cards,
+    4,  # a transaction: they are counted before they stand
+    (*CREATE.before, CREATE.do),
+    ("bundle", "science"),
+)
 CLEAR = Case(lambda s: s.cart.clear_cart, None, 2, (*CREATE.before, CREATE.do))
 
 CASES = {
@@ -56,6 +70,7 @@ CASES = {
     "create_purchase": CREATE,
     "redeem_coins": COINS,
     "enroll": ENROLL,
+    "issue_test_cards": CARDS,
     "clear_cart": CLEAR,
 }
 UNDOABLE = {name: case for name, case in CASES.items() if case.undo}
@@ -68,17 +83,22 @@ def each(cases: dict[str, Case]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def steps(engine: Engine, fake_provider: FakeProvider, clock: Callable[[], datetime]) -> Steps:
+def steps(
+    request: pytest.FixtureRequest, engine: Engine, fake_provider: FakeProvider, clock: Callable[[], datetime]
+) -> Steps:
+    case: Case = request.getfixturevalue("case")
     build.student(engine, coins=500)
     build.item(engine)
     build.cart_item(engine, "cart-1")
     build.cart_item(engine, "cart-2")
-    build.pay(engine, fake_provider, coins=200)
+    bundle(engine, "science", ("physics", "biology"))
+    build.pay(engine, fake_provider, coins=200, items=(case.buys,))
     return Steps(
         PaymentActivities(engine, fake_provider, clock),
         PurchaseActivities(engine, clock),
         CoinActivities(engine, clock),
         EnrollmentActivities(engine),
+        CardActivities(engine),
         CartActivities(engine),
         build.start(engine),
     )

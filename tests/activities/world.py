@@ -11,6 +11,7 @@ from tests.build import rows
 WRITTEN = (
     "payments", "refunds", "purchase_starts", "student_course_purchases", "ownerships", "enrollments", "outbox",
     "allocations", "trainer_slots", "sessions", "cart_items", "coin_movements", "coin_balances",
+    "purchase_subjects", "mock_test_attempts",
 )  # fmt: skip
 
 IN_FORCE = {
@@ -20,6 +21,7 @@ IN_FORCE = {
     "enrolled": "SELECT purchase_id, item_id FROM enrollments WHERE ended_at IS NULL ORDER BY 1, 2",
     "allocated": "SELECT id, status FROM allocations WHERE status <> 'cancelled' ORDER BY 1",
     "held": "SELECT trainer_id, during FROM trainer_slots WHERE status = 'held' ORDER BY 1, 2",
+    "cards": "SELECT purchase_id, subject_id, test_number FROM mock_test_attempts WHERE voided_at IS NULL ORDER BY 1, 2, 3",
     "lessons": "SELECT allocation_id, number FROM sessions WHERE status = 'scheduled' ORDER BY 1, 2",
 }
 

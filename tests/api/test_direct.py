@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from tests.api.conftest import fresh, is_problem, shown, until
 from tests.build import FakeProvider, item, pay, rows, run, student, trainer, value
+from tests.subjects import CARDS, bundle
 from tests.tokens import bearer
 
 PURCHASES = "/api/v1/purchases"
@@ -80,6 +81,19 @@ async def test_gives_a_course_without_a_payment_once_and_remembers_who_and_why(
     assert value(engine, "SELECT metadata_extras -> 'note' FROM student_course_purchases") == ASKED["metadata"]["note"]
     assert value(engine, "SELECT data ->> 'paymentId' FROM outbox WHERE type = 'PURCHASE_COMPLETED'") is None
     assert fake_provider.calls == []
+
+
+@pytest.mark.usefixtures("shop", "worker")
+async def test_gives_a_bundle_too(api: httpx2.AsyncClient, engine: Engine) -> None:
+    named = {"itemType": "bundle", "itemId": bundle(engine, "science", ("physics", "biology"))}
+    plain = {"courseId": None, "purchaseTier": None, "metadata": None}
+    answer = await ask(api, new_key(), **plain, **named)
+    assert answer.status_code == 201, answer.text
+    done = await until(api, answer.json()["data"]["id"], "completed")
+    assert (done["item"]["itemType"], done["item"]["itemId"], done["sessionCount"]) == ("bundle", "science", None)
+    assert value(engine, CARDS) == 100
+    for odd in ({**plain, "itemId": "science"}, named, plain):
+        is_problem(await ask(api, new_key(), **odd), 422, "INVALID_REQUEST")
 
 
 @pytest.mark.usefixtures("shop", "worker")

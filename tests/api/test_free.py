@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from domain.purchase import purchase_id_of
 from tests.api.conftest import is_problem, shown, until
 from tests.build import item, rows, run, student, value
+from tests.subjects import CARDS, subject
 from tests.tokens import bearer
 
 DOOR = "/api/public/purchase-free"
@@ -54,6 +55,15 @@ async def test_gives_ownership_without_lessons(
 
 
 @pytest.mark.usefixtures("worker")
+async def test_a_free_subject_brings_its_cards(api: httpx2.AsyncClient, engine: Engine, me: str) -> None:
+    subject(engine, price_minor=0)
+    answer = await take(api, me, {"itemType": "subject", "itemId": "physics"})
+    assert answer.status_code == 201
+    await until(api, answer.json()["data"]["id"], "completed")
+    assert value(engine, CARDS) == 50
+
+
+@pytest.mark.usefixtures("worker")
 async def test_twenty_clicks_at_once_are_one_purchase(api: httpx2.AsyncClient, engine: Engine, me: str) -> None:
     answers = await asyncio.gather(*(take(api, me) for _ in range(20)))
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
@@ -67,9 +77,7 @@ async def test_a_priced_item_is_403_and_an_item_that_cannot_be_had_422(
     is_problem(await take(api, me, {"itemType": "course", "itemId": "course-piano"}), 403, "ITEM_NOT_FREE")
     is_problem(await take(api, me, {"itemType": "course", "itemId": "course-9"}), 422, "UNKNOWN_ITEM")
     is_problem(await take(api, me, {"itemType": "test", "itemId": "course-free"}), 422, "UNKNOWN_ITEM")
-    item(engine, "subject-free", item_type="subject", fulfilment="test_cards")
     run(engine, "UPDATE catalogue_items SET price_minor = 0, open = item_type <> 'course'")
-    is_problem(await take(api, me, {"itemType": "subject", "itemId": "subject-free"}), 422, "UNSUPPORTED_ITEM")
     is_problem(await take(api, me), 422, "COURSE_UNAVAILABLE")
     is_problem(await take(api, f"{me}-nobody"), 404, "STUDENT_NOT_FOUND")
     assert stored(engine) == 0

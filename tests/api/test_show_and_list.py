@@ -140,7 +140,7 @@ async def test_lists_every_ending_with_all_its_fields(api: httpx2.AsyncClient, m
     }
     expected = {"code": None, "sessionCount": 10, "sessionCountSource": "purchaseTier", "sessions": 10,
                 "firstLocal": "2026-12-01T18:00", "lastLocal": "2026-12-10T18:00", "minutes": 60,
-                "timezone": "Europe/London", "line": 1, "studentId": "student-1", "testCards": None}  # fmt: skip
+                "timezone": "Europe/London", "line": 1, "studentId": "student-1", "testCards": 0}  # fmt: skip
     done = rows[market.completed]
     assert {name: done[name] for name in expected} == expected
     refused = rows[market.refused]

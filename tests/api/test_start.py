@@ -84,28 +84,16 @@ async def test_ignores_a_preference_it_cannot_read(api: httpx2.AsyncClient, paid
     assert (await post(api, paid, Prefer=preference)).status_code == 202
 
 
-async def test_every_course_line_gets_its_own_workflow_and_other_items_none(
+async def test_every_line_gets_its_own_workflow_whatever_it_bought(
     api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
 ) -> None:
     student(engine)
-    lines = (("course", "course-piano"), ("subject", "subject-physics"), ("course", "course-chess"))
+    lines = (("course", "course-piano"), ("subject", "physics"), ("bundle", "science"), ("test", "exam"))
     payment = pay(engine, fake_provider, fresh(), items=lines)
     answer = await post(api, payment)
     assert answer.status_code == 202
-    assert [line["state"] for line in answer.json()["lines"]] == ["started", "unsupported", "started"]
-    assert rows(engine, "SELECT line FROM purchase_starts ORDER BY line") == [(1,), (3,)]
-
-
-async def test_a_payment_of_other_items_only_starts_nothing(
-    api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
-) -> None:
-    student(engine)
-    answer = await post(
-        api, pay(engine, fake_provider, fresh(), items=(("subject", "subject-physics"),)), Prefer="wait=9"
-    )
-    assert answer.status_code == 200
-    assert "location" not in answer.headers
-    assert value(engine, "SELECT count(*) FROM purchase_starts") == 0
+    assert [line["state"] for line in answer.json()["lines"]] == ["started"] * 4
+    assert rows(engine, "SELECT line FROM purchase_starts ORDER BY line") == [(1,), (2,), (3,), (4,)]
 
 
 async def test_an_unknown_payment_is_404_and_stores_nothing(api: httpx2.AsyncClient, engine: Engine) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.faults.marks import DOS, UNDO_OF
-from tests.faults.purchases import AMOUNT, COSTS, HAS, N, Purchase
+from tests.faults.marks import CARDS, LESSONS, UNDO_OF
+from tests.faults.purchases import ALL_CARDS, AMOUNT, COSTS, HAS, N, Purchase
 from workflows.steps import (
     ASSIGN_TRAINER,
     CLEAR_CART,
@@ -13,30 +13,30 @@ from workflows.steps import (
     CREATE_SESSIONS,
     ENROLL,
     INVALIDATE_LEARNING_CACHE,
+    ISSUE_TEST_CARDS,
     REDEEM_COINS,
 )
 
-SENTENCE = [
-    *DOS[:2], INVALIDATE_LEARNING_CACHE.name, *DOS[2:7], INVALIDATE_LEARNING_CACHE.name, CLEAR_CART.name,
-]  # fmt: skip
 ANNOUNCED = "PURCHASE_NEEDS_ATTENTION"
 
 
 def completed(purchase: Purchase, *, without: str = "") -> dict[str, Any]:
     """The student has everything, each thing once; `without`: the best-effort step that never came to be."""
-    steps = [name for name in [*UNDO_OF, CLEAR_CART.name] if name != without]
+    steps = [name for name in purchase.sentence if name in (*UNDO_OF, CLEAR_CART.name) and name != without]
+    lessons, cards = purchase.brings == LESSONS, purchase.brings == CARDS
     cart = [f"other-{purchase.name}"]
     return {
         "ending": ["completed", None, False],
         "steps": dict.fromkeys(steps, "done"),
         "purchases": ["active"],
         "owned": [True],
-        "enrolled": [True],
+        "enrolled": [True, True] if cards else [True],
         "coins": HAS - COSTS,
         "coins_moved": [-COSTS],
-        "allocations": ["approved"],
-        "slots": {"held": N},
-        "sessions": {"scheduled": N},
+        "allocations": ["approved"] if lessons else [],
+        "slots": {"held": N} if lessons else {},
+        "sessions": {"scheduled": N} if lessons else {},
+        "cards": {"live": ALL_CARDS} if cards else {},
         "cache_dropped": without != INVALIDATE_LEARNING_CACHE.name,
         "cart": [f"bought-{purchase.name}", *cart] if without == CLEAR_CART.name else cart,
         "outbox": ["PURCHASE_COMPLETED", "PURCHASE_CREATED"],
@@ -56,12 +56,13 @@ def made_whole(purchase: Purchase, done: list[str], entered: list[str], ending: 
         "steps": dict.fromkeys(entered, "undone"),
         "purchases": after(CREATE_PURCHASE, ["voided"]),
         "owned": after(CREATE_PURCHASE, [False]),
-        "enrolled": after(ENROLL, [False]),
+        "enrolled": after(ENROLL, [False, False] if purchase.brings == CARDS else [False]),
         "coins": HAS,
         "coins_moved": after(REDEEM_COINS, [-COSTS, COSTS]),
         "allocations": after(ASSIGN_TRAINER, ["cancelled"]),
         "slots": after(ASSIGN_TRAINER, {"cancelled": N}, {}),
         "sessions": after(CREATE_SESSIONS, {"cancelled": N}, {}),
+        "cards": after(ISSUE_TEST_CARDS, {"voided": ALL_CARDS}, {}),
         "cache_dropped": True,
         "cart": [f"bought-{purchase.name}", f"other-{purchase.name}"],
         "outbox": [
@@ -72,11 +73,6 @@ def made_whole(purchase: Purchase, done: list[str], entered: list[str], ending: 
         "refunds": [["succeeded", AMOUNT]],
         "given_back": [AMOUNT],
     }
-
-
-def until(step: str) -> list[str]:
-    """The sentence as far as the first mention of `step`."""
-    return SENTENCE[: SENTENCE.index(step) + 1]
 
 
 def undoable(steps: list[str]) -> list[str]:
@@ -93,7 +89,7 @@ async def require_completed(
     may have failed and be left to the repair.
     """
     assert await purchase.ending() == "completed"
-    assert await purchase.asked_for() == SENTENCE
+    assert await purchase.asked_for() == purchase.sentence
     if noted and not purchase.is_done(CLEAR_CART.name):
         without = CLEAR_CART.name
     _require(purchase, completed(purchase, without=without), attention, noted)
@@ -107,7 +103,7 @@ async def require_made_whole(
     `last_done`: whether the last of them had an effect to take back.
     """
     assert await purchase.ending() == ended_as
-    entered = undoable(asked) or SENTENCE[:1]  # a payment is given back even when nothing began
+    entered = undoable(asked) or purchase.sentence[:1]  # a payment is given back even when nothing began
     undos = [UNDO_OF[name] for name in reversed(entered)]
     assert await purchase.asked_for() == [*asked, *undos, INVALIDATE_LEARNING_CACHE.name]
     done = undoable(asked if last_done else asked[:-1])

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from domain.purchase import PurchaseOrder
-from workflows.steps import CONFIRM_PAYMENT, CREATE_SESSIONS, INVALIDATE_LEARNING_CACHE, TABLE
+from workflows.steps import (
+    CLEAR_CART,
+    CONFIRM_PAYMENT,
+    CREATE_SESSIONS,
+    INVALIDATE_LEARNING_CACHE,
+    ISSUE_TEST_CARDS,
+    TABLE,
+)
 
 ANNOUNCE = "announce"
 DOS = [step.name for step in TABLE]
@@ -13,6 +20,15 @@ UNDOABLE = [step for step in TABLE if step.undo]
 UNDO_OF = {step.name: step.undo.__name__ for step in UNDOABLE if step.undo}
 DO_OF = {undo: do for do, undo in UNDO_OF.items()}
 UNDOS = list(UNDO_OF.values())[::-1]  # in the order they run
+LESSONS, CARDS = "sessions", "test_cards"  # what a purchase brings
+# The steps in their order, by what it brings.
+SENTENCES = {
+    LESSONS: [*DOS[:2], INVALIDATE_LEARNING_CACHE.name, *DOS[2:7], INVALIDATE_LEARNING_CACHE.name, CLEAR_CART.name],
+    CARDS: [
+        *DOS[:2], INVALIDATE_LEARNING_CACHE.name, *DOS[2:4], ISSUE_TEST_CARDS.name, INVALIDATE_LEARNING_CACHE.name,
+        CLEAR_CART.name,
+    ],
+}  # fmt: skip
 
 # The columns of a mark, per table: whose it is, then what it says.
 COLUMNS = {
@@ -22,6 +38,11 @@ COLUMNS = {
     "learning_versions": ("student_id",),
     "outbox": ("key",),
 }
+
+
+def brings(activity: str) -> str:
+    """What has to be bought so that it comes to this do or undo."""
+    return CARDS if DO_OF.get(activity, activity) == ISSUE_TEST_CARDS.name else LESSONS
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from domain.purchase import PurchaseOrder, purchase_id_of, workflow_id_of
 from gateways.payments import ProviderLine, ProviderPayment
 from tests import build
 from tests.faults.database_faults import Trouble, is_there
-from tests.faults.marks import ANNOUNCE, UNDOS, ledger_row_of, mark_of
+from tests.faults.marks import ANNOUNCE, CARDS, LESSONS, SENTENCES, UNDO_OF, ledger_row_of, mark_of
 from tests.faults.waiting import happens
 from tests.faults.worker_with_faults import plan_file
 from tests.faults.world import WorkerProcess, World
+from tests.subjects import bundle
 from tests.temporal.messages import Handle, act, cancel, progress
 from workflows.board import Attention
 from workflows.policies import Rules
@@ -28,6 +29,7 @@ from workflows.purchase import PurchaseInput, PurchaseWorkflow
 from workflows.steps import CREATE_SESSIONS
 
 N = 4  # lessons
+ALL_CARDS = 100  # of two subjects
 AMOUNT = 50_000
 HAS, COSTS = 1_000, 300  # coins
 FAST = Rules(
@@ -39,12 +41,16 @@ LIGHT_QUEUE = "faults-light"
 
 @dataclass
 class Purchase:
-    """A purchase in the world. `alone`: on a task queue of its own, for `worker()`. `is_open`: of the course."""
+    """A purchase in the world. `alone`: on a task queue of its own, for `worker()`. `is_open`: of the course.
+
+    `brings`: lessons of a course, or the cards of a bundle of two subjects.
+    """
 
     world: World
     rules: Rules = FAST
     alone: bool = False
     is_open: bool = True
+    brings: str = LESSONS
     queue: str = field(init=False)
     name: str = field(init=False)
     order: PurchaseOrder = field(init=False)
@@ -54,17 +60,18 @@ class Purchase:
         self.name = next(self.world.names)
         engine, name = self.world.engine, self.name
         self.queue = f"faults-{name}" if self.alone else LIGHT_QUEUE
-        course = build.item(engine, f"course-{name}", is_open=self.is_open)
         student = build.student(engine, f"student-{name}", coins=HAS)
-        build.trainer(engine, f"trainer-{name}", courses=(course,))
-        bought = build.cart_item(engine, f"bought-{name}", student_id=student, item_id=course)
-        build.cart_item(engine, f"other-{name}", student_id=student, item_id=course)
-        metadata = {
-            "courseId": course, "processingItemId": bought, "startDate": "2026-12-01", "classTime": "18:00",
-            "sessionCount": N, "scheduleType": "daily",
-        }  # fmt: skip
+        item_type, item = self._item()
+        bought = build.cart_item(engine, f"bought-{name}", student_id=student, item_type=item_type, item_id=item)
+        build.cart_item(engine, f"other-{name}", student_id=student, item_type=item_type, item_id=item)
+        metadata: dict[str, Any] = {"processingItemId": bought}
+        if self.brings == LESSONS:
+            metadata |= {
+                "courseId": item, "startDate": "2026-12-01", "classTime": "18:00", "sessionCount": N,
+                "scheduleType": "daily",
+            }  # fmt: skip
         payment = build.pay(
-            engine, payment_id=f"pay-{name}", student_id=student, items=(("course", course),),
+            engine, payment_id=f"pay-{name}", student_id=student, items=((item_type, item),),
             amount_minor=AMOUNT, metadata=metadata, coins=COSTS,
         )  # fmt: skip
         with self.world.provider.client() as provider:
@@ -72,6 +79,36 @@ class Purchase:
         workflow_id = workflow_id_of(payment, 1)
         self.order = PurchaseOrder(purchase_id_of(workflow_id), workflow_id, payment, 1, student)
         self.handle = self.world.temporal.get_workflow_handle_for(PurchaseWorkflow.run, workflow_id)
+
+    def _item(self) -> tuple[str, str]:
+        """What is bought, and all that it takes, in the catalogue."""
+        engine, name = self.world.engine, self.name
+        if self.brings == CARDS:
+            return "bundle", bundle(engine, f"bundle-{name}", [f"{name}-physics", f"{name}-biology"])
+        course = build.item(engine, f"course-{name}", is_open=self.is_open)
+        build.trainer(engine, f"trainer-{name}", courses=(course,))
+        return "course", course
+
+    # -- its story ---------------------------------------------------------------------------------------------
+
+    @property
+    def sentence(self) -> list[str]:
+        """Its steps, in their order."""
+        return SENTENCES[self.brings]
+
+    def until(self, step: str) -> list[str]:
+        """The sentence as far as the first mention of `step`."""
+        return self.sentence[: self.sentence.index(step) + 1]
+
+    @property
+    def everything(self) -> list[str]:
+        """As far as the last step that has an undo."""
+        return self.until([name for name in self.sentence if name in UNDO_OF][-1])
+
+    @property
+    def undos(self) -> list[str]:
+        """The undos of everything, in the order they run."""
+        return [UNDO_OF[name] for name in reversed(self.everything) if name in UNDO_OF]
 
     # -- what happens to it ------------------------------------------------------------------------------------
 
@@ -98,8 +135,8 @@ class Purchase:
         return file
 
     async def start_and_cancel_with_everything(self) -> None:
-        """Starts it, and cancels it at the last moment when all can be undone: lessons made, the cart not cleared."""
-        held = self.plan(CREATE_SESSIONS.name, "hold_after")
+        """Starts it, and cancels it at the last moment when all can be undone: all made, the cart not cleared."""
+        held = self.plan(self.everything[-1], "hold_after")
         await self.start()
         await entered(held)
         await self.cancel()
@@ -108,7 +145,7 @@ class Purchase:
     def trouble(self, activity: str, times: int = 10**9) -> Trouble:
         """The database fails this activity so often."""
         # Lessons are cancelled by cancel_allocation too, which shall not be in trouble with cancel_sessions.
-        mark = ledger_row_of if activity == UNDOS[0] else mark_of
+        mark = ledger_row_of if activity == UNDO_OF[CREATE_SESSIONS.name] else mark_of
         return Trouble(self.world.engine, mark(activity, self.order), times)
 
     async def cancel(self, how: str = "operator") -> None:
@@ -196,6 +233,8 @@ class Purchase:
               'allocations', ARRAY(SELECT status FROM allocations WHERE student_id = :student),
               'slots', ARRAY(SELECT status FROM trainer_slots WHERE student_id = :student),
               'sessions', ARRAY(SELECT status FROM sessions WHERE purchase_id = :id),
+              'cards', ARRAY(SELECT CASE WHEN voided_at IS NULL THEN 'live' ELSE 'voided' END
+                             FROM mock_test_attempts WHERE purchase_id = :id),
               'coins', (SELECT coins FROM coin_balances WHERE student_id = :student),
               'coins_moved', ARRAY(SELECT coins FROM coin_movements WHERE purchase_id = :id ORDER BY coins),
               'cache_dropped', EXISTS (SELECT FROM learning_versions WHERE student_id = :student),
@@ -205,7 +244,7 @@ class Purchase:
             """,
             id=self.order.purchase_id, student=self.order.student_id, payment=self.order.payment_id,
         )  # fmt: skip
-        for name in ("slots", "sessions"):
+        for name in ("slots", "sessions", "cards"):
             statuses: list[str] = found[name]
             found[name] = dict(Counter(statuses))
         found["given_back"] = [

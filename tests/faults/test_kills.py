@@ -12,18 +12,16 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.database_faults import held_commit
-from tests.faults.endings import require_completed, require_made_whole, until
-from tests.faults.marks import ANNOUNCE, DOS, UNDOS, mark_of
+from tests.faults.endings import require_completed, require_made_whole
+from tests.faults.marks import ANNOUNCE, DOS, UNDOS, brings, mark_of
 from tests.faults.purchases import FAST, Purchase
 from tests.faults.together import Case, Together
 from tests.faults.world import WorkerProcess, World
 from tests.invariants import violations, violations_of_runs
 from workflows.policies import Rules
-from workflows.steps import CREATE_SESSIONS
 
 # A worker that is gone is noticed when its try is over.
 KILLED = replace(FAST, attempt=3)
-EVERYTHING = until(CREATE_SESSIONS.name)
 Ends = Callable[[], Awaitable[None]]
 
 
@@ -97,10 +95,10 @@ STORIES = [
 
 
 def _purchase(world: World, activity: str, rules: Rules = KILLED) -> tuple[Purchase, Ends]:
-    purchase = Purchase(world, rules, alone=True)
+    purchase = Purchase(world, rules, alone=True, brings=brings(activity))
 
     async def made_whole() -> None:
-        await require_made_whole(purchase, asked=EVERYTHING, ended_as="CANCELLED")
+        await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED")
 
     async def completed() -> None:
         await require_completed(purchase)

@@ -9,21 +9,19 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.endings import require_completed, require_made_whole, until
-from tests.faults.marks import DOS, UNDO_OF, UNDOS
+from tests.faults.endings import require_completed, require_made_whole
+from tests.faults.marks import DOS, UNDO_OF, UNDOS, brings
 from tests.faults.purchases import FAST, Purchase, entered, release
 from tests.faults.together import Case, Together
 from tests.faults.world import World
 from tests.invariants import violations, violations_of_runs
-from workflows.steps import CREATE_SESSIONS
 
 IMPATIENT = replace(FAST, attempt=3)
-EVERYTHING = until(CREATE_SESSIONS.name)
 
 
 async def a_try_that_comes_after_another_did_it(world: World, step: str) -> None:
     """The next try did the step and the purchase completed; then the first one does it."""
-    purchase = Purchase(world, IMPATIENT)
+    purchase = Purchase(world, IMPATIENT, brings=brings(step))
     late = purchase.plan(step, "hold_before")
     over = purchase.plan(step, "tell")
     await purchase.start()
@@ -35,28 +33,30 @@ async def a_try_that_comes_after_another_did_it(world: World, step: str) -> None
 
 async def a_try_that_comes_after_its_undo(world: World, step: str) -> None:
     """The step parked and everything was undone; then its first try does it, and is refused."""
-    purchase = Purchase(world, replace(IMPATIENT, quick_tries=1, trouble_pause=600, trouble_pause_most=600))
+    purchase = Purchase(
+        world, replace(IMPATIENT, quick_tries=1, trouble_pause=600, trouble_pause_most=600), brings=brings(step)
+    )
     late = purchase.plan(step, "hold_before")
     over = purchase.plan(step, "tell")
     await purchase.start()
     assert (await purchase.parked()).code == "STEP_TROUBLE"
     await purchase.cancel()
-    await require_made_whole(purchase, asked=until(step), last_done=False, ended_as="CANCELLED")
+    await require_made_whole(purchase, asked=purchase.until(step), last_done=False, ended_as="CANCELLED")
     release(late)
     await entered(over)
-    await require_made_whole(purchase, asked=until(step), last_done=False, ended_as="CANCELLED")
+    await require_made_whole(purchase, asked=purchase.until(step), last_done=False, ended_as="CANCELLED")
 
 
 async def an_undo_that_comes_after_another_did_it(world: World, undo: str) -> None:
     """The next try took it back and the rollback ended; then the first one takes it back."""
-    purchase = Purchase(world, IMPATIENT)
+    purchase = Purchase(world, IMPATIENT, brings=brings(undo))
     late = purchase.plan(undo, "hold_before")
     over = purchase.plan(undo, "tell")
     await purchase.start_and_cancel_with_everything()
-    await require_made_whole(purchase, asked=EVERYTHING, ended_as="CANCELLED")
+    await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED")
     release(late)
     await entered(over)
-    await require_made_whole(purchase, asked=EVERYTHING, ended_as="CANCELLED")
+    await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED")
 
 
 CASES = [

@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from tests.faults.database_faults import held_commit
-from tests.faults.endings import SENTENCE, require_completed, require_made_whole, until
-from tests.faults.marks import ANNOUNCE, DOS, UNDOS, mark_of
+from tests.faults.endings import require_completed, require_made_whole
+from tests.faults.marks import ANNOUNCE, DOS, UNDOS, brings, mark_of
 from tests.faults.purchases import UNHURRIED, Purchase, entered, release
 from tests.faults.together import Case, Together
 from tests.faults.world import World
@@ -21,18 +21,18 @@ from workflows.steps import CLEAR_CART, TABLE
 from workflows.story import Kind
 
 KIND = {step.name: step.kind for step in TABLE}
-FIRST, PIVOT = SENTENCE[0], CLEAR_CART.name
+FIRST, PIVOT = DOS[0], CLEAR_CART.name
 PARKING = {Kind.GATE: "UNKNOWN_ITEM", Kind.REPAIR: "SCHEDULE_CONFLICT", Kind.BEST_EFFORT: "CARDS_FAILED"}
 
 
 async def refused_for_good(world: World, step: str) -> None:
     """A refusal that ends: only a gate's does; it undoes what was done before and gives the money back."""
-    purchase = Purchase(world)
+    purchase = Purchase(world, brings=brings(step))
     purchase.plan(step, "refuse", "COURSE_UNAVAILABLE")
     await purchase.start()
     if KIND[step] is Kind.GATE:
         await require_made_whole(
-            purchase, asked=until(step), ended_as="COURSE_UNAVAILABLE", last_done=False, attention=False
+            purchase, asked=purchase.until(step), ended_as="COURSE_UNAVAILABLE", last_done=False, attention=False
         )
     else:
         await _parks_then_completes(purchase, step, "COURSE_UNAVAILABLE")
@@ -40,7 +40,7 @@ async def refused_for_good(world: World, step: str) -> None:
 
 async def refused_for_now(world: World, step: str) -> None:
     """A refusal that parks waits for somebody, and goes on when asked."""
-    purchase = Purchase(world)
+    purchase = Purchase(world, brings=brings(step))
     purchase.plan(step, "refuse", PARKING[KIND[step]])
     await purchase.start()
     await _parks_then_completes(purchase, step, PARKING[KIND[step]])
@@ -60,7 +60,7 @@ async def _parks_then_completes(purchase: Purchase, step: str, code: str) -> Non
 
 async def trouble_that_passes(world: World, step: str) -> None:
     """Two tries fail inside the step's transaction: the third does it once, and nobody was needed."""
-    purchase = Purchase(world)
+    purchase = Purchase(world, brings=brings(step))
     trouble = purchase.trouble(step, times=2)
     await purchase.start()
     await require_completed(purchase, attention=False)
@@ -69,7 +69,7 @@ async def trouble_that_passes(world: World, step: str) -> None:
 
 async def trouble_that_lasts(world: World, step: str) -> None:
     """The step parks as STEP_TROUBLE and refunds nobody; when the fault is lifted it goes on by itself."""
-    purchase = Purchase(world)
+    purchase = Purchase(world, brings=brings(step))
     trouble = purchase.trouble(step)
     await purchase.start()
     if KIND[step] is Kind.BEST_EFFORT:
@@ -98,25 +98,26 @@ async def trouble_that_lasts_at_the_end(world: World) -> None:
 
 async def cancelled_before(world: World, step: str, how: str) -> None:
     """The cancel arrives when the step before is done: this one never begins."""
-    purchase = Purchase(world, UNHURRIED)
-    at = SENTENCE.index(step)
+    purchase = Purchase(world, UNHURRIED, brings=brings(step))
+    sentence = purchase.sentence
+    at = sentence.index(step)
     if at == 0:
         await purchase.start(start_delay=timedelta(seconds=10))  # the cancel is there before the first task
         await purchase.cancel(how)
         await _is_made_whole(purchase, [], how)
         return
-    before = SENTENCE[at - 1]
-    held = purchase.plan(before, "hold_after", nth=SENTENCE[:at].count(before))
+    before = sentence[at - 1]
+    held = purchase.plan(before, "hold_after", nth=sentence[:at].count(before))
     await purchase.start()
     await entered(held)
     await purchase.cancel(how)
     release(held)
-    await _is_made_whole(purchase, SENTENCE[:at], how)
+    await _is_made_whole(purchase, sentence[:at], how)
 
 
 async def cancelled_during(world: World, step: str, how: str) -> None:
     """The cancel arrives while the step's transaction is committing."""
-    purchase = Purchase(world, UNHURRIED)
+    purchase = Purchase(world, UNHURRIED, brings=brings(step))
     async with held_commit(world.engine, mark_of(step, purchase.order)) as hold:
         await purchase.start()
         await hold.entered()
@@ -127,7 +128,7 @@ async def cancelled_during(world: World, step: str, how: str) -> None:
 
 async def cancelled_after(world: World, step: str, how: str) -> None:
     """The cancel arrives when the step is done and Temporal does not know it yet."""
-    purchase = Purchase(world, UNHURRIED)
+    purchase = Purchase(world, UNHURRIED, brings=brings(step))
     held = purchase.plan(step, "hold_after")
     await purchase.start()
     await entered(held)
@@ -147,7 +148,7 @@ async def _ends_as_cancelled(purchase: Purchase, step: str, how: str) -> None:
     if step == PIVOT:  # from the cart on the student keeps the course
         await require_completed(purchase, attention=False)
     else:
-        await _is_made_whole(purchase, until(step), how)
+        await _is_made_whole(purchase, purchase.until(step), how)
 
 
 async def _is_made_whole(purchase: Purchase, asked: list[str], how: str) -> None:

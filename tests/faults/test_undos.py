@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.faults.endings import require_made_whole, require_taken_back, undoable, until
-from tests.faults.marks import DO_OF, UNDOS
+from tests.faults.endings import require_made_whole, require_taken_back, undoable
+from tests.faults.marks import DO_OF, UNDOS, brings
 from tests.faults.purchases import Purchase, entered, release
 from tests.faults.together import Case, Together
 from tests.faults.world import World
 from tests.invariants import violations, violations_of_runs
-from workflows.steps import CREATE_SESSIONS
 
-EVERYTHING = until(CREATE_SESSIONS.name)
 REFUND = UNDOS[-1]
 # What the provider may do to a refund before it works. The first three did nothing, the others did it and did not say so.
 PROVIDER_FAULTS = ("500_before", "429", "timeout_before", "500_after", "timeout_after", "reset")
@@ -22,16 +20,16 @@ PROVIDER_FAULTS = ("500_before", "429", "timeout_before", "500_after", "timeout_
 
 async def undo_in_passing_trouble(world: World, undo: str) -> None:
     """Two tries fail inside the undo's transaction; the third takes it back, in its place of the order."""
-    purchase = Purchase(world)
+    purchase = Purchase(world, brings=brings(undo))
     trouble = purchase.trouble(undo, times=2)
     await purchase.start_and_cancel_with_everything()
-    await require_made_whole(purchase, asked=EVERYTHING, ended_as="CANCELLED", attention=False)
+    await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED", attention=False)
     assert trouble.tries >= 3
 
 
 async def undo_in_lasting_trouble(world: World, undo: str) -> None:
     """It waits aside, visibly; the others are done meanwhile; when the fault is lifted it is done too."""
-    purchase = Purchase(world)
+    purchase = Purchase(world, brings=brings(undo))
     trouble = purchase.trouble(undo)
     await purchase.start_and_cancel_with_everything()
     seen = await purchase.parked()
@@ -39,25 +37,27 @@ async def undo_in_lasting_trouble(world: World, undo: str) -> None:
     facts = purchase.facts()
     assert facts["ending"][:2] == [None, None]
     left = {} if undo == REFUND else {DO_OF[undo]: "done"}  # the refund's ledger row comes before the money
-    assert facts["steps"] == {**dict.fromkeys(DO_OF.values(), "undone"), **left}
+    assert facts["steps"] == {**dict.fromkeys(undoable(purchase.everything), "undone"), **left}
     trouble.lift()
     assert await purchase.ending() == "CANCELLED"
     tried = [name for name in await purchase.asked_for() if name in UNDOS]
-    assert tried[: len(UNDOS)] == UNDOS
-    assert set(tried[len(UNDOS) :]) <= {undo}
-    require_taken_back(purchase, undoable(EVERYTHING), undoable(EVERYTHING), "CANCELLED", attention=None)
+    owed = len(purchase.undos)
+    assert tried[:owed] == purchase.undos
+    assert set(tried[owed:]) <= {undo}
+    everything = undoable(purchase.everything)
+    require_taken_back(purchase, everything, everything, "CANCELLED", attention=None)
 
 
 async def undo_during_another_cancel(world: World, undo: str) -> None:
     """Temporal's own cancel and an operator's second one arrive while it runs: neither stops it or the rest."""
-    purchase = Purchase(world)
+    purchase = Purchase(world, brings=brings(undo))
     held = purchase.plan(undo, "hold_before")
     await purchase.start_and_cancel_with_everything()
     await entered(held)
     await purchase.cancel("client")
     await purchase.cancel("operator")
     release(held)
-    await require_made_whole(purchase, asked=EVERYTHING, ended_as="CANCELLED", attention=False)
+    await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED", attention=False)
 
 
 async def refund_when_the_provider(world: World, action: str) -> None:
@@ -65,7 +65,7 @@ async def refund_when_the_provider(world: World, action: str) -> None:
     purchase = Purchase(world)
     world.provider.plan(_fault(purchase, action))
     await purchase.start_and_cancel_with_everything()
-    await require_made_whole(purchase, asked=EVERYTHING, ended_as="CANCELLED")
+    await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED")
 
 
 async def refund_the_provider_refuses(world: World) -> None:
@@ -78,7 +78,7 @@ async def refund_the_provider_refuses(world: World) -> None:
     facts = purchase.facts()
     assert (facts["ending"], facts["refunds"][0][0], facts["given_back"]) == ([None, None, None], "failed", [])
     await purchase.retry_now()
-    await require_made_whole(purchase, asked=EVERYTHING, ended_as="CANCELLED")
+    await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED")
 
 
 def _fault(purchase: Purchase, action: str) -> dict[str, Any]:

@@ -82,6 +82,10 @@ class Fakes:
     def plan(self, order: PurchaseOrder, step: str, *outcomes: Any) -> None:
         self.plans[order.purchase_id, step].extend(outcomes)
 
+    def sells_cards(self, order: PurchaseOrder, coins: int = 0) -> None:
+        """What is bought brings test cards, not lessons."""
+        self.plan(order, "create_purchase", Answer(PurchaseCreated("test_cards", "bundle-science", coins)))
+
     def did(self, order: PurchaseOrder) -> list[str]:
         """The calls in order, quick tries told once."""
         calls = self.calls[order.purchase_id]

@@ -114,6 +114,7 @@ _LATER, _SOON, _OVER = (
     Answer(AccessLook(state, seconds, "2027-06-30"))
     for state, seconds in (("waits", 1e9), ("waits", 0.1), ("ended", 0.0))
 )
+_BRINGS_CARDS = {"create_purchase": [Answer(PurchaseCreated("test_cards", "bundle-science"))]}
 _ONE_TRY = replace(PATIENT, quick_tries=1)
 _IN_ROLLBACK = Hold()
 
@@ -122,6 +123,7 @@ SCENARIOS: dict[str, Scenario] = {
     "completed-ownership": Scenario(
         "completed", {"create_purchase": [Answer(PurchaseCreated("ownership", "course-welcome"))]}
     ),
+    "completed-with-cards": Scenario("completed", _BRINGS_CARDS),
     "completed-with-coins": Scenario("completed", {"create_purchase": [Answer(_COSTS_COINS)]}),
     "completed-with-an-end-of-access": Scenario(
         "completed", {"create_purchase": [Answer(PurchaseCreated("sessions", "course-piano", expires=True))]}
@@ -174,6 +176,9 @@ SCENARIOS: dict[str, Scenario] = {
     "parked-SESSION_COUNT_MISSING": _parks("create_sessions", "SESSION_COUNT_MISSING"),
     "parked-SESSIONS_PARTIAL": _parks("create_sessions", "SESSIONS_PARTIAL"),
     "parked-SESSIONS_FAILED": _parks("create_sessions", "SESSIONS_FAILED"),
+    "parked-CARDS_FAILED": Scenario(
+        "completed", {**_BRINGS_CARDS, "issue_test_cards": [Refuse("CARDS_FAILED")]}, PATIENT, (retried,)
+    ),
     "parked-STEP_TROUBLE": Scenario("completed", {"enroll": [Trouble()]}, _ONE_TRY, (retried,)),
     "parked-REFUND_FAILED": Scenario(
         "COURSE_UNAVAILABLE",
@@ -198,6 +203,9 @@ SCENARIOS: dict[str, Scenario] = {
         {"create_sessions": [Refuse("SESSIONS_FAILED")]},
         replace(PATIENT, escalate_after=0.1),
         (escalated, retried),
+    ),
+    "cancelled-with-cards": Scenario(
+        "CANCELLED", {**_BRINGS_CARDS, "issue_test_cards": [Refuse("CARDS_FAILED")]}, PATIENT, (cancelled,)
     ),
     "cancelled-with-coins": Scenario(
         "CANCELLED", {**_FULL, "create_purchase": [Answer(_COSTS_COINS)]}, PATIENT, (cancelled,)

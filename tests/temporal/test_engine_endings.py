@@ -13,13 +13,24 @@ from tests.temporal.conftest import FAST, PATIENT, Handle, Start
 from tests.temporal.fakes import Answer, Fakes, Hold, Refuse, Trouble
 from tests.temporal.messages import ACCEPTED, act, cancel, cancelling, parked, progress
 from workflows.purchase import PurchaseWorkflow
-from workflows.steps import ASSIGN_TRAINER, CLEAR_CART, CONFIRM_PAYMENT, CREATE_PURCHASE, TABLE
+from workflows.steps import (
+    APPROVE_ALLOCATION,
+    ASSIGN_TRAINER,
+    CLEAR_CART,
+    CONFIRM_PAYMENT,
+    CREATE_PURCHASE,
+    CREATE_SESSIONS,
+    ISSUE_TEST_CARDS,
+    TABLE,
+)
 from workflows.story import Kind, Step
 
 GATES = [step for step in TABLE if step.kind is Kind.GATE]
 REPAIRS = [step for step in TABLE if step.kind is Kind.REPAIR]
 BEST_EFFORTS = [step for step in TABLE if step.kind is Kind.BEST_EFFORT]
 UNDOABLE = [step for step in TABLE if step.undo]
+OF_LESSONS = (ASSIGN_TRAINER, APPROVE_ALLOCATION, CREATE_SESSIONS)
+OF_CARDS = (ISSUE_TEST_CARDS,)
 HAPPY = [
     "confirm_payment",
     "create_purchase",
@@ -33,16 +44,31 @@ HAPPY = [
     "clear_cart",
     "announce",
 ]
+HAPPY_WITH_CARDS = [*HAPPY[:5], "issue_test_cards", *HAPPY[8:]]
 
 
 def named(step: Step) -> str:
     return step.name
 
 
+def bought(fakes: Fakes, order: PurchaseOrder, step: Step) -> list[str]:
+    """Has something bought that brings the purchase to this step; what it does when all goes well."""
+    if step not in OF_CARDS:
+        return HAPPY
+    fakes.sells_cards(order, coins=200)
+    return HAPPY_WITH_CARDS
+
+
 def undos_through(last: Step) -> list[str]:
     """The undos owed once `last` was entered, in the order they must run."""
-    owed = UNDOABLE[: UNDOABLE.index(last) + 1] if last in UNDOABLE else UNDOABLE
+    story = [step for step in UNDOABLE if step not in (OF_LESSONS if last in OF_CARDS else OF_CARDS)]
+    owed = story[: story.index(last) + 1] if last in story else story
     return [step.undo.__name__ for step in reversed(owed) if step.undo]
+
+
+def last_of(step: Step) -> Step:
+    """The last step with an undo of the purchase that comes to this step."""
+    return ISSUE_TEST_CARDS if step in OF_CARDS else CREATE_SESSIONS
 
 
 def made_whole(calls: list[str]) -> list[str]:
@@ -63,6 +89,14 @@ async def test_completes_in_the_order_of_the_sentence(order: PurchaseOrder, star
     assert await (await start(order)).result() == "completed"
     assert fakes.did(order) == HAPPY
     assert [news.event for news in fakes.announced[order.purchase_id]] == ["PURCHASE_COMPLETED"]
+
+
+async def test_a_subject_or_bundle_brings_cards_and_no_lessons(
+    order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.sells_cards(order, coins=200)
+    assert await (await start(order)).result() == "completed"
+    assert fakes.did(order) == HAPPY_WITH_CARDS
 
 
 async def test_a_line_that_costs_no_coins_is_spared_their_step(
@@ -94,6 +128,7 @@ async def test_a_refusal_that_ends_undoes_in_reverse(
 async def test_a_refusal_that_parks_waits_for_an_operator(
     step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
 ) -> None:
+    bought(fakes, order, step)
     fakes.plan(order, step.name, Refuse("METADATA_INCOMPLETE"))
     handle = await start(order, PATIENT)
     seen = await parked(handle)
@@ -115,6 +150,7 @@ async def test_a_refusal_that_parks_waits_for_an_operator(
 async def test_a_repair_step_never_ends_a_purchase(
     step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
 ) -> None:
+    bought(fakes, order, step)
     fakes.plan(order, step.name, Refuse("COURSE_UNAVAILABLE"))
     handle = await start(order, PATIENT)
     assert (await parked(handle)).code == "COURSE_UNAVAILABLE"
@@ -133,9 +169,10 @@ async def test_a_best_effort_step_is_only_noted(step: Step, order: PurchaseOrder
 
 @pytest.mark.parametrize("step", [*GATES, *REPAIRS], ids=named)
 async def test_trouble_then_success_needs_nobody(step: Step, order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    happy = bought(fakes, order, step)
     fakes.plan(order, step.name, Trouble(), Trouble())
     assert await (await start(order)).result() == "completed"
-    assert fakes.did(order) == HAPPY
+    assert fakes.did(order) == happy
     assert fakes.calls[order.purchase_id].count(step.name) == 3
     assert [news.event for news in fakes.announced[order.purchase_id]] == ["PURCHASE_COMPLETED"]
 
@@ -144,6 +181,7 @@ async def test_trouble_then_success_needs_nobody(step: Step, order: PurchaseOrde
 async def test_lasting_trouble_parks_heals_by_itself_and_refunds_nobody(
     step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
 ) -> None:
+    bought(fakes, order, step)
     fakes.plan(order, step.name, *[Trouble()] * 2)
     # One quick try, so that each failure parks. The deadlines count refusals only: trouble outlives them.
     handle = await start(order, replace(FAST, quick_tries=1, gate_deadline=0.01, repair_deadline=0.01))
@@ -159,6 +197,7 @@ async def test_lasting_trouble_parks_heals_by_itself_and_refunds_nobody(
 async def test_a_cancel_during_a_step_undoes_it_and_all_before(
     step: Step, how: str, order: PurchaseOrder, start: Start, fakes: Fakes
 ) -> None:
+    bought(fakes, order, step)
     hold = Hold()
     fakes.plan(order, step.name, hold)
     handle = await start(order, PATIENT)
@@ -178,6 +217,7 @@ async def test_a_cancel_during_a_step_undoes_it_and_all_before(
 async def test_a_cancel_while_parked_undoes_all(
     step: Step, how: str, order: PurchaseOrder, start: Start, fakes: Fakes
 ) -> None:
+    bought(fakes, order, step)
     fakes.plan(order, step.name, Refuse("METADATA_INCOMPLETE"))
     handle = await start(order, PATIENT)
     await parked(handle)
@@ -207,10 +247,11 @@ async def test_a_cancel_from_the_cart_on_changes_nothing(
 async def test_a_cancel_during_an_undo_does_not_stop_the_rest(
     step: Step, how: str, order: PurchaseOrder, start: Start, fakes: Fakes
 ) -> None:
+    bought(fakes, order, step)
     hold = Hold()
     assert step.undo
     fakes.plan(order, step.undo.__name__, hold)
-    fakes.plan(order, "create_sessions", Refuse("SESSIONS_FAILED"))
+    fakes.plan(order, last_of(step).name, Refuse("METADATA_INCOMPLETE"))
     handle = await start(order, PATIENT)
     await parked(handle)
     await handle.start_update(PurchaseWorkflow.cancel, cancelling("first"), wait_for_stage=ACCEPTED)
@@ -218,16 +259,17 @@ async def test_a_cancel_during_an_undo_does_not_stop_the_rest(
     await cancel(handle, how)
     hold.release.set()
     assert await ending_of(handle) == "CANCELLED"
-    assert made_whole(fakes.did(order)) == undos_through(UNDOABLE[-1])
+    assert made_whole(fakes.did(order)) == undos_through(last_of(step))
 
 
 @pytest.mark.parametrize("step", UNDOABLE, ids=named)
 async def test_a_stuck_undo_does_not_stop_the_others_and_is_tried_again(
     step: Step, order: PurchaseOrder, start: Start, fakes: Fakes
 ) -> None:
+    bought(fakes, order, step)
     assert step.undo
     fakes.plan(order, step.undo.__name__, *[Trouble()] * 3)
-    fakes.plan(order, "create_sessions", Refuse("SESSIONS_FAILED"))
+    fakes.plan(order, last_of(step).name, Refuse("METADATA_INCOMPLETE"))
     handle = await start(order, PATIENT)
     await parked(handle)
     answer = await handle.execute_update(PurchaseWorkflow.cancel, cancelling("k"))
@@ -240,7 +282,7 @@ async def test_a_stuck_undo_does_not_stop_the_others_and_is_tried_again(
     await handle.execute_update(PurchaseWorkflow.retry_now, act("again"))
     assert await ending_of(handle) == "CANCELLED"
     undone = made_whole(fakes.did(order))
-    assert undone == [*undos_through(UNDOABLE[-1]), step.undo.__name__]
+    assert undone == [*undos_through(last_of(step)), step.undo.__name__]
 
 
 async def test_a_refused_refund_is_named_as_such(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:

@@ -1,0 +1,43 @@
+"""Give the student the test cards of what was bought; take the unused ones back."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy import Engine
+from temporalio import activity
+
+from db.effects import test_cards as effects
+from domain.purchase import CARDS_PER_SUBJECT, PurchaseOrder, Undone
+from domain.refusals import Refused
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class CardActivities:
+    """issue_test_cards and its undo void_test_cards (mission rows 1 to 5, I5)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @activity.defn(name="issue_test_cards", no_thread_cancel_exception=True)
+    def issue_test_cards(self, order: PurchaseOrder) -> None:
+        """The student has 50 cards of each subject that was bought, all or none.
+
+        Raises CARDS_FAILED when the number of cards would not be that; ALREADY_MADE_WHOLE after void_test_cards.
+        """
+        try:
+            effects.issue(self._engine, order)
+        except effects.WrongCount as wrong:
+            counted = ", ".join(f"{cards} of {subject}" for subject, cards in sorted(wrong.counts.items()))
+            said = f"there would be {counted or 'none'}; {CARDS_PER_SUBJECT} of each subject are due"
+            raise Refused("CARDS_FAILED", said[:500]) from wrong
+        log.info("test_cards_issued", payment_id=order.payment_id, line=order.line, workflow_id=order.workflow_id)
+
+    @activity.defn(name="void_test_cards", no_thread_cancel_exception=True)
+    def void_test_cards(self, order: PurchaseOrder) -> Undone:
+        """Void the cards on which no test was started; the others stay, with what was done on them."""
+        undone = effects.void(self._engine, order)
+        log.info(
+            "test_cards_voided", payment_id=order.payment_id, workflow_id=order.workflow_id, changed=undone.changed
+        )
+        return undone
