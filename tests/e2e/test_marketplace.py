@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,11 @@ import pytest
 
 from db.engine import make_engine
 from tests.build import rows
+from tests.e2e.other_marketplace import other_marketplace
 from tests.e2e.stack import Up, up
 from tests.invariants import violations
 
 DATA = Path(__file__).parents[1] / "data"
-COMPARED = ("sessionCount", "sessionCountSource", "firstLocal", "lastLocal", "minutes", "timezone", "refunded", "code")
-
-
 COSTS = 100  # coins, of each course line of a student who has some
 
 
@@ -47,28 +46,28 @@ def coins_are_right(stack: Up, home: Path) -> None:
     assert violations(engine, provider) == []
     paid = rows(
         engine,
-        "SELECT coalesce(moved.coins, 0) AS moved FROM purchase_starts JOIN payment_lines AS line USING (payment_id, line)"
+        "SELECT line.coins AS costs, coalesce(moved.coins, 0) AS moved"
+        " FROM purchase_starts JOIN payment_lines AS line USING (payment_id, line)"
         " LEFT JOIN coin_movements AS moved USING (purchase_id) WHERE ending = 'completed' AND line.coins > 0",
     )
     assert len(paid) >= 5
-    assert {row.moved for row in paid} == {-COSTS}
+    assert [row for row in paid if row.moved != -row.costs] == []
     engine.dispose()
 
 
 def expected_of(name: str) -> dict[str, dict[str, Any]]:
-    """What must become of each course line; subjects and bundles come with their fulfilment."""
-    lines = json.loads((DATA / f"{name.replace('marketplace', 'expected')}.json").read_text())
-    return {key: line for key, line in lines.items() if line["kind"] not in ("subject line", "bundle line")}
+    """What must become of each line."""
+    return json.loads((DATA / f"{name.replace('marketplace', 'expected')}.json").read_text())
 
 
 def differences(rows: list[dict[str, Any]], expected: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Field by field, what is not as it must be. A completed line of lessons has as many as it bought, and no cards."""
     seen = {f"{row['paymentId']}:{row['line']}": row for row in rows}
     wrong = {key: "no row" for key in expected if key not in seen}
     for key, row in seen.items():
-        want = {"studentId": expected[key]["studentId"], "ending": expected[key]["ending"]}
-        want |= {name: expected[key][name] for name in COMPARED if name in expected[key]}
+        want = {name: value for name, value in expected[key].items() if name != "kind"}
         if want["ending"] == "completed":
-            want["sessions"] = want["sessionCount"]
+            want = {"sessions": want.get("sessionCount", 0), "testCards": 0} | want
         if wrongly := {name: (row[name], value) for name, value in want.items() if row[name] != value}:
             wrong[key] = f"(is, must be): {wrongly}"
     return wrong
@@ -87,25 +86,41 @@ def contents(database_url: str) -> dict[str, str]:
         }
 
 
-def test_every_line_ends_as_it_must_and_a_second_start_changes_nothing(market: tuple[Up, str], tmp_path: Path) -> None:
-    stack, name = market
-    expected = expected_of(name)
-    file = tmp_path / f"{name}.json"
-    file.write_text(json.dumps(costing_coins(name)))
-    stack.run("import", str(file))
-    started = stack.json("purchases", "start", "--all")
-    assert started["started"] == len(expected)
+def becomes(stack: Up, file: dict[str, Any], expected: dict[str, dict[str, Any]], folder: Path) -> None:
+    """The file, imported and started, ends as expected; starting again changes nothing."""
+    path = folder / "marketplace.json"
+    path.write_text(json.dumps(file))
+    stack.run("import", str(path))
+    assert stack.json("purchases", "start", "--all")["started"] == len(expected)
+    mine = {payment["id"] for payment in file["payments"]}
+
+    def wrong() -> dict[str, str]:
+        return differences([row for row in stack.json("purchases", "list") if row["paymentId"] in mine], expected)
 
     until = time.monotonic() + 300
-    while wrong := differences(stack.json("purchases", "list"), expected):
-        assert time.monotonic() < until, wrong
-
-    coins_are_right(stack, Path(stack.env["COURSAGA_HOME"]))
+    while found := wrong():
+        assert time.monotonic() < until, found
     before = contents(stack.said["databaseUrl"])
-    again = stack.json("purchases", "start", "--all")
-    assert again["started"] == 0
+    assert stack.json("purchases", "start", "--all")["started"] == 0
     assert contents(stack.said["databaseUrl"]) == before
-    assert differences(stack.json("purchases", "list"), expected) == {}
+    assert wrong() == {}
+
+
+def test_every_line_ends_as_it_must_and_a_second_start_changes_nothing(market: tuple[Up, str], tmp_path: Path) -> None:
+    """Test cards of subjects and bundles too (mission rows 2, 3, 5)."""
+    stack, name = market
+    becomes(stack, costing_coins(name), expected_of(name), tmp_path)
+    coins_are_right(stack, Path(stack.env["COURSAGA_HOME"]))
+
+
+@pytest.mark.parametrize("market", ["marketplace-rich"], indirect=True)
+def test_another_file_of_the_same_shape_ends_as_it_must(market: tuple[Up, str], tmp_path: Path) -> None:
+    """Other subjects, other bundles, lines in another order: a subject named twice is bought once (mission row 5)."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")  # noqa: T201 - shown with a failure
+    stack, _ = market
+    becomes(stack, *other_marketplace(random.Random(seed)), tmp_path)
+    coins_are_right(stack, Path(stack.env["COURSAGA_HOME"]))
 
 
 def test_an_import_that_brings_trainers_wakes_who_waited_for_them(market: tuple[Up, str], tmp_path: Path) -> None:
