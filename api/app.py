@@ -36,6 +36,7 @@ from api import (
     preflight,
     progress,
     purchases,
+    student_tests,
     verbs,
 )
 from api.auth import BEARER, Authenticate, permitted
@@ -113,6 +114,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
         cart,
         checkout,
         preflight,
+        student_tests,
         verbs,
     )
     for part in guarded:

@@ -73,6 +73,8 @@ POLICY: dict[str, Row] = {
     "clear_cart": _row(OWN, NONE, NONE, NONE),
     "checkout": _row(OWN, NONE, NONE, NONE),
     "preflight": _row(OWN, NONE, NONE, NONE),
+    "available_tests": _row(OWN, NONE, NONE, NONE),
+    "start_test": _row(OWN, NONE, NONE, NONE),
 }
 
 

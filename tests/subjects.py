@@ -60,3 +60,15 @@ def bought(
                 id=order.purchase_id, subject=each, student=student_id, now=build.NOW,
             )  # fmt: skip
     return order
+
+
+def bought_card(engine: Engine, card_id: str, *, payment_id: str = "pay-1", student_id: str = "student-1") -> str:
+    """One card the student may use, of a purchase of its own."""
+    order = bought(engine, payment_id, student_id=student_id, enrolled=True)
+    build.run(
+        engine,
+        "INSERT INTO mock_test_attempts (id, purchase_id, subject_id, test_number) VALUES (:id, :purchase, 'physics', 1)",
+        id=card_id,
+        purchase=order.purchase_id,
+    )
+    return card_id

@@ -23,6 +23,7 @@ from runtime.settings import Settings
 from tests.api.callers import Operation, good_request, operations, stored
 from tests.api.conftest import booted, end_runs, is_problem
 from tests.build import FakeProvider, cart_item, item, pay, run, start, student
+from tests.subjects import bought_card
 from tests.tokens import bearer
 
 # own: their own only, another's is 404; self: their own, which no path names; any: everybody's; -: 403. In this order:
@@ -77,10 +78,13 @@ EXPECTED = {
     "DELETE /api/v1/cart": "self - - -",
     "POST /api/v1/checkout": "self - - -",
     "GET /api/v1/checkout/preflight": "self - - -",
+    "GET /api/user/available-tests": "self - - -",
+    "POST /api/user/test-cards/{test_card_id}/start": "own - - -",
     "POST /api/purchases": "self - - -",
     "POST /api/purchase": "self - - -",
 }
 NAMES_NOBODY = {"POST /api/public/purchase-free"}  # for whom it is says the token alone
+KEYED = {"Idempotency-Key": "try-4711"}  # some operations ask for one, before anything else
 GUARDED = [name for name, who in EXPECTED.items() if who != "public"]
 OPEN = [name for name, who in EXPECTED.items() if who == "public"]
 
@@ -113,8 +117,9 @@ def ids(engine: Engine, fake_provider: FakeProvider, paid: str) -> dict[str, str
     )
     of = f"purchase:{paid}:1"
     cart_item(engine, "cart-1")
+    bought_card(engine, "card-1", payment_id=f"{paid}-cards")
     people = {"student_id": "student-1", "trainer_id": "t-9"}
-    things = {"item_type": "course", "item_id": "course-piano", "cart_item_id": "cart-1"}
+    things = {"item_type": "course", "item_id": "course-piano", "cart_item_id": "cart-1", "test_card_id": "card-1"}
     letters = {"letter": "1", "target": "target-1"}
     return {"purchase": of, **people, **things, **letters, "verb": "explode", "payment": paid}
 
@@ -158,18 +163,18 @@ async def test_lets_in_exactly_who_may(
     before = stored(engine)
     for role in ROLES:
         if reach(name, role) == "-":
-            answer = await api.request(**asked, headers=bearer(role, "student-1"))
+            answer = await api.request(**asked, headers=KEYED | bearer(role, "student-1"))
             is_problem(answer, 403, "FORBIDDEN")
     if reach(name, "student") == "own" and name not in NAMES_NOBODY:
-        missing = await api.request(**asked, headers=bearer("student", "student-2"))
+        missing = await api.request(**asked, headers=KEYED | bearer("student", "student-2"))
         assert is_problem(missing, 404, missing.json()["code"])["code"].endswith("_NOT_FOUND")
         nobodys = good_request(document(settings), operation(name), dict.fromkeys(ids, "purchase:nobody:1"))
-        unknown = await api.request(**nobodys, headers=bearer("student", "student-2"))
+        unknown = await api.request(**nobodys, headers=KEYED | bearer("student", "student-2"))
         assert {**unknown.json(), "instance": ""} == {**missing.json(), "instance": ""}
     assert stored(engine) == before
     for role in ROLES:
         if reach(name, role) != "-":
-            let_in(await api.request(**asked, headers=bearer(role, "student-1")))
+            let_in(await api.request(**asked, headers=KEYED | bearer(role, "student-1")))
 
 
 async def test_lets_in_nobody_without_a_good_token_anywhere(

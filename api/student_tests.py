@@ -1,0 +1,126 @@
+"""`/api/user/...`: the caller's own mock tests: which there are, and a test started on a card (mission rows 4, 7, 8)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict, Field
+
+from api.auth import CallerDep
+from api.idempotency import RequiredKey
+from api.ids import PERSON_PATTERN
+from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
+from api.services import ServicesDep
+from api.wire import Answer
+from db.reads.test_cards import ATTEMPTS, cards_of
+from db.test_sessions import AttemptsExhausted, NoSuchCard, start_attempt
+from domain.refusals import REFUSALS
+
+router = APIRouter(prefix="/api/user", tags=["tests"])
+
+_SESSION = "1f6f1d5e-4f0b-4c7c-9b39-6a2a3d2f9a11"
+_CARD: dict[str, Any] = {
+    "test_card_id": "7e0c4f0a-43f3-4c39-b2a7-2f8a1de51c02",
+    "purchaseId": "5a1b7ad3-7b4f-5b8e-9c51-0a6d1b1f3c7e",
+    "subjectId": "subject-physics",
+    "subject": "Physics",
+    "testNumber": 1,
+    "attemptsUsed": 1,
+    "attemptsLeft": 2,
+    "testSessionId": _SESSION,
+}
+
+
+class AvailableTest(Answer):
+    """A test card. `test_card_id` is what it is started by; the name is the older system's, where a test without it
+    was one of another kind. `testSessionId`: the last attempt that is still in progress.
+    """
+
+    test_card_id: str = Field(alias="test_card_id")
+    purchase_id: str
+    subject_id: str
+    subject: str
+    test_number: int
+    attempts_used: int
+    attempts_left: int
+    test_session_id: str | None
+    model_config = ConfigDict(json_schema_extra={"examples": [_CARD]})
+
+
+class AvailableTests(Answer):
+    """Subject by subject, in the order of their numbers."""
+
+    tests: list[AvailableTest]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tests": [_CARD]}]})
+
+
+class StartedTest(Answer):
+    """The test session of the key: attempt 1, 2 or 3 at the card. `state`: in_progress, submitted or expired."""
+
+    test_session_id: str
+    test_card_id: str
+    attempt: int
+    state: str
+    started_at: datetime
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "testSessionId": _SESSION,
+                    "testCardId": _CARD["test_card_id"],
+                    "attempt": 1,
+                    "state": "in_progress",
+                    "startedAt": "2026-11-21T10:00:00Z",
+                }
+            ]
+        }
+    )
+
+
+@router.get("/available-tests", summary="The caller's tests", responses=problems(Unprocessable, Unavailable))
+async def available_tests(at: ServicesDep, who: CallerDep) -> AvailableTests:
+    """The cards of what the caller has bought and may still use, those whose attempts are used up included."""
+    async with at.reading() as conn:
+        cards = await cards_of(conn, who.subject, at.clock().date())
+    return AvailableTests(
+        tests=[AvailableTest(**vars(card), attempts_left=ATTEMPTS - card.attempts_used) for card in cards]
+    )
+
+
+@router.post(
+    "/test-cards/{test_card_id}/start",
+    status_code=201,
+    summary="Start a test on a card",
+    responses={
+        200: {"model": StartedTest, "description": "The same request was sent before; no other attempt is used."},
+        **problems(BadRequest, NotFound, Conflict, Unprocessable, Unavailable),
+    },
+)
+async def start_test(
+    test_card_id: Annotated[str, Path(pattern=PERSON_PATTERN)],
+    at: ServicesDep,
+    who: CallerDep,
+    key: RequiredKey,
+    response: Response,
+) -> StartedTest:
+    """Uses one of the card's three attempts. The same `Idempotency-Key` again answers the same test session; a fourth
+    key is 409 `ATTEMPTS_EXHAUSTED`.
+    """
+    try:
+        started, is_new = await start_attempt(at.engine, test_card_id, who.subject, key, at.clock())
+    except NoSuchCard as unknown:
+        raise NotFound(code="TEST_CARD_NOT_FOUND", detail="You have no test card of this id.") from unknown
+    except AttemptsExhausted as used_up:
+        code = "ATTEMPTS_EXHAUSTED"
+        raise Conflict(code=code, detail=REFUSALS[code].student) from used_up
+    response.status_code = 201 if is_new else 200
+    return StartedTest(
+        test_session_id=started.id,
+        test_card_id=test_card_id,
+        attempt=started.attempt,
+        state=started.state,
+        started_at=started.started_at,
+    )

@@ -1,0 +1,77 @@
+"""What the API writes of tests, no part of a saga: an attempt at a card is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.reads.test_cards import ATTEMPTS, USABLE
+
+# Starts of one card take turns at its row, and with void_test_cards, which locks it too.
+_CARD = text(f"""
+SELECT {USABLE} AS usable
+FROM mock_test_attempts AS card JOIN student_course_purchases AS purchase ON purchase.id = card.purchase_id
+WHERE card.id = :card_id AND purchase.student_id = :student_id
+FOR UPDATE OF card
+""")  # noqa: S608 -- constants of our own
+_BY_KEY = text("""
+SELECT id, attempt, state, started_at FROM test_attempt_sessions
+WHERE test_card_id = :card_id AND idempotency_key = :key
+""")
+_START = text("""
+INSERT INTO test_attempt_sessions (id, test_card_id, attempt, idempotency_key, state, started_at)
+SELECT :id, :card_id, count(*) + 1, :key, 'in_progress', :now
+FROM test_attempt_sessions WHERE test_card_id = :card_id
+HAVING count(*) < :most
+RETURNING id, attempt, state, started_at
+""")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A test session: attempt 1, 2 or 3 at its card. `state`: in_progress, submitted or expired."""
+
+    id: str
+    attempt: int
+    state: str
+    started_at: datetime
+
+
+class NoSuchCard(Exception):
+    """No card of this student's that may be used has this id."""
+
+
+class AttemptsExhausted(Exception):
+    """Every attempt of the card was used."""
+
+
+async def start_attempt(
+    engine: AsyncEngine, card_id: str, student_id: str, key: str, now: datetime
+) -> tuple[Attempt, bool]:
+    """The attempt of this key, and whether this call started it; the same key again uses no other attempt (row 8).
+
+    Raises NoSuchCard, AttemptsExhausted.
+    """
+    values = {"card_id": card_id, "student_id": student_id, "key": key, "today": now.date()}
+    async with engine.begin() as conn:
+        card = (await conn.execute(_CARD, values)).one_or_none()
+        if card is None:
+            raise NoSuchCard
+        if (before := await _one(conn, _BY_KEY, values)) is not None:
+            return before, False
+        if not card.usable:
+            raise NoSuchCard
+        started = await _one(conn, _START, {**values, "id": str(uuid4()), "now": now, "most": ATTEMPTS})
+        if started is None:
+            raise AttemptsExhausted
+        return started, True
+
+
+async def _one(conn: AsyncConnection, statement: TextClause, values: Mapping[str, object]) -> Attempt | None:
+    row = (await conn.execute(statement, values)).mappings().one_or_none()
+    return Attempt(**row) if row else None
