@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 
 from api.ids import Key, PersonId, Words
 from api.wire import Answer, Body
-from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, SkipStep
+from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, Extend, SkipStep
 
 
 def _example(**more: Any) -> ConfigDict:
@@ -80,6 +80,16 @@ class CancelBody(ActBody):
 
     def act(self, actor: str) -> Act:
         return Cancel(actor, self.reason, self.request_key, self.refund)
+
+
+class ExtendBody(ActBody):
+    """`expiryDate`: the new last day of access, later than the one so far."""
+
+    expiry_date: str = Field(max_length=10)
+    model_config = _example(expiryDate="2027-12-31")
+
+    def act(self, actor: str) -> Extend:
+        return Extend(actor, self.reason, self.request_key, self.expiry_date)
 
 
 BODIES: dict[str, type[ActBody]] = {

@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.auth import Caller
+from api.expiry import look_again
 from api.found import found
 from api.problems import Conflict, Unavailable, Unprocessable
 from api.services import Services
@@ -59,22 +60,29 @@ async def perform(at: Services, start: StartRow, verb: str, said: Act) -> tuple[
         try:
             update = await send_act(at.temporal, start.workflow_id, verb, said)
         except WorkflowUpdateRPCTimeoutOrCancelledError as err:
-            raise _no_worker() from err
+            raise no_worker() from err
         except RPCError as err:
             if err.status is RPCStatusCode.NOT_FOUND:
                 raise too_late(start) from err
             if err.status is RPCStatusCode.FAILED_PRECONDITION:
-                raise _no_worker() from err
+                raise no_worker() from err
             raise
     if verb == "cancel" and await _waits_for_a_second(at, start, said):
         return False, WAITS_FOR_A_SECOND
-    done, outcome = await _outcome(update)
+    done, outcome = await outcome_of(update)
+    if verb == "amend" and "expiryDate" in said.values:  # also on a repeat: it may have failed the first time
+        await look_again(at, start)
     told = {"verb": verb, "request_key": said.request_key, "actor": said.actor, "done": done}
     _log.info("operator_act", workflow_id=start.workflow_id, **told)
+    require_taken(outcome)
+    return done, outcome
+
+
+def require_taken(outcome: Any) -> None:
+    """Raises Conflict for an act that was taken up and then refused by what it found."""
     if isinstance(outcome, str) and outcome.startswith(_REFUSED):
         code, _, detail = outcome.removeprefix(_REFUSED).partition(": ")
         raise Conflict(code=code, detail=detail)
-    return done, outcome
 
 
 def too_late(start: StartRow) -> Conflict:
@@ -101,7 +109,8 @@ async def _waits_for_a_second(at: Services, start: StartRow, said: Act) -> bool:
     return run is not None and run.running and run.second_person.get(said.request_key) == said.actor
 
 
-async def _outcome(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:
+async def outcome_of(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:
+    """Whether it is done, and the answer. Raises Unprocessable or Conflict when the validator refused it."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             return True, await update.result()
@@ -119,7 +128,8 @@ async def _outcome(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:
         raise problem(code=code, detail=detail) from err
 
 
-def _no_worker() -> Unavailable:
+def no_worker() -> Unavailable:
+    """Nobody took the act up."""
     return Unavailable(
         code="WORKER_UNAVAILABLE",
         detail="No worker took the act up in time. It was not stored: send the same request again.",

@@ -73,7 +73,7 @@ async def list_purchases(filters: Annotated[Filters, Query()], at: ServicesDep) 
     after = _position(filters.cursor) if filters.cursor else None
     wanted, states = await _narrowed(at, filters)
     async with at.reading() as conn:
-        found = await page_of_purchases(conn, wanted, after, filters.limit + 1)
+        found = await page_of_purchases(conn, wanted, after, filters.limit + 1, at.clock())
     rows, more = found[: filters.limit], len(found) > filters.limit
     if states is None:
         states = await running_states(at.temporal, [row.workflow_id for row in rows if row.ending is None])

@@ -28,6 +28,7 @@ from api import (
     coins,
     dead_letters,
     events,
+    extending,
     free,
     health,
     metrics,
@@ -115,6 +116,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
         checkout,
         preflight,
         student_tests,
+        extending,
         verbs,
     )
     for part in guarded:

@@ -49,6 +49,7 @@ POLICY: dict[str, Row] = {
     "approve_allocation": _row(NONE, NONE, ANY, NONE),
     "create_sessions": _row(NONE, NONE, ANY, NONE),
     "cancel": _row(NONE, NONE, ANY, NONE),
+    "extend": _row(NONE, NONE, ANY, NONE),
     "unknown_verb": _row(NONE, NONE, ANY, NONE),
     "bulk": _row(NONE, NONE, ANY, NONE),
     "list_dead_letters": _row(NONE, ANY, ANY, NONE),

@@ -19,6 +19,7 @@ from api.settling import settled
 from api.starting import LineStarted, start_lines, wait_for_rows
 from api.temporal import RunState, run_state, workers_poll
 from api.views import PurchaseView, purchase_view
+from db.reads.access import access_of, renewals_of
 from db.reads.payments import payment_to_start
 from db.reads.purchases import bought, lessons_of, remaining_of, steps_of, trainer_held
 from db.reads.starts import StartRow
@@ -77,8 +78,12 @@ async def show_purchase(purchase: PurchaseInPath, at: ServicesDep, who: CallerDe
         held = await trainer_held(conn, purchase_id)
         lessons = await lessons_of(conn, purchase_id)
         remaining = await remaining_of(conn, purchase_id, at.clock())
+        access = await access_of(conn, purchase_id, at.clock())
+        renewals = await renewals_of(conn, purchase_id, at.clock())
     run, reached, worker = await live(at, start)
-    return purchase_view(start, item, steps, held, lessons, remaining, run, reached=reached, worker=worker)
+    return purchase_view(
+        start, item, steps, held, lessons, remaining, access, renewals, run, reached=reached, worker=worker
+    )
 
 
 async def live(at: Services, start: StartRow) -> tuple[RunState | None, bool, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from api.examples import PURCHASE, PURCHASE_ROW
 from api.temporal import RunState
 from api.wire import Answer
+from db.reads.access import Access, Renewal
 from db.reads.purchase_list import ListedPurchase
 from db.reads.purchases import BoughtRow, Held, Lessons, StepDone
 from db.reads.starts import StartRow
@@ -72,6 +73,31 @@ class AttentionView(Answer):
     message: str | None = Field(description="what exactly was found")
 
 
+class AccessView(Answer):
+    """Until when the student may use it."""
+
+    until: date | None = Field(description="the last day, in the student's time zone; null: access does not end")
+    ends_at: datetime | None
+    expired_at: datetime | None = Field(description="when it was ended, the last day being over")
+    enrolled: bool | None = Field(
+        description="has access now, by this purchase or another; null: it enrolls in nothing"
+    )
+    lessons_after: list[int] = Field(description="lessons after the last day; they stay, and need somebody to look")
+
+
+class RenewalView(Answer):
+    """A purchase of the same chain of renewals, with its own lessons still to come."""
+
+    id: str
+    workflow_id: str
+    status: str = Field(description="active, superseded or voided")
+    superseded_by: str | None
+    purchased_at: datetime
+    until: date | None
+    session_count: int
+    remaining: int
+
+
 class PurchaseView(Answer):
     """A purchase. `source` says whether Temporal could be asked; without it stage and attention are unknown."""
 
@@ -96,6 +122,10 @@ class PurchaseView(Answer):
     steps: list[StepView]
     sessions: LessonsView
     remaining: int = Field(description="lessons still to come, those of purchases that this one renewed included")
+    access: AccessView | None
+    renewals: list[RenewalView] = Field(
+        description="oldest first, this one among them; more than one once it is renewed"
+    )
     trainer: TrainerView | None
     source: str = Field(description="temporal+database; database: Temporal has closed or forgotten it, or is down")
     temporal: str = Field(description="the run's status; forgotten: not known there; unreachable: did not answer")
@@ -121,6 +151,8 @@ class PurchaseRow(Answer):
     last_local: str | None
     minutes: int | None
     timezone: str | None
+    remaining: int = Field(description="lessons still to come, those of purchases that this one renewed included")
+    expires_on: date | None = Field(description="the last day of access")
     test_cards: int
     attempt: int
     started_at: datetime
@@ -139,6 +171,8 @@ def purchase_view(
     held: Held | None,
     lessons: Lessons,
     remaining: int,
+    access: Access | None,
+    renewals: list[Renewal],
     run: RunState | None,
     *,
     reached: bool,
@@ -175,6 +209,8 @@ def purchase_view(
             timezone=lessons.zone,
         ),
         remaining=remaining,
+        access=AccessView(**vars(access)) if access else None,
+        renewals=[RenewalView(**vars(renewal)) for renewal in renewals],
         trainer=TrainerView(
             allocation_id=held.allocation_id,
             trainer_id=held.trainer_id,
@@ -210,6 +246,8 @@ def purchase_row(row: ListedPurchase, run: RunState | None) -> PurchaseRow:
         last_local=wall(row.last_local),
         minutes=row.minutes,
         timezone=row.zone,
+        remaining=row.remaining,
+        expires_on=row.expires_on,
         test_cards=row.test_cards,
         attempt=row.attempt,
         started_at=row.started_at,

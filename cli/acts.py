@@ -113,6 +113,19 @@ async def cancel(
     return await _act(purchase, "cancel", reason, request_key, actor, json, refund=refund)
 
 
+async def extend(
+    purchase: str,
+    *,
+    until: Annotated[str, Parameter(help="the new last day, YYYY-MM-DD")],
+    reason: Reason,
+    request_key: Key = None,
+    actor: Actor = None,
+    json: Json = False,
+) -> int:
+    """Give access until a later day, before its end or after."""
+    return await _act(purchase, "extend", reason, request_key, actor, json, expiryDate=until)
+
+
 async def acts(purchase: str, *, json: Json = False) -> int:
     """List what operators did to a purchase, and why."""
     async with open_api() as api:
@@ -127,7 +140,7 @@ async def acts(purchase: str, *, json: Json = False) -> int:
 
 def add_verbs(app: App) -> None:
     """The verbs become commands of `app`."""
-    for verb in (retry_now, amend, skip_step, assign_trainer, approve, create_sessions, cancel, acts):
+    for verb in (retry_now, amend, skip_step, assign_trainer, approve, create_sessions, cancel, extend, acts):
         app.command(verb, name=verb.__name__.replace("_", "-"))
 
 

@@ -39,6 +39,11 @@ def _facts(purchase: dict[str, Any]) -> dict[str, Any]:
         "item": purchase["item"]["itemId"] if purchase["item"] else None,
         "trainer": f"{trainer['name']} ({trainer['status']})" if trainer else None,
         "lessons": lessons,
+        "still to come": purchase["remaining"] or None,
+        "access": _access(purchase["access"]),
+        "renewed": " > ".join(each["workflowId"] for each in purchase["renewals"])
+        if purchase["renewals"][1:]
+        else None,
         "refunded": purchase["refunded"],
         "stage": purchase["stage"],
         "waits since": waits["since"] if waits else None,
@@ -46,3 +51,12 @@ def _facts(purchase: dict[str, Any]) -> dict[str, Any]:
         "what to do": waits["nextAction"] if waits else None,
         "workers": purchase["worker"] if purchase["worker"] != "up" and purchase["endedAt"] is None else None,
     }
+
+
+def _access(access: dict[str, Any] | None) -> str | None:
+    """Said only where access ends."""
+    if access is None or access["until"] is None:
+        return None
+    ended = "" if access["expiredAt"] is None else ", which is over"
+    after = f"; lessons after it: {', '.join(map(str, access['lessonsAfter']))}" if access["lessonsAfter"] else ""
+    return f"until {access['until']}{ended}{after}"

@@ -138,13 +138,18 @@ _RULES: dict[str, LiteralString] = {
         WHERE enrolled.ended_at IS NULL AND purchase.status = 'voided'""",
     "I6 has the purchase and is not enrolled": """
         SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment <> 'ownership' AND NOT EXISTS (
-          SELECT FROM enrollments AS e WHERE e.purchase_id = line.purchase_id AND e.ended_at IS NULL)""",
+          SELECT FROM enrollments AS e WHERE e.purchase_id = line.purchase_id AND (e.ended_at IS NULL OR e.expired))""",
     "I6 enrolled in other subjects than were bought": """
         SELECT workflow_id || ' ' || coalesce(bought.subject_id, item_id) FROM line
         JOIN purchase_subjects AS bought USING (purchase_id)
-        FULL JOIN (SELECT * FROM enrollments WHERE ended_at IS NULL AND item_type = 'subject') AS e
+        FULL JOIN (SELECT * FROM enrollments WHERE (ended_at IS NULL OR expired) AND item_type = 'subject') AS e
           ON e.purchase_id = line.purchase_id AND e.item_id = bought.subject_id
         WHERE (e.item_id IS NULL AND ending = 'completed') OR bought.subject_id IS NULL""",
+    "I6 access ended with time, and the purchase does not say so, or says so of access that goes on": """
+        SELECT enrolled.purchase_id FROM enrollments AS enrolled
+        JOIN student_course_purchases AS purchase ON purchase.id = enrolled.purchase_id
+        WHERE purchase.status <> 'voided' AND (enrolled.expired <> (purchase.expired_at IS NOT NULL)
+          OR enrolled.expires_on IS DISTINCT FROM purchase.expires_on)""",
     "I7 a balance is not what came and went": """
         SELECT id || ': ' || balance || ', not ' || moved FROM (
           SELECT id, coalesce((SELECT coins FROM coin_balances WHERE student_id = id), 0) AS balance,
@@ -164,7 +169,9 @@ _RULES: dict[str, LiteralString] = {
         WHERE coalesce(happened, false) <> EXISTS (
           SELECT FROM outbox WHERE key = 'purchase:' || purchase_id || ':' || told.type AND outbox.type = told.type)""",
     "I9 an event nobody knows": """
-        SELECT key FROM outbox WHERE key NOT LIKE 'purchase:%:' || type OR type NOT IN ('PURCHASE_CREATED',
+        SELECT key FROM outbox WHERE key NOT LIKE 'purchase:%:' || type
+          AND NOT (key LIKE 'purchase:%:' || type || '@____-__-__' AND type IN ('PURCHASE_EXPIRED', 'PURCHASE_EXTENDED'))
+          OR type NOT IN ('PURCHASE_EXPIRED', 'PURCHASE_EXTENDED', 'PURCHASE_CREATED',
           'PURCHASE_VOIDED', 'PURCHASE_COMPLETED', 'PURCHASE_REFUNDED', 'PURCHASE_NEEDS_ATTENTION', 'PURCHASE_ENDED')""",
     "I11 the ledger is not of one mind": """
         SELECT workflow_id || ' ' || step || ' ' || state FROM line JOIN purchase_steps AS kept USING (purchase_id, attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,6 +32,8 @@ class ListedPurchase:
     minutes: int | None
     zone: str | None
     test_cards: int
+    remaining: int
+    expires_on: date | None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ _ROWS = """
     SELECT p.purchase_id, p.workflow_id, p.payment_id, p.line, p.student_id, p.attempt, p.started_at,
            p.ending, p.code, p.refunded, CASE WHEN c.fulfilment <> 'test_cards' THEN c.session_count END AS session_count,
            CASE WHEN c.fulfilment <> 'test_cards' THEN c.session_count_source END AS session_count_source,
-           l.sessions, l.first_local, l.last_local, l.minutes, l.zone, t.test_cards
+           l.sessions, l.first_local, l.last_local, l.minutes, l.zone, t.test_cards, r.remaining, c.expires_on
       FROM page p
       LEFT JOIN student_course_purchases c ON c.id = p.purchase_id
      CROSS JOIN LATERAL (
@@ -81,6 +83,15 @@ _ROWS = """
            SELECT count(*) AS test_cards
              FROM mock_test_attempts t WHERE t.purchase_id = p.purchase_id AND t.voided_at IS NULL
            ) t
+     CROSS JOIN LATERAL (
+           WITH RECURSIVE chain AS (
+               SELECT p.purchase_id AS id
+                UNION
+               SELECT older.id FROM student_course_purchases older JOIN chain ON older.superseded_by = chain.id
+           )
+           SELECT count(*) AS remaining FROM chain JOIN sessions s ON s.purchase_id = chain.id
+            WHERE s.status = 'scheduled' AND s.ends_at > :now
+           ) r
      ORDER BY p.started_at, p.purchase_id
 """
 
@@ -92,15 +103,15 @@ _OF_ITEM = """(
 
 
 async def page_of_purchases(
-    conn: AsyncConnection, wanted: Wanted, after: Position | None, limit: int
+    conn: AsyncConnection, wanted: Wanted, after: Position | None, limit: int, now: datetime
 ) -> list[ListedPurchase]:
-    """At most `limit` rows, oldest start first, beginning after `after`."""
+    """At most `limit` rows, oldest start first, beginning after `after`; lessons are still to come after `now`."""
     conditions, values = _conditions(wanted)
     if after:
         conditions.append("(s.started_at, s.purchase_id) > (:after_at, :after_id)")
         values |= {"after_at": after.started_at, "after_id": after.purchase_id}
     statement = text(_ROWS.format(where=" AND ".join(conditions) or "true"))  # constants of this file only
-    found = await conn.execute(statement, values | {"limit": limit})
+    found = await conn.execute(statement, values | {"limit": limit, "now": now})
     return [ListedPurchase(**row) for row in found.mappings()]
 
 

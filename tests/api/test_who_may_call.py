@@ -63,6 +63,7 @@ EXPECTED = {
     "POST /api/v1/admin/purchases/{purchase}/create_sessions": "- - any -",
     "POST /api/v1/admin/purchases/{purchase}/create-sessions": "- - any -",
     "POST /api/v1/admin/purchases/{purchase}/cancel": "- - any -",
+    "POST /api/v1/admin/purchases/{purchase}/extend": "- - any -",
     "POST /api/v1/admin/purchases/{purchase}/{verb}": "- - any -",
     "POST /api/v1/admin/purchases:bulk": "- - any -",
     "POST /api/v1/admin/purchases:wake": "- - any -",

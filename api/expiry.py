@@ -1,0 +1,63 @@
+"""What ends the access of a purchase, as the API reaches it: begun anew where it does not run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateHandle, WorkflowUpdateStage
+from temporalio.common import WorkflowIDConflictPolicy
+
+from api.services import Services
+from api.temporal import RPC_TIMEOUT, answering
+from db.reads.starts import StartRow
+from domain.access import expiry_id_of
+from domain.purchase import PurchaseOrder
+from workflows.expiry import ExpiryInput, ExpiryWorkflow, about, summary
+from workflows.messages import Extend
+
+
+async def send_extension(at: Services, start: StartRow, said: Extend) -> WorkflowUpdateHandle[str]:
+    """As an Update that starts it if need be; waits until it is taken up. Raises the SDK's errors as they are."""
+    order = _order(start)
+    begun: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+        ExpiryWorkflow.run,
+        ExpiryInput(order, at.rules),
+        id=expiry_id_of(order.purchase_id),
+        task_queue=at.task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=about(order),
+        static_summary=summary(order),
+    )
+    client: Any = at.temporal  # the SDK's own types of it have gaps
+    return await client.start_update_with_start_workflow(
+        ExpiryWorkflow.extend,
+        said,
+        start_workflow_operation=begun,
+        wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+        id=f"{said.request_key}:{said.actor}",
+        rpc_timeout=RPC_TIMEOUT,
+    )
+
+
+async def look_again(at: Services, start: StartRow) -> None:
+    """The last day was changed by other means: whoever waits for it looks again. Raises Unavailable."""
+    order = _order(start)
+    async with answering("signal"):
+        await at.temporal.start_workflow(
+            ExpiryWorkflow.run,
+            ExpiryInput(order, at.rules),
+            id=expiry_id_of(order.purchase_id),
+            task_queue=at.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal="look_again",
+            search_attributes=about(order),
+            static_summary=summary(order),
+            rpc_timeout=RPC_TIMEOUT,
+        )
+
+
+def _order(start: StartRow) -> PurchaseOrder:
+    return PurchaseOrder(
+        start.purchase_id, start.workflow_id, start.payment_id or "", start.line, start.student_id, start.origin,
+        start.attempt,
+    )  # fmt: skip

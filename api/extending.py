@@ -1,0 +1,60 @@
+"""`POST /api/v1/admin/purchases/{id}/extend`: access for longer, before its end or after (mission rows 57, C16)."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi_rfc9457.server import problems
+from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
+
+from api.act_bodies import ActAnswer, ExtendBody
+from api.acts import no_worker, outcome_of, require_taken, require_valid, started
+from api.auth import CallerDep
+from api.expiry import send_extension
+from api.ids import PurchaseInPath, purchase_id_from
+from api.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.services import ServicesDep
+from api.temporal import answering
+from db.reads.purchases import bought
+
+router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
+
+
+@router.post(
+    "/{purchase}/extend",
+    summary="Give access until a later day",
+    responses={
+        202: {"model": ActAnswer, "description": "Accepted and under way; the same request again tells the outcome."},
+        **problems(NotFound, Conflict, Unprocessable, Unavailable),
+    },
+)
+async def extend(
+    purchase: PurchaseInPath, body: ExtendBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
+    """Access ends after the last day; this names a later one, that day included, in the student's own time zone.
+
+    Works while the access lasts and after it has ended. 409 `WRONG_STAGE` when the purchase has no access that ends, was
+    renewed or taken back, or when the day is no extension; the detail says which.
+    """
+    start = await started(at, purchase_id_from(purchase), who)
+    async with at.reading() as conn:
+        if await bought(conn, start.purchase_id) is None:
+            raise Conflict(code="WRONG_STAGE", detail="There is no purchase yet whose access could be extended.")
+    said = body.act(who.subject)
+    require_valid("extend", said)
+    async with answering("update"):
+        try:
+            update = await send_extension(at, start, said)
+        except WorkflowUpdateRPCTimeoutOrCancelledError as err:
+            raise no_worker() from err
+    done, outcome = await outcome_of(update)
+    require_taken(outcome)
+    response.status_code = 200 if done else 202
+    return ActAnswer(
+        id=start.purchase_id,
+        workflow_id=start.workflow_id,
+        verb="extend",
+        request_key=said.request_key,
+        actor=said.actor,
+        done=done,
+        outcome=outcome,
+    )

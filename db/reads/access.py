@@ -1,0 +1,115 @@
+"""Until when a purchase gives access, whether the student has it, and what else belongs to the same story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.access import access_ends
+
+
+@dataclass(frozen=True)
+class Access:
+    """`enrolled`: the student may use all of it now, by this purchase or another; None when it enrolls in nothing (yet).
+
+    `ends_at`: the moment after the last day, None of access that does not end. `lessons_after`: the numbers of lessons
+    after the last day that no other purchase of the student covers; they stay (mission row C16).
+    """
+
+    until: date | None
+    ends_at: datetime | None
+    expired_at: datetime | None
+    enrolled: bool | None
+    lessons_after: list[int]
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """One purchase of a chain of renewals; `remaining` its own lessons still to come."""
+
+    id: str
+    workflow_id: str
+    status: str
+    superseded_by: str | None
+    purchased_at: datetime
+    until: date | None
+    session_count: int
+    remaining: int
+
+
+_ACCESS = text(
+    """
+    SELECT p.expires_on, p.expired_at, s.timezone, ARRAY(
+             SELECT l.number FROM sessions l
+              WHERE l.purchase_id = p.id AND l.status = 'scheduled' AND l.local_start::date > p.expires_on
+                AND NOT EXISTS (
+                      SELECT FROM enrollments e
+                       WHERE e.student_id = p.student_id AND e.item_type = p.item_type AND e.item_id = p.item_id
+                         AND e.ended_at IS NULL AND (e.expires_on IS NULL OR e.expires_on >= l.local_start::date))
+              ORDER BY l.number) AS lessons_after
+      FROM student_course_purchases p JOIN students s ON s.id = p.student_id
+     WHERE p.id = :id
+    """
+)
+# Each thing the purchase enrolls in, with the last days of all live access to it; an open-ended one is infinity.
+_ENROLLED = text(
+    """
+    SELECT mine.item_type, mine.item_id,
+           array_agg(coalesce(e.expires_on, 'infinity'::date)::text) FILTER (WHERE e.purchase_id IS NOT NULL) AS days
+      FROM enrollments mine
+      LEFT JOIN enrollments e ON e.student_id = mine.student_id AND e.item_type = mine.item_type
+                             AND e.item_id = mine.item_id AND e.ended_at IS NULL
+     WHERE mine.purchase_id = :id
+     GROUP BY 1, 2
+    """
+)
+_CHAIN = text(
+    """
+    WITH RECURSIVE newer AS (
+        SELECT id, superseded_by FROM student_course_purchases WHERE id = :id
+         UNION
+        SELECT p.id, p.superseded_by FROM student_course_purchases p JOIN newer ON p.id = newer.superseded_by
+    ), chain AS (
+        SELECT id FROM newer
+         UNION
+        SELECT p.id FROM student_course_purchases p JOIN chain ON p.superseded_by = chain.id
+    )
+    SELECT p.id, p.workflow_id, p.status, p.superseded_by, p.purchased_at, p.expires_on AS until, p.session_count,
+           (SELECT count(*) FROM sessions l
+             WHERE l.purchase_id = p.id AND l.status = 'scheduled' AND l.ends_at > :now) AS remaining
+      FROM chain JOIN student_course_purchases p ON p.id = chain.id
+     ORDER BY p.purchased_at, p.id
+    """
+)
+
+
+async def access_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> Access | None:
+    """How the access of a purchase stands; None before there is a purchase row.
+
+    Told from the days, not from what the timer did: access ends on time also when no worker is up.
+    """
+    row = (await conn.execute(_ACCESS, {"id": purchase_id})).one_or_none()
+    if row is None:
+        return None
+    things = (await conn.execute(_ENROLLED, {"id": purchase_id})).all()
+    enrolled = all(any(_lasts(day, row.timezone, now) for day in thing.days or ()) for thing in things)
+    return Access(
+        until=row.expires_on,
+        ends_at=access_ends(row.expires_on, row.timezone) if row.expires_on else None,
+        expired_at=row.expired_at,
+        enrolled=enrolled if things else None,
+        lessons_after=list(row.lessons_after),
+    )
+
+
+async def renewals_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> list[Renewal]:
+    """The purchases that renewed each other, oldest first, this one among them (mission row 61)."""
+    found = await conn.execute(_CHAIN, {"id": purchase_id, "now": now})
+    return [Renewal(**row) for row in found.mappings()]
+
+
+def _lasts(day: str, zone: str | None, now: datetime) -> bool:
+    return day == "infinity" or now < access_ends(date.fromisoformat(day), zone)
