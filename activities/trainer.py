@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from typing import cast
 from uuid import uuid4
 
 import structlog
-from geopy.distance import great_circle  # pyright: ignore[reportMissingTypeStubs] -- geopy ships no types
 from sqlalchemy import Connection, Engine
 from temporalio import activity
 
 from activities.planning import Plan, allocation_metadata, not_free, plan_of
 from db import ledger
-from db.effects.allocation import CANCEL, RELEASE, Hold, Raced, approve, hold
+from db.effects.allocation import CANCEL, RELEASE, Hold, Raced, approve, hold, keep_refusal
 from db.effects.candidates import LessonRequest, Look, look, read_request
-from domain.matching import Place, TrainerFacts, rank
+from domain.choosing import Choice, NobodyFits, choose, what_won
+from domain.matching import Place
 from domain.purchase import PurchaseOrder, TrainerAssigned, Undone
 from domain.refusals import Refused
 
@@ -38,7 +37,7 @@ class TrainerActivities:
         """Holds all N slots of the best trainer who is free for every one of them (mission row 73).
 
         Raises, in this order, STUDENT_PROFILE_MISSING, GPS_INVALID, SCHEDULE_CONFLICT, NO_TRAINER_AVAILABLE; a refusal
-        leaves nothing behind. Trainers are picked by what is true under lock: whoever loses a race looks again. Once an
+        leaves nothing behind but its reasons. Trainers are picked by what is true under lock: whoever loses a race looks again. Once an
         operator has chosen a trainer nobody else is considered, until another decision.
         """
         taken: set[str] = set()
@@ -50,6 +49,9 @@ class TrainerActivities:
                 taken.add(lost.trainer_id)
             except Refused as refused:
                 _log.info("auto_assignment_refused", code=refused.code, **_ids(order))
+                if refused.code != "ALREADY_MADE_WHOLE":
+                    lost = refused.lost if isinstance(refused, NobodyFits) else {}
+                    keep_refusal(self._engine, order, refused, lost, self._clock())
                 raise
         raise RuntimeError(f"lost {_LOOKS} races for a trainer")
 
@@ -99,11 +101,12 @@ class TrainerActivities:
         seen = look(connection, order, request.course_id, plan.lessons, now)
         if first := ledger.answered(seen.state, seen.result):
             return TrainerAssigned(**first)
-        chosen, lost = _choose(request, plan, home, seen, taken)
+        choice = _choose(request, plan, home, seen, taken)
+        chosen = choice.trainer
         assigned = TrainerAssigned(str(uuid4()), chosen.id, len(plan.lessons))
         wanted = Hold(
             assigned, chosen.last_assigned_at, request.decisions, plan.lessons, plan.zone, plan.first, plan.warning,
-            allocation_metadata(request, plan), lost,
+            allocation_metadata(request, plan), choice.won, choice.lost, request.given_by or "automatic",
         )  # fmt: skip
         hold(connection, order, wanted, now)
         _log.info(
@@ -113,9 +116,7 @@ class TrainerActivities:
         return assigned
 
 
-def _choose(
-    request: LessonRequest, plan: Plan, home: Place, seen: Look, taken: set[str]
-) -> tuple[TrainerFacts, dict[str, str]]:
+def _choose(request: LessonRequest, plan: Plan, home: Place, seen: Look, taken: set[str]) -> Choice:
     """The trainer to hold, and why each other candidate lost."""
     if seen.conflict is not None:
         lesson = plan.lessons[seen.conflict - 1]
@@ -124,59 +125,21 @@ def _choose(
             f"lesson {lesson.number} ({lesson.local:%Y-%m-%d %H:%M}) overlaps one the student already has",
         )
     if request.given is not None:
-        return _given(request, plan, home, seen)
-    match = rank(
-        seen.trainers, plan.lessons, home=home,
-        learning_mode=plan.wanted.learning_mode, group_size=plan.wanted.group_size,
-    )  # fmt: skip
-    lost = {**match.lost, **dict.fromkeys(taken & match.lost.keys(), "another purchase took a slot")}
-    if not match.ranked:
-        raise Refused("NO_TRAINER_AVAILABLE", _nobody(request, plan, home, seen.trainers, lost))
-    known = {trainer.id: trainer for trainer in seen.trainers}
-    chosen = known[match.ranked[0]]
-    lost.update({other: _outranked(known[other], chosen) for other in match.ranked[1:]})
-    return chosen, lost
+        return _given(request.given, request, plan, home, seen)
+    return choose(request.course_id, seen.trainers, plan.lessons, home=home, wanted=plan.wanted, taken=taken)
 
 
-def _given(request: LessonRequest, plan: Plan, home: Place, seen: Look) -> tuple[TrainerFacts, dict[str, str]]:
+def _given(given: str, request: LessonRequest, plan: Plan, home: Place, seen: Look) -> Choice:
     """The trainer an operator chose, if free; how far away, and for how big a group, was the operator's to judge."""
-    chosen = next((trainer for trainer in seen.trainers if trainer.id == request.given), None)
+    chosen = next((trainer for trainer in seen.trainers if trainer.id == given), None)
     if chosen is None:
-        raise Refused(
-            "NO_TRAINER_AVAILABLE", f"{request.given}, whom an operator chose, does not teach {request.course_id}"
-        )
+        raise NobodyFits(f"{given}, whom an operator chose, does not teach {request.course_id}", {})
     if why := not_free(chosen, plan.lessons, home):
-        raise Refused("NO_TRAINER_AVAILABLE", f"{request.given}, whom an operator chose: {why}")
-    return chosen, {
-        trainer.id: f"an operator chose {chosen.id}" for trainer in seen.trainers if trainer.id != chosen.id
-    }
-
-
-def _outranked(other: TrainerFacts, chosen: TrainerFacts) -> str:
-    if other.load > chosen.load:
-        return f"holds {other.load} future slots, {chosen.id} {chosen.load}"
-    if other.last_assigned_at != chosen.last_assigned_at:
-        return f"assigned more recently than {chosen.id}"
-    return f"equal to {chosen.id}, whose id comes first"
-
-
-def _nobody(
-    request: LessonRequest, plan: Plan, home: Place, trainers: Sequence[TrainerFacts], lost: Mapping[str, str]
-) -> str:
-    if not trainers:
-        return f"no trainer teaches {request.course_id}"
-    nearest = min(trainers, key=lambda trainer: (_kilometres(trainer.place, home), trainer.id))
-    return (
-        f"none of {len(trainers)} trainers of {request.course_id} can give all {len(plan.lessons)} lessons; "
-        f"the nearest, {nearest.id}: {lost[nearest.id]}"
+        raise NobodyFits(f"{given}, whom an operator chose: {why}", {given: why})
+    others = {trainer.id for trainer in seen.trainers} - {given}
+    return Choice(
+        chosen, what_won(chosen, home, fitting=1), dict.fromkeys(sorted(others), f"an operator chose {given}")
     )
-
-
-def _kilometres(place: Place | None, home: Place) -> float:
-    if place is None:
-        return float("inf")
-    points = (place.latitude, place.longitude), (home.latitude, home.longitude)
-    return cast(float, great_circle(*points).km)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _ids(order: PurchaseOrder) -> dict[str, str]:

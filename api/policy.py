@@ -41,6 +41,7 @@ POLICY: dict[str, Row] = {
     "list_purchases": _row(NONE, ANY, ANY, NONE),
     "list_unstarted": _row(NONE, ANY, ANY, NONE),
     "case_file": _row(NONE, ANY, ANY, NONE),
+    "show_matching": _row(NONE, ANY, ANY, NONE),
     "list_acts": _row(NONE, ANY, ANY, NONE),
     "retry_now": _row(NONE, NONE, ANY, NONE),
     "amend": _row(NONE, NONE, ANY, NONE),

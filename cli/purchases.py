@@ -17,6 +17,7 @@ from cli.api_client import Api, ApiRefused, ApiUnreachable, open_api
 from cli.bulk import bulk
 from cli.case_story import tell_case
 from cli.creating import create
+from cli.matching_story import tell_matching
 from cli.output import FAILED, FINE, UNREACHABLE, Json, print_json, print_line, print_table, to_people
 from cli.purchase_story import tell
 from cli.watching import watch
@@ -119,6 +120,24 @@ async def case(purchase: str, *, json: Json = False) -> int:
         print_json(found)
     else:
         tell_case(found)
+    return FINE
+
+
+@app.command
+async def matching(
+    purchase: str,
+    *,
+    trainer: Annotated[str | None, Parameter(help="tell of this trainer alone")] = None,
+    json: Json = False,
+) -> int:
+    """Tell why a purchase has this trainer, or none, and why not each other one."""
+    query = f"?trainer={quote(trainer, safe='')}" if trainer else ""
+    async with open_api() as api:
+        found = await api.get(f"{ADMIN}/{quote(purchase, safe='')}/matching{query}")
+    if json:
+        print_json(found)
+    else:
+        tell_matching(found)
     return FINE
 
 

@@ -14,7 +14,7 @@ from domain.session_count import LARGEST_COUNT, TIERS
 SKIPPABLE = ("redeem_coins", "enroll", "assign_trainer", "approve_allocation", "create_sessions", "issue_test_cards")
 REFUNDS = ("full", "undelivered", "none")
 SCHEDULE = ("startDate", "timeSlot", "scheduleType", "sessionDuration", "isSundayOnly")
-_LESSONS = (*SCHEDULE, "learningMode", "groupSize")
+_LESSONS = (*SCHEDULE, "learningMode", "groupSize", "preferredTrainerId")
 _TEXTS = ("classTypeId", "processingItemId", "courseId", "itemId")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from math import ceil
+from functools import lru_cache
+from math import asin, ceil, cos, radians, sin, sqrt
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,8 @@ from domain.schedule import Lesson, zone_named
 
 _DAY = timedelta(days=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
+EARTH_KM = 6371.0088  # mean radius
+SPHERE_ERROR = 0.01  # the globe is flatter than a sphere, by less than this
 # From this time on a window's end means midnight: 24:00 fits no `time`, so it is stored and written in several ways.
 _LAST_MINUTE = time(23, 59)
 
@@ -63,13 +66,15 @@ class Match:
     lost: dict[str, str]
 
 
-@dataclass(frozen=True)
-class _Span:
-    """A lesson in a trainer's wall time, cut at midnights: parts of (weekday, from, to) since 00:00, and its dates."""
+_Part = tuple[int, timedelta, timedelta]  # weekday, from, to, as time since 00:00
 
-    lesson: Lesson
-    parts: tuple[tuple[int, timedelta, timedelta], ...]
-    dates: frozenset[date]
+
+@dataclass(frozen=True)
+class _Plan:
+    """Lessons in a trainer's wall time, cut at midnights: each part of a week and each day with its first lesson."""
+
+    parts: dict[_Part, Lesson]
+    days: dict[date, Lesson]
 
 
 def place_of(latitude: object, longitude: object) -> Place:
@@ -86,33 +91,39 @@ def place_of(latitude: object, longitude: object) -> Place:
 
 
 def rank(
-    trainers: Iterable[TrainerFacts], lessons: Sequence[Lesson], *, home: Place, learning_mode: str, group_size: int
+    trainers: Iterable[TrainerFacts],
+    lessons: Sequence[Lesson],
+    *,
+    home: Place,
+    learning_mode: str,
+    group_size: int,
+    preferred: str | None = None,
 ) -> Match:
-    """Who can give all the lessons: least loaded, then least recently assigned (never is first), then by id.
+    """Who can give all the lessons: the one asked for, then least loaded, then least recently assigned (never is
+    first), then by id.
 
     Takes trainers who teach the course. Home lessons need the trainer within reach of `home`; a group above one is a
     capacity check only; every lesson must lie in the trainer's windows and off blocked days (mission row 73).
     """
     fit: list[TrainerFacts] = []
     lost: dict[str, str] = {}
-    spans: dict[str, list[_Span]] = {}  # converted once per zone, not once per trainer
+    plans: dict[str, _Plan] = {}  # converted once per zone, not once per trainer
     for trainer in trainers:
         reason = _out_of_reach(trainer, home, learning_mode) or _too_small(trainer, group_size)
         if reason is None and trainer.busy:
             reason = "has another lesson"
         if reason is None:
             try:
-                if trainer.zone not in spans:
-                    where = zone_named(trainer.zone)
-                    spans[trainer.zone] = [_span(lesson, where) for lesson in lessons]
-                reason = _not_free(trainer, spans[trainer.zone])
+                if trainer.zone not in plans:
+                    plans[trainer.zone] = _plan_in(zone_named(trainer.zone), lessons)
+                reason = _not_free(trainer, plans[trainer.zone])
             except Refused as unknown_zone:
                 reason = unknown_zone.message
         if reason is None:
             fit.append(trainer)
         else:
             lost[trainer.id] = reason
-    fit.sort(key=lambda trainer: (trainer.load, trainer.last_assigned_at or _NEVER, trainer.id))
+    fit.sort(key=lambda each: (each.id != preferred, each.load, each.last_assigned_at or _NEVER, each.id))
     return Match([trainer.id for trainer in fit], lost)
 
 
@@ -121,10 +132,19 @@ def _out_of_reach(trainer: TrainerFacts, home: Place, learning_mode: str) -> str
         return None
     if trainer.place is None:
         return "no known place to come from"
-    here = (trainer.place.latitude, trainer.place.longitude)
-    distance = cast(float, geodesic(here, (home.latitude, home.longitude)).km)  # pyright: ignore[reportUnknownMemberType]
+    distance = kilometres(trainer.place, home)
+    if abs(distance - trainer.radius_km) <= distance * SPHERE_ERROR:
+        here, there = (trainer.place.latitude, trainer.place.longitude), (home.latitude, home.longitude)
+        distance = cast(float, geodesic(here, there).km)  # pyright: ignore[reportUnknownMemberType]
     # Rounded up, so that what is shown as 30 km is never more than 30 km.
     return f"{ceil(distance)} km away, takes {trainer.radius_km:g} km" if distance > trainer.radius_km else None
+
+
+def kilometres(here: Place, there: Place) -> float:
+    """How far apart, on a sphere: some microseconds, and wrong by SPHERE_ERROR of it at most."""
+    north, east = radians(there.latitude - here.latitude), radians(there.longitude - here.longitude)
+    level = cos(radians(here.latitude)) * cos(radians(there.latitude))
+    return 2 * EARTH_KM * asin(sqrt(min(1.0, sin(north / 2) ** 2 + level * sin(east / 2) ** 2)))
 
 
 def _too_small(trainer: TrainerFacts, group_size: int) -> str | None:
@@ -133,18 +153,26 @@ def _too_small(trainer: TrainerFacts, group_size: int) -> str | None:
     return f"group of {group_size} above {trainer.max_group_size}"
 
 
-def _not_free(trainer: TrainerFacts, spans: Sequence[_Span]) -> str | None:
+def _not_free(trainer: TrainerFacts, plan: _Plan) -> str | None:
+    """The first lesson that cannot be; of one that has two reasons, the blocked day."""
+    blocked = [plan.days[day] for day in plan.days.keys() & trainer.blocked_days]
     windows = _by_weekday(trainer.windows)
-    for span in spans:
-        if blocked := span.dates & trainer.blocked_days:
-            return f"blocked on {min(blocked)} (lesson {span.lesson.number})"
-        for weekday, start, end in span.parts:
-            if not any(opens <= start and end <= closes for opens, closes in windows.get(weekday, ())):
-                return f"not available for lesson {span.lesson.number} ({span.lesson.local:%Y-%m-%d %H:%M})"
-    return None
+    outside = [
+        lesson
+        for (weekday, start, end), lesson in plan.parts.items()
+        if not any(opens <= start and end <= closes for opens, closes in windows.get(weekday, ()))
+    ]
+    if not blocked and not outside:
+        return None
+    first = min((*blocked, *outside), key=lambda lesson: lesson.number)
+    if first in blocked:
+        day = min(day for day, lesson in plan.days.items() if lesson is first and day in trainer.blocked_days)
+        return f"blocked on {day} (lesson {first.number})"
+    return f"not available for lesson {first.number} ({first.local:%Y-%m-%d %H:%M})"
 
 
-def _by_weekday(windows: Iterable[Window]) -> dict[int, list[tuple[timedelta, timedelta]]]:
+@lru_cache(maxsize=4096)  # most trainers keep hours that others keep too
+def _by_weekday(windows: tuple[Window, ...]) -> dict[int, list[tuple[timedelta, timedelta]]]:
     """Windows per weekday as time since 00:00; one that runs past midnight gives each of its days its part."""
     parts: dict[int, list[tuple[timedelta, timedelta]]] = {}
     for window in windows:
@@ -169,21 +197,21 @@ def _joined(spans: list[tuple[timedelta, timedelta]]) -> list[tuple[timedelta, t
     return joined
 
 
-def _span(lesson: Lesson, where: ZoneInfo) -> _Span:
-    start = lesson.starts_at.astimezone(where).replace(tzinfo=None)
-    end = lesson.ends_at.astimezone(where).replace(tzinfo=None)
-    # A clock change inside the lesson: count it at its widest on the wall clock, so it never leaves a window.
-    length = lesson.ends_at - lesson.starts_at
-    start, end = min(start, end - length), max(end, start + length)
-    parts: list[tuple[int, timedelta, timedelta]] = []
-    dates: set[date] = set()
-    while start < end:
-        midnight = datetime.combine(start.date(), time.min)
-        until = min(end, midnight + _DAY)
-        parts.append((start.isoweekday(), start - midnight, until - midnight))
-        dates.add(start.date())
-        start = until
-    return _Span(lesson, tuple(parts), frozenset(dates))
+def _plan_in(where: ZoneInfo, lessons: Sequence[Lesson]) -> _Plan:
+    plan = _Plan({}, {})
+    for lesson in lessons:
+        start = lesson.starts_at.astimezone(where).replace(tzinfo=None)
+        end = lesson.ends_at.astimezone(where).replace(tzinfo=None)
+        # A clock change inside the lesson: count it at its widest on the wall clock, so it never leaves a window.
+        length = lesson.ends_at - lesson.starts_at
+        start, end = min(start, end - length), max(end, start + length)
+        while start < end:
+            midnight = datetime.combine(start.date(), time.min)
+            until = min(end, midnight + _DAY)
+            plan.parts.setdefault((start.isoweekday(), start - midnight, until - midnight), lesson)
+            plan.days.setdefault(start.date(), lesson)
+            start = until
+    return plan
 
 
 def _since_midnight(at: time) -> timedelta:

@@ -21,6 +21,7 @@ CANONICAL: tuple[str, ...] = (
     "isSundayOnly",
     "groupSize",
     "learningMode",
+    "preferredTrainerId",
     "expiryDate",
     "processingItemId",
     "courseId",
@@ -67,7 +68,10 @@ class Merged:
 
 @dataclass(frozen=True)
 class WantedLessons:
-    """The lessons asked for, checked: `start_time` is wall time in the student's zone, `minutes` the length of one."""
+    """The lessons asked for, checked: `start_time` is wall time in the student's zone, `minutes` the length of one.
+
+    `preferred_trainer` is taken before others who can give all the lessons, and is no reason to wait when it cannot.
+    """
 
     start_date: date
     start_time: time
@@ -76,6 +80,7 @@ class WantedLessons:
     sunday_only: bool
     learning_mode: str
     group_size: int
+    preferred_trainer: str | None = None
 
 
 def canonicalise(source: Mapping[str, Any]) -> Canonical:
@@ -174,6 +179,7 @@ def _read_lessons(fields: Mapping[str, Any], *, whole: bool) -> tuple[WantedLess
         sunday_only=read("isSundayOnly", _flag, False),
         learning_mode=read("learningMode", lambda value: _one_of(value, LEARNING_MODES), "online"),
         group_size=read("groupSize", _group_size, 1),
+        preferred_trainer=read("preferredTrainerId", _trainer_id, None),
     )
     return wanted, problems
 
@@ -233,6 +239,12 @@ def _minutes(value: object) -> int | None:
 def _group_size(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError("a whole number from 1 on")
+    return value
+
+
+def _trainer_id(value: object) -> str | None:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError("a trainer's id")
     return value
 
 

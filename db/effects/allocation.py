@@ -38,9 +38,10 @@ WITH {UNCHANGED}, trainer AS (
   WHERE id = :trainer_id AND last_assigned_at IS NOT DISTINCT FROM CAST(:seen AS timestamptz)
   RETURNING id
 ), allocation AS (
-  INSERT INTO allocations (id, purchase_id, trainer_id, student_id, status, metadata, lost, created_at)
+  INSERT INTO allocations
+    (id, purchase_id, trainer_id, student_id, status, metadata, won, lost, decided_by, created_at)
   SELECT :allocation_id, :purchase_id, trainer.id, :student_id, 'proposed',
-         CAST(:metadata AS jsonb), CAST(:lost AS jsonb), :now FROM trainer
+         CAST(:metadata AS jsonb), CAST(:won AS jsonb), CAST(:lost AS jsonb), :decided_by, :now FROM trainer
   RETURNING id, trainer_id
 ), slots AS (
   INSERT INTO trainer_slots
@@ -61,6 +62,19 @@ WITH {UNCHANGED}, trainer AS (
 )
 SELECT count(*) FROM slots
 """)  # noqa: S608 - a literal of our own
+
+_KEEP_REFUSAL = text("""
+INSERT INTO refused_matchings AS kept (purchase_id, code, message, lost, decided_by, refused_at)
+SELECT :purchase_id, :code, :message, CAST(:lost AS jsonb), coalesce((
+  SELECT actor FROM operator_decisions
+  WHERE purchase_id = :purchase_id AND attempt = :attempt AND verb = 'assign_trainer' ORDER BY decided_at DESC LIMIT 1
+), 'automatic'), :now
+ON CONFLICT (purchase_id) DO UPDATE
+SET code = excluded.code, message = excluded.message, lost = excluded.lost, decided_by = excluded.decided_by,
+    refused_at = excluded.refused_at
+WHERE (kept.code, kept.message, kept.lost, kept.decided_by)
+  IS DISTINCT FROM (excluded.code, excluded.message, excluded.lost, excluded.decided_by)
+""")
 
 RELEASE: tuple[LiteralString, ...] = (
     """UPDATE trainer_slots SET status = 'cancelled' WHERE status <> 'cancelled'
@@ -126,7 +140,9 @@ class Hold:
     series_start: date
     warning: str | None
     metadata: Json
+    won: Json
     lost: dict[str, str]
+    decided_by: str
 
 
 def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
@@ -142,6 +158,7 @@ def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: dateti
         "decisions": wanted.decisions,
         "zone": wanted.zone, "series_start": wanted.series_start, "warning": wanted.warning, "now": now,
         "metadata": json.dumps(wanted.metadata), "lost": json.dumps(wanted.lost),
+        "won": json.dumps(wanted.won), "decided_by": wanted.decided_by,
         "result": json.dumps(asdict(wanted.assigned)),
     }  # fmt: skip
     try:
@@ -156,6 +173,16 @@ def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: dateti
         raise
     if held != len(wanted.lessons):
         raise Raced(trainer_id)
+
+
+def keep_refusal(engine: Engine, order: PurchaseOrder, refused: Refused, lost: dict[str, str], now: datetime) -> None:
+    """Why nobody was taken, for who asks later; a look that finds the same again writes nothing."""
+    values = {
+        **step_key(order), "code": refused.code, "message": refused.message, "lost": json.dumps(lost),
+        "now": now,
+    }  # fmt: skip
+    with at_once(engine) as connection:
+        connection.execute(_KEEP_REFUSAL, values)
 
 
 @dataclass(frozen=True)

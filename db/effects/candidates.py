@@ -21,10 +21,13 @@ SELECT purchase.id, purchase.item_id, purchase.metadata AS fields, purchase.meta
        student.timezone, student.latitude, student.longitude, step.state, step.result,
        ARRAY(SELECT day FROM holidays) AS holidays,
        (SELECT decisions FROM purchase_starts AS start WHERE start.purchase_id = :purchase_id) AS decisions,
-       (SELECT decision.values ->> 'trainerId' FROM operator_decisions AS decision
-        WHERE decision.purchase_id = :purchase_id AND decision.attempt = :attempt AND verb = 'assign_trainer'
-        ORDER BY decided_at DESC LIMIT 1) AS given
+       given.trainer_id AS given, given.actor AS given_by
 FROM students AS student
+LEFT JOIN LATERAL (
+  SELECT decision.values ->> 'trainerId' AS trainer_id, actor FROM operator_decisions AS decision
+  WHERE decision.purchase_id = :purchase_id AND decision.attempt = :attempt AND verb = 'assign_trainer'
+  ORDER BY decided_at DESC LIMIT 1
+) AS given ON true
 LEFT JOIN student_course_purchases AS purchase ON purchase.id = :purchase_id AND purchase.student_id = student.id
 LEFT JOIN purchase_steps AS step
   ON step.purchase_id = :purchase_id AND step.attempt = :attempt AND step.step = 'assign_trainer'
@@ -50,7 +53,7 @@ LEFT JOIN ({TRAINERS}
 class LessonRequest:
     """What a purchase asks for, and where its student is. `purchase_id` None: there is no purchase row (any more).
 
-    `given`: the trainer an operator chose; `decisions`: how many decisions there were when all this was read.
+    `given`: the trainer an operator, `given_by`, chose; `decisions`: how many decisions there were when all this was read.
     """
 
     purchase_id: str | None
@@ -66,6 +69,7 @@ class LessonRequest:
     holidays: frozenset[date]
     decisions: int
     given: str | None
+    given_by: str | None
     state: str | None
     result: Json | None
 
@@ -85,7 +89,7 @@ def read_request(connection: Connection, order: PurchaseOrder) -> LessonRequest:
     row = connection.execute(_REQUEST, step_key(order)).one()
     return LessonRequest(
         row.id, row.item_id, row.fields, row.extras, row.session_count, row.session_count_source, row.series_start,
-        row.timezone, row.latitude, row.longitude, frozenset(row.holidays), row.decisions, row.given,
+        row.timezone, row.latitude, row.longitude, frozenset(row.holidays), row.decisions, row.given, row.given_by,
         row.state, row.result,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from db.tables.coins import CoinBalance, CoinMovement
 from db.tables.columns import Row
 from db.tables.events import DeadLetter, DeadLetterAct, TakenEvent, WebhookDelivery, WebhookTarget
-from db.tables.lessons import Allocation, LessonSession, TrainerSlot
+from db.tables.lessons import Allocation, LessonSession, RefusedMatching, TrainerSlot
 from db.tables.operators import OperatorAct, OperatorDecision
 from db.tables.people import Holiday, Student, Trainer, TrainerAvailability, TrainerBlockedDay, TrainerCourse
 from db.tables.purchases import (
@@ -52,6 +52,7 @@ __all__ = [
     "PurchaseStep",
     "PurchaseSubject",
     "Refund",
+    "RefusedMatching",
     "Row",
     "Student",
     "TakenEvent",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKeyConstraint, Identity, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKeyConstraint, Identity, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, TSTZRANGE, ExcludeConstraint
 from sqlmodel import Field
 
 from db.tables.columns import Id, Json, MaybeWords, Number, Object, Row, Words, defaulted, one_of, reference
 
 NOT_CANCELLED = "status <> 'cancelled'"
+ON_HOLD = "status = 'on_hold'"
 
 
 def _clock() -> tuple[CheckConstraint, CheckConstraint]:
@@ -21,17 +22,35 @@ def _clock() -> tuple[CheckConstraint, CheckConstraint]:
 
 
 class Allocation(Row, table=True):
-    """A trainer held for a purchase; `lost` says why each other candidate was not chosen (mission rows 73, 77, 78)."""
+    """A trainer held for a purchase; `lost` says why each other candidate was not chosen, `won` why this one was, and
+    `decided_by` who decided: `automatic` or an operator (mission rows 73, 77, 78).
+
+    `on_hold`: held before it is paid for, until `hold_expires_at`, by a student for a course and no purchase yet; the
+    same row becomes the purchase's allocation. `hold_number` counts the student's live holds, of which there are few.
+    """
 
     __tablename__ = "allocations"
     __table_args__ = (
-        one_of("status", "proposed", "approved", "cancelled"),
+        one_of("status", "on_hold", "proposed", "approved", "cancelled"),
+        CheckConstraint(
+            "status <> 'on_hold' OR (purchase_id IS NULL AND course_id IS NOT NULL"
+            " AND hold_number IS NOT NULL AND hold_expires_at IS NOT NULL)",
+            name="hold_is_whole",
+        ),
+        CheckConstraint(
+            "purchase_id IS NOT NULL OR (hold_expires_at IS NOT NULL AND status IN ('on_hold', 'cancelled'))",
+            name="only_holds_lack_a_purchase",
+        ),
+        CheckConstraint("hold_number BETWEEN 1 AND 3", name="hold_number_known"),
         Index("one_allocation_per_purchase", "purchase_id", unique=True, postgresql_where=text(NOT_CANCELLED)),
         Index("allocations_by_trainer", "trainer_id"),
+        Index("one_hold_per_course", "student_id", "course_id", unique=True, postgresql_where=text(ON_HOLD)),
+        Index("few_holds_per_student", "student_id", "hold_number", unique=True, postgresql_where=text(ON_HOLD)),
+        Index("holds_by_end", "hold_expires_at", postgresql_where=text(ON_HOLD)),
     )
 
     id: Id
-    purchase_id: Annotated[str, reference("student_course_purchases.id")]
+    purchase_id: Annotated[str | None, reference("student_course_purchases.id")] = None
     trainer_id: Annotated[str, reference("trainers.id")]
     student_id: Annotated[str, reference("students.id")]
     status: Words
@@ -40,6 +59,24 @@ class Allocation(Row, table=True):
     created_at: datetime
     approved_at: datetime | None = None
     cancelled_at: datetime | None = None
+    won: Object
+    decided_by: Annotated[str, defaulted("'automatic'", "automatic", Text)]
+    course_id: MaybeWords = None
+    hold_number: Annotated[int | None, Field(sa_type=BigInteger)] = None
+    hold_expires_at: datetime | None = None
+
+
+class RefusedMatching(Row, table=True):
+    """Why the last look for a trainer found nobody; written anew only when the result differs."""
+
+    __tablename__ = "refused_matchings"
+
+    purchase_id: Annotated[str, reference("purchase_starts.purchase_id", key=True)]
+    code: Words
+    message: Words
+    lost: Object
+    decided_by: Annotated[str, defaulted("'automatic'", "automatic", Text)]
+    refused_at: datetime
 
 
 class TrainerSlot(Row, table=True):

@@ -50,6 +50,7 @@ EXPECTED = {
     "GET /api/v1/admin/purchases": "- any any -",
     "GET /api/v1/admin/payments/unstarted": "- any any -",
     "GET /api/v1/admin/purchases/{purchase}/case": "- any any -",
+    "GET /api/v1/admin/purchases/{purchase}/matching": "- any any -",
     "GET /api/v1/admin/purchases/{purchase}/acts": "- any any -",
     "POST /api/v1/admin/purchases/{purchase}/retry_now": "- - any -",
     "POST /api/v1/admin/purchases/{purchase}/retry-now": "- - any -",

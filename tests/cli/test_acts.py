@@ -69,6 +69,14 @@ async def test_assigns_a_trainer(
     assert await typed(f"assign-trainer {purchase} --trainer far --reason r --request-key k --json") == 0
     assert printed(capsys)["verb"] == "assign_trainer"
     assert (await until(capsys, purchase.split(":")[1], "completed"))["sessions"] == 10
+    capsys.readouterr()
+    assert await typed(f"matching {purchase}") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    chosen, before = "far was chosen by", "No trainer was taken: no trainer teaches course-piano."
+    assert chosen in told
+    assert before in told
+    assert await typed(f"matching {purchase} --trainer nobody --json") == 0
+    assert printed(capsys)["answer"] == "nobody was no candidate: is no trainer known here."
 
 
 @pytest.mark.usefixtures("serving", "working")

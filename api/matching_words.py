@@ -1,0 +1,78 @@
+"""A matching in plain sentences: why this trainer, and why not that one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from db.reads.matching import Matched, Unmatched
+
+_STATUS = {"proposed": "is proposed and waits for a yes", "approved": "is approved", "cancelled": "was let go"}
+
+
+def who(trainer_id: str, names: dict[str, str]) -> str:
+    """A trainer as people know them."""
+    name = names.get(trainer_id, trainer_id)
+    return trainer_id if name == trainer_id else f"{name} ({trainer_id})"
+
+
+def why_chosen(match: Matched, names: dict[str, str]) -> str:
+    """Why this trainer was taken."""
+    chosen, won = who(match.trainer_id, names), match.won
+    if match.decided_by != "automatic":
+        return f"{chosen} was chosen by {match.decided_by} and was free for all {match.lessons} lessons."
+    if not won:
+        return f"{chosen} was chosen; by what is not on record."
+    return f"{chosen} {_comes_first(match, int(won['fitting']))}: {', '.join(_facts(won))}."
+
+
+def why_not(trainer_id: str, reason: str, names: dict[str, str]) -> str:
+    """Why another one was not."""
+    return f"{who(trainer_id, names)} was not chosen: {reason}."
+
+
+def why_nobody(refused: Unmatched) -> str:
+    """Why a look found nobody."""
+    return f"No trainer was taken: {refused.message}."
+
+
+def no_candidate(trainer_id: str, names: dict[str, str], item_id: str | None) -> str:
+    """Of a trainer who was not even looked at."""
+    known = f"did not teach {item_id} when it was decided" if trainer_id in names else "is no trainer known here"
+    return f"{who(trainer_id, names)} was no candidate: {known}."
+
+
+def what_became(match: Matched) -> str:
+    """How the allocation stands."""
+    since = f" on {match.cancelled_at:%Y-%m-%d %H:%M} UTC" if match.cancelled_at else ""
+    return f"The allocation {_STATUS.get(match.status, match.status)}{since}."
+
+
+def wall_of(match: Matched) -> str | None:
+    """When the first lesson is, on the student's wall."""
+    return _wall(match.first_local)
+
+
+def _wall(local: datetime | None) -> str | None:
+    return f"{local:%Y-%m-%dT%H:%M}" if local else None
+
+
+def _comes_first(match: Matched, fitting: int) -> str:
+    can = f"can give all {match.lessons} lessons"
+    if match.held_before:
+        return f"was held by the student before paying and {can}"
+    if match.won["askedFor"]:
+        return f"was asked for by name and {can}"
+    if fitting == 1:
+        return f"is the only one who {can}"
+    return f"comes first of the {fitting} who {can}"
+
+
+def _facts(won: dict[str, Any]) -> list[str]:
+    """What is weighed, in its order."""
+    last, away = won["lastAssignedAt"], won["distanceKm"]
+    return [
+        f"{won['load']} future lessons held",
+        f"last assigned on {last[:10]}" if last else "never assigned before",
+        *([] if away is None else [f"{away:g} km away"]),
+    ]

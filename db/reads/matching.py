@@ -1,0 +1,72 @@
+"""How a purchase came by its trainer: every allocation there was, and the last look that found nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True)
+class Matched:
+    """An allocation and how it was decided. `won` and `lost` as the choice stored them; `lessons`: how many it holds."""
+
+    allocation_id: str
+    trainer_id: str
+    status: str
+    won: dict[str, Any]
+    lost: dict[str, str]
+    decided_by: str
+    created_at: datetime
+    cancelled_at: datetime | None
+    held_before: bool
+    lessons: int
+    first_local: datetime | None
+    zone: str | None
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """Why nobody was taken; `refused_at`: when this result was first found."""
+
+    code: str
+    message: str
+    lost: dict[str, str]
+    decided_by: str
+    refused_at: datetime
+
+
+_MATCHED = text(
+    """
+    SELECT a.id AS allocation_id, a.trainer_id, a.status, a.won, a.lost, a.decided_by, a.created_at, a.cancelled_at,
+           a.hold_expires_at IS NOT NULL AS held_before,
+           slots.lessons, slots.first_local, slots.zone
+      FROM allocations a
+      LEFT JOIN LATERAL (SELECT count(*) AS lessons, min(local_start) AS first_local, min(zone) AS zone
+                           FROM trainer_slots s WHERE s.allocation_id = a.id) AS slots ON true
+     WHERE a.purchase_id = :id
+     ORDER BY a.status = 'cancelled', a.created_at DESC
+    """
+)
+_UNMATCHED = text("SELECT code, message, lost, decided_by, refused_at FROM refused_matchings WHERE purchase_id = :id")
+_NAMES = text("SELECT id, name FROM trainers WHERE id = ANY(:ids)")
+
+
+async def matched_of(conn: AsyncConnection, purchase_id: str) -> list[Matched]:
+    """The allocation in force first, then those cancelled, latest first."""
+    return [Matched(**row) for row in (await conn.execute(_MATCHED, {"id": purchase_id})).mappings()]
+
+
+async def unmatched_of(conn: AsyncConnection, purchase_id: str) -> Unmatched | None:
+    """The last result of a look that found nobody; None when every look found somebody."""
+    row = (await conn.execute(_UNMATCHED, {"id": purchase_id})).mappings().one_or_none()
+    return Unmatched(**row) if row else None
+
+
+async def names_of(conn: AsyncConnection, trainer_ids: Iterable[str]) -> dict[str, str]:
+    """The names of these trainers, by id."""
+    return {row.id: row.name for row in await conn.execute(_NAMES, {"ids": list(trainer_ids)})}

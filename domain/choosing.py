@@ -1,0 +1,89 @@
+"""The trainer who is taken, and in words why: this one because of what, each other one because of what not (row 73)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from domain.matching import Place, TrainerFacts, kilometres, rank
+from domain.metadata import WantedLessons
+from domain.refusals import Refused
+from domain.schedule import Lesson
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`won` is what decided: load, when last assigned, distance, how many fitted, whether asked for by name.
+
+    `lost`: every other candidate's id to the first reason why not.
+    """
+
+    trainer: TrainerFacts
+    won: dict[str, Any]
+    lost: dict[str, str]
+
+
+class NobodyFits(Refused):
+    """NO_TRAINER_AVAILABLE, with the first reason why of each candidate."""
+
+    def __init__(self, message: str, lost: dict[str, str]) -> None:
+        super().__init__("NO_TRAINER_AVAILABLE", message)
+        self.lost = lost
+
+
+def choose(
+    course_id: str,
+    trainers: Sequence[TrainerFacts],
+    lessons: Sequence[Lesson],
+    *,
+    home: Place,
+    wanted: WantedLessons,
+    taken: Collection[str] = (),
+) -> Choice:
+    """The best of those who can give all the lessons. `taken`: found held by another since. Raises NobodyFits."""
+    match = rank(
+        trainers, lessons, home=home, learning_mode=wanted.learning_mode, group_size=wanted.group_size,
+        preferred=wanted.preferred_trainer,
+    )  # fmt: skip
+    lost = {**match.lost, **dict.fromkeys(taken & match.lost.keys(), "another purchase took a slot")}
+    if not match.ranked:
+        raise NobodyFits(_nobody(course_id, trainers, len(lessons), home, lost), lost)
+    known = {trainer.id: trainer for trainer in trainers}
+    chosen = known[match.ranked[0]]
+    asked_for = chosen.id == wanted.preferred_trainer
+    lost.update({other: _outranked(known[other], chosen, asked_for) for other in match.ranked[1:]})
+    return Choice(chosen, what_won(chosen, home, fitting=len(match.ranked), asked_for=asked_for), lost)
+
+
+def what_won(chosen: TrainerFacts, home: Place, *, fitting: int, asked_for: bool = False) -> dict[str, Any]:
+    """The facts a choice was made by, as they are stored."""
+    last = chosen.last_assigned_at
+    return {
+        "load": chosen.load,
+        "lastAssignedAt": last.isoformat() if last else None,
+        "distanceKm": None if chosen.place is None else round(kilometres(chosen.place, home), 1),
+        "fitting": fitting,
+        "askedFor": asked_for,
+    }
+
+
+def _outranked(other: TrainerFacts, chosen: TrainerFacts, asked_for: bool) -> str:
+    if asked_for:
+        return f"{chosen.id} was asked for"
+    if other.load > chosen.load:
+        return f"holds {other.load} future slots, {chosen.id} {chosen.load}"
+    if other.last_assigned_at != chosen.last_assigned_at:
+        return f"assigned more recently than {chosen.id}"
+    return f"equal to {chosen.id}, whose id comes first"
+
+
+def _nobody(course_id: str, trainers: Sequence[TrainerFacts], count: int, home: Place, lost: dict[str, str]) -> str:
+    if not trainers:
+        return f"no trainer teaches {course_id}"
+    away = {trainer.id: kilometres(trainer.place, home) if trainer.place else float("inf") for trainer in trainers}
+    nearest = min(away, key=lambda trainer_id: (away[trainer_id], trainer_id))
+    return (
+        f"none of {len(trainers)} trainers of {course_id} can give all {count} lessons; "
+        f"the nearest, {nearest}: {lost[nearest]}"
+    )
