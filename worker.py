@@ -23,6 +23,7 @@ from activities.boundary import Boundary
 from activities.cart import CartActivities
 from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
+from activities.holds import HoldActivities
 from activities.learning import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
@@ -38,6 +39,7 @@ from runtime.settings import Settings, SettingsError
 from runtime.stopping import asked_to_stop
 from runtime.temporal import connect, metered
 from workflows.expiry import ExpiryWorkflow
+from workflows.hold import SlotHoldWorkflow
 from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
 
@@ -81,6 +83,7 @@ def activities_of(
         access.end_access,
         access.extend_access,
         LearningActivities(engine).invalidate_learning_cache,
+        HoldActivities(engine, now).release_hold,
     ]
 
 
@@ -90,7 +93,7 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
     return Worker(
         client,
         task_queue=settings.task_queue,
-        workflows=[PurchaseWorkflow, ExpiryWorkflow],
+        workflows=[PurchaseWorkflow, ExpiryWorkflow, SlotHoldWorkflow],
         activities=activities_of(engine, provider, clock(settings), auto_approve=settings.auto_approve_allocations),
         activity_executor=ThreadPoolExecutor(slots, thread_name_prefix="activity"),
         max_concurrent_activities=slots,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from activities.planning import Plan, allocation_metadata, not_free
 from db import ledger
 from db.effects import replanning as effects
+from db.effects.allocation import let_go
 from db.effects.candidates import LessonRequest, look, read_request
 from db.effects.decisions import read_settled, write_settled
 from domain.amendments import Settled, amended, moves, overrides
@@ -32,6 +33,7 @@ def replan(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
     """
     with engine.begin() as connection:
         request = read_request(connection, order)  # locks the student
+        let_go(connection, (), now)  # before the trainer is locked
         standing = effects.lock_standing(connection, order, now)
         if standing is None or standing.request_key == standing.planned_by:
             return  # the step looks again and says what is the matter

@@ -12,8 +12,19 @@ from temporalio import activity
 
 from activities.planning import Plan, allocation_metadata, not_free, plan_of
 from db import ledger
-from db.effects.allocation import CANCEL, RELEASE, Hold, Raced, approve, hold, keep_refusal
+from db.effects.allocation import (
+    CANCEL,
+    RELEASE,
+    Hold,
+    Raced,
+    approve,
+    hold,
+    keep_refusal,
+    let_go,
+    take_over,
+)
 from db.effects.candidates import LessonRequest, Look, look, read_request
+from db.holds import OwnHold
 from domain.choosing import Choice, NobodyFits, choose, what_won
 from domain.matching import Place
 from domain.purchase import PurchaseOrder, TrainerAssigned, Undone
@@ -98,17 +109,20 @@ class TrainerActivities:
             "auto_assignment_started", course_id=request.course_id, sessions=len(plan.lessons),
             session_count_source=request.session_count_source, metadata_available=bool(request.fields), **_ids(order),
         )  # fmt: skip
-        seen = look(connection, order, request.course_id, plan.lessons, now)
+        seen = look(connection, order, request.course_id, plan.lessons, now, _home_of_lessons(request, plan, home))
         if first := ledger.answered(seen.state, seen.result):
             return TrainerAssigned(**first)
-        choice = _choose(request, plan, home, seen, taken)
+        kept = _held_before(request, plan, seen)
+        choice = _choose(request, plan, home, seen, taken, kept)
         chosen = choice.trainer
-        assigned = TrainerAssigned(str(uuid4()), chosen.id, len(plan.lessons))
+        take = kept if kept and kept.trainer_id == chosen.id else None
+        _make_way(connection, request, seen, take, now)
+        assigned = TrainerAssigned(take.id if take else str(uuid4()), chosen.id, len(plan.lessons))
         wanted = Hold(
             assigned, chosen.last_assigned_at, request.decisions, plan.lessons, plan.zone, plan.first, plan.warning,
             allocation_metadata(request, plan), choice.won, choice.lost, request.given_by or "automatic",
         )  # fmt: skip
-        hold(connection, order, wanted, now)
+        (take_over if take else hold)(connection, order, wanted, now)
         _log.info(
             "auto_assignment_completed", course_id=request.course_id, trainer_id=chosen.id, slots=assigned.slots,
             allocation_id=assigned.allocation_id, candidates=len(seen.trainers), **_ids(order),
@@ -116,7 +130,29 @@ class TrainerActivities:
         return assigned
 
 
-def _choose(request: LessonRequest, plan: Plan, home: Place, seen: Look, taken: set[str]) -> Choice:
+def _home_of_lessons(request: LessonRequest, plan: Plan, home: Place) -> Place | None:
+    """Where trainers have to come to; None when the lessons are online, or how far is an operator's to judge."""
+    return home if plan.wanted.learning_mode == "home" and request.given is None else None
+
+
+def _held_before(request: LessonRequest, plan: Plan, seen: Look) -> OwnHold | None:
+    """The student's hold, if it is of exactly these lessons and no operator has chosen somebody else."""
+    kept = seen.holds.of(request.course_id)
+    if kept is None or not kept.same or kept.zone != plan.zone or request.given not in (None, kept.trainer_id):
+        return None
+    return kept
+
+
+def _make_way(connection: Connection, request: LessonRequest, seen: Look, take: OwnHold | None, now: datetime) -> None:
+    """Lets go of holds that have expired, and of the student's own that this purchase does not take but would meet."""
+    own = [kept.id for kept in seen.holds.own if kept != take and (kept.meets or kept.course_id == request.course_id)]
+    if own or seen.holds.expired:
+        let_go(connection, own, now)
+
+
+def _choose(
+    request: LessonRequest, plan: Plan, home: Place, seen: Look, taken: set[str], kept: OwnHold | None
+) -> Choice:
     """The trainer to hold, and why each other candidate lost."""
     if seen.conflict is not None:
         lesson = plan.lessons[seen.conflict - 1]
@@ -126,7 +162,8 @@ def _choose(request: LessonRequest, plan: Plan, home: Place, seen: Look, taken: 
         )
     if request.given is not None:
         return _given(request.given, request, plan, home, seen)
-    return choose(request.course_id, seen.trainers, plan.lessons, home=home, wanted=plan.wanted, taken=taken)
+    held = kept.trainer_id if kept else None
+    return choose(request.course_id, seen.trainers, plan.lessons, home=home, wanted=plan.wanted, taken=taken, held=held)
 
 
 def _given(given: str, request: LessonRequest, plan: Plan, home: Place, seen: Look) -> Choice:

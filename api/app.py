@@ -31,6 +31,7 @@ from api import (
     extending,
     free,
     health,
+    holds,
     matching,
     metrics,
     outbox,
@@ -119,6 +120,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
         preflight,
         student_tests,
         extending,
+        holds,
         verbs,
     )
     for part in guarded:
@@ -156,6 +158,7 @@ async def open_services(settings: Settings, provider: PaymentProvider | None = N
             temporal_ui_url=settings.temporal_ui_url,
             clock=clock(settings),
             provider=provider or http,
+            slot_hold=settings.slot_hold,
             pace=Pace(settings.bulk_acts_per_second),
             private_webhooks=settings.webhook_private_addresses,
         )

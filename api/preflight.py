@@ -1,6 +1,7 @@
 """`GET /api/v1/checkout/preflight`: what would make a purchase wait later, said before it is paid (mission row C14).
 
-It asks what the steps ask, by the same rules, and holds nothing: what is free now may be taken when it is paid.
+It asks what the steps ask, by the same rules, and holds nothing: what is free now may be taken when it is paid, unless
+it is held (`api/holds.py`).
 """
 
 from __future__ import annotations
@@ -96,6 +97,14 @@ class _Look:
     lessons: list[Lesson] = field(default_factory=list[Lesson])
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The lessons a thing in the cart asks for, and how many of them."""
+
+    wanted: WantedLessons
+    count: int
+
+
 @router.get(
     "/preflight",
     summary="What would make the cart wait after it is paid",
@@ -142,11 +151,11 @@ async def _refusals(look: _Look, thing: CartLine) -> list[Refused]:
     found = [_double(look, thing, count)]
     if thing.fulfilment != "sessions":
         return [refused for refused in found if refused]
-    wanted = _tried(lambda: wanted_lessons(fields))
+    asked = _tried(lambda: asked_of(thing))
     unplaced = _tried(lambda: _require_place(look.facts))
-    found += [each for each in (wanted, unplaced) if isinstance(each, Refused)]
-    if isinstance(wanted, WantedLessons) and unplaced is None:
-        found.append(await _no_lessons(look, thing.item_id, wanted, count))
+    found += [each for each in (asked, unplaced) if isinstance(each, Refused)]
+    if isinstance(asked, Asked) and unplaced is None:
+        found.append(await _no_lessons(look, thing.item_id, asked))
     return [refused for refused in found if refused]
 
 
@@ -173,20 +182,33 @@ def _require_place(facts: StudentFacts) -> None:
     place_of(facts.latitude, facts.longitude)
 
 
-async def _no_lessons(look: _Look, course_id: str, wanted: WantedLessons, count: int) -> Refused | None:
+def asked_of(thing: CartLine) -> Asked:
+    """The lessons a thing in the cart asks for, read as its payment line will be. Raises METADATA_INCOMPLETE."""
+    fields = merge(payment=line_metadata(to_buy(thing))).fields
+    return Asked(wanted_lessons(fields), resolve_session_count(fields).count)
+
+
+async def plan_of(asked: Asked, facts: StudentFacts, now: datetime) -> list[Lesson]:
+    """When they would be. Raises STUDENT_PROFILE_MISSING, GPS_INVALID."""
+    _require_place(facts)
+    return await asyncio.to_thread(_plan, asked.wanted, asked.count, facts.timezone or "", now, facts.holidays)
+
+
+async def _no_lessons(look: _Look, course_id: str, asked: Asked) -> Refused | None:
     """Why there would be no lessons: the student is busy, here or by the rest of the cart; or nobody can teach all."""
-    facts, now = look.facts, look.at.clock()
-    zone, home = facts.timezone or "", place_of(facts.latitude, facts.longitude)
-    lessons = await asyncio.to_thread(_plan, wanted, count, zone, now, facts.holidays)
+    facts, now, wanted, count = look.facts, look.at.clock(), asked.wanted, asked.count
+    home = place_of(facts.latitude, facts.longitude)
+    lessons = await plan_of(asked, facts, now)
+    near = home if wanted.learning_mode == "home" else None
     async with look.at.reading() as conn:
-        conflict, trainers = await who_could_teach(conn, look.student_id, course_id, lessons, now)
-    conflict = conflict or _overlap(lessons, look.lessons)
+        ahead = await who_could_teach(conn, look.student_id, course_id, lessons, now, near)
+    conflict = ahead.conflict or _overlap(lessons, look.lessons)
     if conflict is not None:
         when = f"{lessons[conflict - 1].local:%Y-%m-%d %H:%M}"
         return Refused("SCHEDULE_CONFLICT", f"lesson {conflict} ({when}) overlaps another one of the student's")
     look.lessons.extend(lessons)
     match = await asyncio.to_thread(
-        rank, trainers, lessons, home=home, learning_mode=wanted.learning_mode, group_size=wanted.group_size
+        rank, ahead.trainers, lessons, home=home, learning_mode=wanted.learning_mode, group_size=wanted.group_size
     )
     if match.ranked:
         return None

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -30,6 +30,7 @@ class Services:
     provider: PaymentProvider | None = None  # None: this process was not told of one, so there is no checkout
     temporal_ui_url: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    slot_hold: timedelta = timedelta(minutes=10)  # how long times are held before they are paid for
     private_webhooks: bool = False  # webhook targets may be inside
     pace: Pace = field(default_factory=Pace)  # of all bulk requests together
     watchers: Watchers = field(default_factory=Watchers)

@@ -40,11 +40,15 @@ def choose(
     home: Place,
     wanted: WantedLessons,
     taken: Collection[str] = (),
+    held: str | None = None,
 ) -> Choice:
-    """The best of those who can give all the lessons. `taken`: found held by another since. Raises NobodyFits."""
+    """The best of those who can give all the lessons: the one `held` for the student, the one asked for, then by load.
+
+    `taken`: found held by another since. Raises NobodyFits.
+    """
+    first = list(dict.fromkeys(each for each in (held, wanted.preferred_trainer) if each))
     match = rank(
-        trainers, lessons, home=home, learning_mode=wanted.learning_mode, group_size=wanted.group_size,
-        preferred=wanted.preferred_trainer,
+        trainers, lessons, home=home, learning_mode=wanted.learning_mode, group_size=wanted.group_size, first=first
     )  # fmt: skip
     lost = {**match.lost, **dict.fromkeys(taken & match.lost.keys(), "another purchase took a slot")}
     if not match.ranked:
@@ -52,7 +56,8 @@ def choose(
     known = {trainer.id: trainer for trainer in trainers}
     chosen = known[match.ranked[0]]
     asked_for = chosen.id == wanted.preferred_trainer
-    lost.update({other: _outranked(known[other], chosen, asked_for) for other in match.ranked[1:]})
+    beaten = "was held before paying" if chosen.id == held else "was asked for" if asked_for else None
+    lost.update({other: _outranked(known[other], chosen, beaten) for other in match.ranked[1:]})
     return Choice(chosen, what_won(chosen, home, fitting=len(match.ranked), asked_for=asked_for), lost)
 
 
@@ -68,9 +73,9 @@ def what_won(chosen: TrainerFacts, home: Place, *, fitting: int, asked_for: bool
     }
 
 
-def _outranked(other: TrainerFacts, chosen: TrainerFacts, asked_for: bool) -> str:
-    if asked_for:
-        return f"{chosen.id} was asked for"
+def _outranked(other: TrainerFacts, chosen: TrainerFacts, beaten: str | None) -> str:
+    if beaten:
+        return f"{chosen.id} {beaten}"
     if other.load > chosen.load:
         return f"holds {other.load} future slots, {chosen.id} {chosen.load}"
     if other.last_assigned_at != chosen.last_assigned_at:

@@ -97,10 +97,10 @@ def rank(
     home: Place,
     learning_mode: str,
     group_size: int,
-    preferred: str | None = None,
+    first: Sequence[str] = (),
 ) -> Match:
-    """Who can give all the lessons: the one asked for, then least loaded, then least recently assigned (never is
-    first), then by id.
+    """Who can give all the lessons: those of `first` in its order, then least loaded, then least recently assigned
+    (never is first), then by id.
 
     Takes trainers who teach the course. Home lessons need the trainer within reach of `home`; a group above one is a
     capacity check only; every lesson must lie in the trainer's windows and off blocked days (mission row 73).
@@ -123,7 +123,8 @@ def rank(
             fit.append(trainer)
         else:
             lost[trainer.id] = reason
-    fit.sort(key=lambda each: (each.id != preferred, each.load, each.last_assigned_at or _NEVER, each.id))
+    turn = {trainer_id: number for number, trainer_id in enumerate(first)}
+    fit.sort(key=lambda each: (turn.get(each.id, len(turn)), each.load, each.last_assigned_at or _NEVER, each.id))
     return Match([trainer.id for trainer in fit], lost)
 
 

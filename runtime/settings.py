@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     repair_deadline: Duration | None = None
     payment_pending_deadline: Duration = timedelta(hours=24)
     attention_escalate_after: Duration = timedelta(hours=24)
+    slot_hold: Duration = Field(default=timedelta(minutes=10), ge=timedelta(seconds=1), le=timedelta(hours=1))
     two_person_limit: int = Field(default=0, ge=0)
     bulk_acts_per_second: float = Field(default=10, gt=0, le=1000)
 

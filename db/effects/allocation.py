@@ -18,8 +18,9 @@ from sqlalchemy.exc import IntegrityError
 
 from db.effects.candidates import step_key
 from db.engine import at_once
+from db.holds import LET_GO
 from db.ledger import UNCHANGED, Json
-from db.teaching import LESSONS, slots
+from db.teaching import SLOTS, slots
 from domain.purchase import PurchaseOrder, TrainerAssigned
 from domain.refusals import Refused
 from domain.schedule import Lesson
@@ -27,6 +28,19 @@ from domain.schedule import Lesson
 _TRAINER_IS_FREE = "trainer_slots_trainer_is_free"
 _STUDENT_IS_FREE = "trainer_slots_student_is_free"
 _LEDGER_KEY = "purchase_steps_pkey"
+
+# What the purchase and the ledger say once there is an `allocation`.
+_SETTLED: LiteralString = """
+series AS (
+  UPDATE student_course_purchases
+  SET series_start = :series_start,
+      warnings = CASE WHEN CAST(:warning AS text) IS NULL OR warnings @> to_jsonb(CAST(:warning AS text))
+                      THEN warnings ELSE warnings || to_jsonb(CAST(:warning AS text)) END
+  WHERE id = :purchase_id AND series_start IS DISTINCT FROM :series_start AND EXISTS (SELECT FROM allocation)
+), step AS (
+  INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
+  SELECT :purchase_id, :attempt, 'assign_trainer', 'done', CAST(:result AS jsonb), now() FROM allocation
+)"""
 
 # Compare and set on last_assigned_at and on the count of decisions: whoever was chosen by facts that have changed since
 # is not held (0 rows). last_assigned_at also grows on every hold, so two holds under one clock reading have an order.
@@ -43,23 +57,7 @@ WITH {UNCHANGED}, trainer AS (
   SELECT :allocation_id, :purchase_id, trainer.id, :student_id, 'proposed',
          CAST(:metadata AS jsonb), CAST(:won AS jsonb), CAST(:lost AS jsonb), :decided_by, :now FROM trainer
   RETURNING id, trainer_id
-), slots AS (
-  INSERT INTO trainer_slots
-    (allocation_id, number, trainer_id, student_id, during, local_start, zone, clock, asked_start, status)
-  SELECT allocation.id, number, trainer_id, :student_id, tstzrange(starts_at, ends_at, '[)'), local_start, :zone,
-         clock, asked_start, 'held'
-  FROM allocation, {LESSONS}
-  RETURNING number
-), series AS (
-  UPDATE student_course_purchases
-  SET series_start = :series_start,
-      warnings = CASE WHEN CAST(:warning AS text) IS NULL OR warnings @> to_jsonb(CAST(:warning AS text))
-                      THEN warnings ELSE warnings || to_jsonb(CAST(:warning AS text)) END
-  WHERE id = :purchase_id AND series_start IS DISTINCT FROM :series_start AND EXISTS (SELECT FROM allocation)
-), step AS (
-  INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
-  SELECT :purchase_id, :attempt, 'assign_trainer', 'done', CAST(:result AS jsonb), now() FROM allocation
-)
+), {SLOTS}, {_SETTLED}
 SELECT count(*) FROM slots
 """)  # noqa: S608 - a literal of our own
 
@@ -75,6 +73,23 @@ SET code = excluded.code, message = excluded.message, lost = excluded.lost, deci
 WHERE (kept.code, kept.message, kept.lost, kept.decided_by)
   IS DISTINCT FROM (excluded.code, excluded.message, excluded.lost, excluded.decided_by)
 """)
+
+# The hold becomes the purchase's allocation, if it is still one; its slots stay as they are.
+_TAKE_OVER = text(f"""
+WITH {UNCHANGED}, allocation AS (
+  UPDATE allocations
+  SET purchase_id = :purchase_id, status = 'proposed', metadata = CAST(:metadata AS jsonb), won = CAST(:won AS jsonb),
+      lost = CAST(:lost AS jsonb), decided_by = :decided_by, created_at = :now
+  FROM unchanged
+  WHERE id = :allocation_id AND status = 'on_hold' AND student_id = :student_id AND hold_expires_at > :now
+  RETURNING id, trainer_id
+), trainer AS (
+  UPDATE trainers
+  SET last_assigned_at = greatest(CAST(:now AS timestamptz), last_assigned_at + interval '1 microsecond')
+  FROM allocation WHERE trainers.id = allocation.trainer_id
+), {_SETTLED}
+SELECT count(*) FROM allocation
+""")  # noqa: S608 - literals of our own
 
 RELEASE: tuple[LiteralString, ...] = (
     """UPDATE trainer_slots SET status = 'cancelled' WHERE status <> 'cancelled'
@@ -152,17 +167,8 @@ def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: dateti
     transaction is broken and must be rolled back.
     """
     trainer_id = wanted.assigned.trainer_id
-    values = {
-        **step_key(order), **slots(wanted.lessons),
-        "trainer_id": trainer_id, "allocation_id": wanted.assigned.allocation_id, "seen": wanted.seen,
-        "decisions": wanted.decisions,
-        "zone": wanted.zone, "series_start": wanted.series_start, "warning": wanted.warning, "now": now,
-        "metadata": json.dumps(wanted.metadata), "lost": json.dumps(wanted.lost),
-        "won": json.dumps(wanted.won), "decided_by": wanted.decided_by,
-        "result": json.dumps(asdict(wanted.assigned)),
-    }  # fmt: skip
     try:
-        held = connection.execute(_HOLD, values).scalar_one()
+        held = connection.execute(_HOLD, _values(order, wanted, now)).scalar_one()
     except IntegrityError as error:
         violation = error.orig
         if isinstance(violation, ExclusionViolation | UniqueViolation):
@@ -173,6 +179,38 @@ def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: dateti
         raise
     if held != len(wanted.lessons):
         raise Raced(trainer_id)
+
+
+def take_over(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
+    """The student's hold, `wanted.assigned.allocation_id`, becomes the purchase's allocation, and the ledger says so.
+
+    Raises Raced when the hold has ended or this step was taken meanwhile, or an operator decided.
+    """
+    try:
+        taken = connection.execute(_TAKE_OVER, _values(order, wanted, now)).scalar_one()
+    except IntegrityError as error:
+        if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == _LEDGER_KEY:
+            raise Raced(wanted.assigned.trainer_id) from error
+        raise
+    if not taken:
+        raise Raced(wanted.assigned.trainer_id)
+
+
+def let_go(connection: Connection, hold_ids: Sequence[str], now: datetime) -> None:
+    """These slot holds end, and all that have expired. To be asked before a trainer is locked."""
+    connection.execute(LET_GO, {"ids": list(hold_ids), "now": now})
+
+
+def _values(order: PurchaseOrder, wanted: Hold, now: datetime) -> dict[str, object]:
+    return {
+        **step_key(order), **slots(wanted.lessons),
+        "trainer_id": wanted.assigned.trainer_id, "allocation_id": wanted.assigned.allocation_id, "seen": wanted.seen,
+        "decisions": wanted.decisions,
+        "zone": wanted.zone, "series_start": wanted.series_start, "warning": wanted.warning, "now": now,
+        "metadata": json.dumps(wanted.metadata), "lost": json.dumps(wanted.lost),
+        "won": json.dumps(wanted.won), "decided_by": wanted.decided_by,
+        "result": json.dumps(asdict(wanted.assigned)),
+    }  # fmt: skip
 
 
 def keep_refusal(engine: Engine, order: PurchaseOrder, refused: Refused, lost: dict[str, str], now: datetime) -> None:

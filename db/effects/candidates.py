@@ -8,9 +8,10 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, text
 
+from db.holds import HOLDS, Holds, holds_of
 from db.ledger import Json
 from db.teaching import CONFLICT, PLAN, TRAINERS, times_of, trainer_facts
-from domain.matching import TrainerFacts
+from domain.matching import Place, TrainerFacts
 from domain.purchase import PurchaseOrder
 from domain.schedule import Lesson
 
@@ -39,9 +40,10 @@ FOR NO KEY UPDATE OF student
 # while another try of this very step held it, and a statement sees nothing that was committed while it waited.
 _LOOK = text(f"""
 WITH {PLAN}
-SELECT step.state, step.result, mine.conflict, trainer.*
+SELECT step.state, step.result, mine.conflict, holds.expired, holds.own, trainer.*
 FROM ({CONFLICT}
-) AS mine
+) AS mine CROSS JOIN ({HOLDS}
+) AS holds
 LEFT JOIN purchase_steps AS step
   ON step.purchase_id = :purchase_id AND step.attempt = :attempt AND step.step = 'assign_trainer'
 LEFT JOIN ({TRAINERS}
@@ -82,6 +84,7 @@ class Look:
     result: Json | None
     conflict: int | None
     trainers: tuple[TrainerFacts, ...]
+    holds: Holds
 
 
 def read_request(connection: Connection, order: PurchaseOrder) -> LessonRequest:
@@ -95,13 +98,22 @@ def read_request(connection: Connection, order: PurchaseOrder) -> LessonRequest:
 
 
 def look(
-    connection: Connection, order: PurchaseOrder, course_id: str, lessons: Sequence[Lesson], now: datetime
+    connection: Connection,
+    order: PurchaseOrder,
+    course_id: str,
+    lessons: Sequence[Lesson],
+    now: datetime,
+    home: Place | None = None,
 ) -> Look:
-    """Everybody who teaches the course, with hours, blocked days, future load, and whether busy at these lessons."""
-    values = {**step_key(order), **times_of(lessons, now), "course_id": course_id}
+    """Everybody who teaches the course, with hours, blocked days, future load, and whether busy at these lessons.
+
+    `home`: where home lessons are to be; who is too far from it comes without hours, blocked days and slots. Holds that
+    have expired and the student's own count as free: let them go (`db.holds.LET_GO`) before anything is held.
+    """
+    values = {**step_key(order), **times_of(lessons, now, home), "course_id": course_id}
     rows = connection.execute(_LOOK, values).all()
     trainers = tuple(trainer_facts(row) for row in rows if row.id is not None)
-    return Look(rows[0].state, rows[0].result, rows[0].conflict, trainers)
+    return Look(rows[0].state, rows[0].result, rows[0].conflict, trainers, holds_of(rows[0]))
 
 
 def step_key(order: PurchaseOrder) -> dict[str, object]:

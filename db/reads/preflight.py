@@ -9,8 +9,9 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.holds import HOLDS, Holds, holds_of
 from db.teaching import CONFLICT, PLAN, TRAINERS, times_of, trainer_facts
-from domain.matching import TrainerFacts
+from domain.matching import Place, TrainerFacts
 from domain.schedule import Lesson
 
 _STUDENT = text("SELECT timezone, latitude, longitude FROM students WHERE id = :student_id")
@@ -23,7 +24,9 @@ _OWNED = text(
     """
 )
 _AHEAD = text(
-    f"WITH {PLAN} SELECT mine.conflict, trainer.* FROM ({CONFLICT}) AS mine LEFT JOIN ({TRAINERS}) AS trainer ON true"  # noqa: S608 -- constants
+    f"""WITH {PLAN}
+    SELECT mine.conflict, holds.expired, holds.own, trainer.*
+      FROM ({CONFLICT}) AS mine CROSS JOIN ({HOLDS}) AS holds LEFT JOIN ({TRAINERS}) AS trainer ON true"""  # noqa: S608 -- constants
 )
 
 
@@ -59,10 +62,26 @@ async def student_facts(conn: AsyncConnection, student_id: str) -> StudentFacts:
     return StudentFacts(timezone, latitude, longitude, owned, holidays)
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """`conflict`: number of the first lesson at which the student is busy, None if free; everybody who teaches the
+    course; the holds that stand in the way of nothing here."""
+
+    conflict: int | None
+    trainers: tuple[TrainerFacts, ...]
+    holds: Holds
+
+
 async def who_could_teach(
-    conn: AsyncConnection, student_id: str, course_id: str, lessons: Sequence[Lesson], now: datetime
-) -> tuple[int | None, tuple[TrainerFacts, ...]]:
-    """Number of the first lesson at which the student is busy, None if free; and everybody who teaches the course."""
-    values = {**times_of(lessons, now), "student_id": student_id, "course_id": course_id}
+    conn: AsyncConnection,
+    student_id: str,
+    course_id: str,
+    lessons: Sequence[Lesson],
+    now: datetime,
+    home: Place | None = None,
+) -> Ahead:
+    """What a purchase of these lessons would find now. `home`: where home lessons are to be."""
+    values = {**times_of(lessons, now, home), "student_id": student_id, "course_id": course_id}
     rows = (await conn.execute(_AHEAD, values)).all()
-    return rows[0].conflict, tuple(trainer_facts(row) for row in rows if row.id is not None)
+    trainers = tuple(trainer_facts(row) for row in rows if row.id is not None)
+    return Ahead(rows[0].conflict, trainers, holds_of(rows[0]))

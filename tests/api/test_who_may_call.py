@@ -22,7 +22,7 @@ from runtime.dev_auth import dev_token
 from runtime.settings import Settings
 from tests.api.callers import Operation, good_request, operations, stored
 from tests.api.conftest import booted, end_runs, is_problem
-from tests.build import FakeProvider, cart_item, item, pay, run, start, student
+from tests.build import FakeProvider, cart_item, item, pay, run, start, student, trainer
 from tests.subjects import bought_card
 from tests.tokens import bearer
 
@@ -82,6 +82,9 @@ EXPECTED = {
     "GET /api/v1/checkout/preflight": "self - - -",
     "GET /api/user/available-tests": "self - - -",
     "POST /api/user/test-cards/{test_card_id}/start": "own - - -",
+    "POST /api/v1/checkout/holds": "self - - -",
+    "GET /api/v1/checkout/holds": "self - - -",
+    "DELETE /api/v1/checkout/holds/{hold_id}": "own - - -",
     "POST /api/purchases": "self - - -",
     "POST /api/purchase": "self - - -",
 }
@@ -120,8 +123,17 @@ def ids(engine: Engine, fake_provider: FakeProvider, paid: str) -> dict[str, str
     of = f"purchase:{paid}:1"
     cart_item(engine, "cart-1")
     bought_card(engine, "card-1", payment_id=f"{paid}-cards")
+    trainer(engine)
+    run(
+        engine,
+        "INSERT INTO allocations (id, trainer_id, student_id, status, created_at, course_id, hold_number, hold_expires_at)"
+        " VALUES ('hold-1', 'trainer-1', 'student-1', 'on_hold', now(), 'course-chess', 1, '2030-01-01')",
+    )
     people = {"student_id": "student-1", "trainer_id": "t-9"}
-    things = {"item_type": "course", "item_id": "course-piano", "cart_item_id": "cart-1", "test_card_id": "card-1"}
+    things = {
+        "item_type": "course", "item_id": "course-piano", "cart_item_id": "cart-1", "test_card_id": "card-1",
+        "hold_id": "hold-1",
+    }  # fmt: skip
     letters = {"letter": "1", "target": "target-1"}
     return {"purchase": of, **people, **things, **letters, "verb": "explode", "payment": paid}
 

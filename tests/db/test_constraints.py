@@ -72,6 +72,12 @@ MOVE = (
     " SELECT 'm', 'student-1', '{kind}', {coins}, {purchase}, now() FROM purchase_starts WHERE purchase_id = 'p'"
 )
 
+HOLDS = (
+    "INSERT INTO allocations (id, trainer_id, student_id, status, created_at, course_id, hold_number, hold_expires_at)"
+    " SELECT id, 'trainer-1', 'student-1', '{status}', now(), {course}, {number}, {until} FROM (VALUES {ids}) AS new (id)"
+)
+KEPT = {"status": "on_hold", "course": "'course-piano'", "number": "1", "until": "now()", "ids": "('h')"}
+
 CHECKS = [
     ("UPDATE student_course_purchases SET status = 'deleted'", "status_known"),
     ("UPDATE student_course_purchases SET status = 'voided'", "voided_has_a_time"),
@@ -124,6 +130,13 @@ CHECKS = [
         "who_supersedes_says_why",
     ),
     ("UPDATE allocations SET status = 'lost'", "status_known"),
+    ("UPDATE allocations SET status = 'on_hold'", "hold_is_whole"),
+    (HOLDS.format(**KEPT | {"course": "NULL"}), "hold_is_whole"),
+    (HOLDS.format(**KEPT | {"number": "NULL"}), "hold_is_whole"),
+    (HOLDS.format(**KEPT | {"until": "NULL"}), "hold_is_whole"),
+    (HOLDS.format(**KEPT | {"number": "4"}), "hold_number_known"),
+    (HOLDS.format(**KEPT | {"status": "approved"}), "only_holds_lack_a_purchase"),
+    (HOLDS.format(**KEPT | {"status": "cancelled", "until": "NULL"}), "only_holds_lack_a_purchase"),
     (MOVE.format(kind="gift", coins=1, purchase="NULL"), "kind_known"),
     (MOVE.format(kind="opening", coins=0, purchase="NULL"), "only_a_redemption_takes"),
     (MOVE.format(kind="opening", coins=-1, purchase="NULL"), "only_a_redemption_takes"),
@@ -147,6 +160,8 @@ UNIQUES = [
         " FROM allocations WHERE id = 'allocation-1'",
         "one_allocation_per_purchase",
     ),
+    (HOLDS.format(**KEPT | {"ids": "('h'), ('i')"}), "one_hold_per_course"),
+    (HOLDS.format(**KEPT | {"ids": "('h'), ('i')", "course": "'course-' || id"}), "few_holds_per_student"),
     (
         "INSERT INTO refunds SELECT id, 'pay-1', 1, 5, 'USD', 'requested', NULL, now() FROM (VALUES ('a'), ('b')) AS two (id)",
         "refunds_payment_id_line_key",

@@ -1,0 +1,29 @@
+"""The end of a slot hold: what its timer does when it fires."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+from temporalio import activity
+
+from db.effects.holds import release
+
+_log = structlog.get_logger()
+
+
+class HoldActivities:
+    """release_hold."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @activity.defn(name="release_hold", no_thread_cancel_exception=True)
+    def release_hold(self, hold_id: str) -> bool:
+        """Frees the times; False, and nothing happens, when the hold was let go before or a purchase took it over."""
+        released = release(self._engine, hold_id, self._clock())
+        _log.info("slot_hold_expired", hold_id=hold_id, released=released)
+        return released

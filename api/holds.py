@@ -1,0 +1,238 @@
+"""`/api/v1/checkout/holds`: a trainer's times kept for some minutes while the student pays (mission row C14).
+
+The hold is of a thing in the caller's cart, planned and matched by the rules of the steps; the purchase that has the same
+lessons takes it over. A student has one live hold per course and three in all, so that nobody blocks the market.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Path, Response
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+
+from api.auth import CallerDep
+from api.healing import Healed, wake_later
+from api.ids import PERSON_PATTERN, PersonId
+from api.preflight import Asked, asked_of, plan_of
+from api.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.services import Services, ServicesDep
+from api.temporal import RPC_TIMEOUT, answering
+from api.wire import Answer, Body
+from db.holds import (
+    MOST_HOLDS,
+    LiveHold,
+    TakenMeanwhile,
+    ToHold,
+    TooManyHolds,
+    end_own,
+    hold_slots,
+    let_go,
+    live_holds,
+    lock_student,
+)
+from db.reads.cart import cart_of
+from db.reads.preflight import student_facts, who_could_teach
+from domain.choosing import choose
+from domain.matching import Place, place_of
+from domain.refusals import REFUSALS, Refused
+from domain.schedule import Lesson
+from workflows.hold import HoldInput, SlotHoldWorkflow, hold_workflow_id_of
+
+router = APIRouter(prefix="/api/v1/checkout/holds", tags=["shop"])
+
+_LOOKS = 20  # after so many lost races something is wrong
+_HOLD: dict[str, Any] = {
+    "id": "2f9c61a8-2b5f-5a0e-8f3a-7d1e5b8c9a10",
+    "courseId": "course-piano",
+    "trainerId": "trainer-1",
+    "expiresAt": "2026-11-21T12:10:00Z",
+    "lessons": 10,
+    "firstLocal": "2026-12-01T18:00",
+    "lastLocal": "2026-12-10T18:00",
+    "timezone": "Europe/London",
+}
+
+
+class HoldBody(Body):
+    """Which thing of the caller's cart."""
+
+    cart_item_id: PersonId
+    model_config = ConfigDict(json_schema_extra={"examples": [{"cartItemId": "cart-1"}]})
+
+
+class HoldView(Answer):
+    """Times that are kept until `expiresAt`; wall times in `timezone`."""
+
+    id: str
+    course_id: str
+    trainer_id: str
+    expires_at: datetime
+    lessons: int
+    first_local: str
+    last_local: str
+    timezone: str
+    model_config = ConfigDict(json_schema_extra={"examples": [_HOLD]})
+
+
+class HoldList(Answer):
+    """The caller's live holds, oldest first."""
+
+    holds: list[HoldView] = Field(max_length=MOST_HOLDS)
+    model_config = ConfigDict(json_schema_extra={"examples": [{"holds": [_HOLD]}]})
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be held, for whom."""
+
+    student_id: str
+    course_id: str
+    asked: Asked
+    lessons: list[Lesson]
+    zone: str
+    home: Place
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Keep a trainer's times while paying",
+    responses=problems(NotFound, Conflict, Unprocessable, Unavailable),
+)
+async def hold_times(body: HoldBody, at: ServicesDep, who: CallerDep, response: Response) -> HoldView:
+    """All lessons of one thing in the cart, of the trainer who would be chosen now. A hold of the same course that the
+    caller has already is replaced. It ends by itself after `SLOT_HOLD`; a purchase of the same lessons takes it over.
+    """
+    try:
+        wish = await _wish(at, who.subject, body.cart_item_id)
+        held = await hold_for(at, wish)
+    except Refused as refused:
+        raise Conflict(
+            code=refused.code, detail=refused.message[:500], retryable=REFUSALS[refused.code].heals
+        ) from refused
+    except TooManyHolds as full:
+        raise Conflict(code="TOO_MANY_HOLDS", detail=f"{MOST_HOLDS} courses are held already: let one go.") from full
+    await _start_timer(at, held)
+    response.headers["Location"] = f"{router.prefix}/{held.id}"
+    return _view(held)
+
+
+@router.get("", summary="The caller's live holds", responses=problems(Unprocessable, Unavailable))
+async def list_holds(at: ServicesDep, who: CallerDep) -> HoldList:
+    """Those that have expired are not among them."""
+    async with at.reading() as conn:
+        return HoldList(holds=[_view(hold) for hold in await live_holds(conn, who.subject, at.clock())])
+
+
+@router.delete(
+    "/{hold_id}",
+    status_code=204,
+    summary="Let the times go",
+    responses=problems(NotFound, Unprocessable, Unavailable),
+)
+async def let_times_go(hold_id: Annotated[str, Path(pattern=PERSON_PATTERN)], at: ServicesDep, who: CallerDep) -> None:
+    """At once; purchases that wait for a trainer are tried again. Another student's hold is answered as none."""
+    async with at.engine.begin() as conn:
+        ended = await end_own(conn, hold_id, who.subject, at.clock())
+    if not ended:
+        raise NotFound(code="HOLD_NOT_FOUND", detail="You have no live hold of this id.")
+    wake_later(at, Healed(("NO_TRAINER_AVAILABLE",), f"hold {hold_id} was let go"))
+
+
+async def _wish(at: Services, student_id: str, cart_item_id: str) -> Wish:
+    async with at.reading() as conn:
+        cart = await cart_of(conn, student_id)
+        facts = await student_facts(conn, student_id)
+    thing = next((each for each in cart if each.id == cart_item_id), None)
+    if thing is None:
+        raise NotFound(code="CART_ITEM_NOT_FOUND", detail="Nothing in your cart has this id.")
+    if thing.fulfilment is None or not thing.open:
+        raise Refused("COURSE_UNAVAILABLE", f"{thing.item_type} {thing.item_id} cannot be bought now")
+    if thing.fulfilment != "sessions":
+        raise Conflict(code="NOTHING_TO_HOLD", detail="This item has no lessons, so there are no times to hold.")
+    asked = asked_of(thing)
+    lessons = await plan_of(asked, facts, at.clock())
+    return Wish(
+        student_id, thing.item_id, asked, lessons, facts.timezone or "", place_of(facts.latitude, facts.longitude)
+    )
+
+
+async def hold_for(at: Services, wish: Wish) -> LiveHold:
+    """Holds the trainer who would be chosen now; who loses a race looks again. Raises TooManyHolds, and what the step
+    would refuse with."""
+    taken: set[str] = set()
+    for _ in range(_LOOKS):
+        try:
+            async with at.engine.begin() as conn:
+                return await _hold_best(at, conn, wish, taken)
+        except TakenMeanwhile as lost:
+            taken.add(lost.trainer_id)
+    raise RuntimeError(f"lost {_LOOKS} races for a trainer")
+
+
+async def _hold_best(at: Services, conn: AsyncConnection, wish: Wish, taken: set[str]) -> LiveHold:
+    """In one transaction: the student is locked, so that holds and purchases of one student take turns."""
+    await lock_student(conn, wish.student_id)
+    now, wanted = at.clock(), wish.asked.wanted
+    near = wish.home if wanted.learning_mode == "home" else None
+    ahead = await who_could_teach(conn, wish.student_id, wish.course_id, wish.lessons, now, near)
+    if ahead.conflict is not None:
+        raise Refused("SCHEDULE_CONFLICT", f"lesson {ahead.conflict} overlaps another one of the student's")
+    if any(hold.meets and hold.course_id != wish.course_id for hold in ahead.holds.own):
+        raise Refused("SCHEDULE_CONFLICT", "another hold of the student's is of one of these times")
+    choice = await asyncio.to_thread(
+        choose, wish.course_id, ahead.trainers, wish.lessons, home=wish.home, wanted=wanted, taken=taken
+    )
+    mine = ahead.holds.of(wish.course_id)
+    if mine or ahead.holds.expired:
+        await let_go(conn, [mine.id] if mine else [], now)
+    hold = ToHold(
+        str(uuid4()), wish.student_id, wish.course_id, choice.trainer.id, choice.trainer.last_assigned_at, wish.lessons,
+        wish.zone, choice.won, choice.lost, now + at.slot_hold,
+    )  # fmt: skip
+    await hold_slots(conn, hold, now)
+    first, last = wish.lessons[0].local, wish.lessons[-1].local
+    return LiveHold(
+        hold.id, hold.course_id, hold.trainer_id, hold.expires_at, len(wish.lessons), first, last, wish.zone
+    )
+
+
+async def _start_timer(at: Services, held: LiveHold) -> None:
+    """Without a timer the times are not kept: then they are let go again and the answer is 503."""
+    try:
+        async with answering("start"):
+            await at.temporal.start_workflow(
+                SlotHoldWorkflow.run,
+                HoldInput(held.id, at.slot_hold.total_seconds(), at.rules),
+                id=hold_workflow_id_of(held.id),
+                task_queue=at.task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                rpc_timeout=RPC_TIMEOUT,
+                static_summary=f"times of {held.trainer_id} held for {held.course_id}",
+            )
+    except Unavailable:
+        async with at.engine.begin() as conn:
+            await let_go(conn, [held.id], at.clock())
+        raise
+
+
+def _view(hold: LiveHold) -> HoldView:
+    return HoldView(
+        id=hold.id,
+        course_id=hold.course_id,
+        trainer_id=hold.trainer_id,
+        expires_at=hold.expires_at,
+        lessons=hold.lessons,
+        first_local=f"{hold.first_local:%Y-%m-%dT%H:%M}",
+        last_local=f"{hold.last_local:%Y-%m-%dT%H:%M}",
+        timezone=hold.zone,
+    )

@@ -1,0 +1,44 @@
+"""SlotHoldWorkflow: a durable timer, then the times of a slot hold are free again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.holds import HoldActivities
+    from workflows.policies import Rules
+
+
+def hold_workflow_id_of(hold_id: str) -> str:
+    """The workflow id of a hold's timer."""
+    return f"hold:{hold_id}"
+
+
+@dataclass(frozen=True)
+class HoldInput:
+    """`seconds`: how long the times are held."""
+
+    hold_id: str
+    seconds: float
+    rules: Rules
+
+
+@workflow.defn(name="SlotHoldWorkflow")
+class SlotHoldWorkflow:
+    """Lets go of a hold when its time is over. It is told nothing meanwhile: a hold that has ended by then is left alone,
+    and whoever looks for a trainer does not wait for this timer."""
+
+    @workflow.run
+    async def run(self, start: HoldInput) -> bool:
+        await workflow.sleep(timedelta(seconds=start.seconds), summary="the times are held")
+        return await workflow.execute_activity_method(
+            HoldActivities.release_hold,
+            start.hold_id,
+            start_to_close_timeout=timedelta(seconds=start.rules.attempt),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=start.rules.trouble_pause)),
+            summary="the times are free again",
+        )
