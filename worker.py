@@ -25,9 +25,11 @@ from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
 from activities.holds import HoldActivities
 from activities.learning import LearningActivities
+from activities.lesson_changes import LessonChangeActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
+from activities.stranded import StrandedActivities
 from activities.test_cards import CardActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_engine
@@ -35,11 +37,13 @@ from gateways.payments import HttpPaymentProvider, PaymentProvider
 from runtime.build import build_id
 from runtime.clock import clock
 from runtime.process import run
+from runtime.schedules import keep_sweeping
 from runtime.settings import Settings, SettingsError
 from runtime.stopping import asked_to_stop
 from runtime.temporal import connect, metered
 from workflows.expiry import ExpiryWorkflow
 from workflows.hold import SlotHoldWorkflow
+from workflows.lesson_changes import LessonChangeWorkflow, LessonSweepWorkflow
 from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
 
@@ -59,6 +63,7 @@ def activities_of(
     cards = CardActivities(engine)
     acts = ActActivities(engine, now)
     access = AccessActivities(engine, now)
+    stranded = StrandedActivities(engine, now)
     return [
         payment.confirm_payment,
         payment.refund_payment,
@@ -84,6 +89,9 @@ def activities_of(
         access.extend_access,
         LearningActivities(engine).invalidate_learning_cache,
         HoldActivities(engine, now).release_hold,
+        LessonChangeActivities(engine, now).change_lessons,
+        stranded.find_stranded_lessons,
+        stranded.move_stranded_lessons,
     ]
 
 
@@ -93,7 +101,7 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
     return Worker(
         client,
         task_queue=settings.task_queue,
-        workflows=[PurchaseWorkflow, ExpiryWorkflow, SlotHoldWorkflow],
+        workflows=[PurchaseWorkflow, ExpiryWorkflow, SlotHoldWorkflow, LessonChangeWorkflow, LessonSweepWorkflow],
         activities=activities_of(engine, provider, clock(settings), auto_approve=settings.auto_approve_allocations),
         activity_executor=ThreadPoolExecutor(slots, thread_name_prefix="activity"),
         max_concurrent_activities=slots,
@@ -116,6 +124,7 @@ async def serve(settings: Settings) -> None:
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.activity_slots)
     with HttpPaymentProvider(settings.provider_url, timeout=Rules().attempt - 2) as provider:
         async with make_worker(client, settings, engine, provider):
+            await keep_sweeping(client, settings.task_queue)
             log.info("worker_serves", task_queue=settings.task_queue, build=build_id())
             await stop.wait()
             log.info("worker_stops")

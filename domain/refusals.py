@@ -222,6 +222,25 @@ _ROWS = [
         heals=True,
     ),
     Refusal(
+        "LESSON_NOT_FOUND", Fate.MESSAGE,
+        "There is no such lesson.",
+        "The purchase has no lesson of this number that is still on.",
+        "List the lessons of the purchase and choose one of them.",
+        status=404,
+    ),
+    Refusal(
+        "LESSON_BEGUN", Fate.MESSAGE,
+        "This lesson has already begun.",
+        "A lesson that has begun is never changed.",
+        "Choose a lesson that is still to come.",
+    ),
+    Refusal(
+        "TRAINER_NOT_FREE", Fate.MESSAGE,
+        "The trainer is not free then.",
+        "The trainer cannot give these lessons: another lesson, a blocked day, other hours, too far, or another course.",
+        "Choose another time or another trainer; the detail says what is in the way.",
+    ),
+    Refusal(
         "CONTENT_MISSING", Fate.MESSAGE,
         "This test is not ready yet.",
         "The subject has no document to make questions from.",

@@ -88,6 +88,14 @@ def lesson_at(number: int, asked: datetime, minutes: int, where: ZoneInfo) -> Le
     )  # fmt: skip
 
 
+def days_touched(starts_at: datetime, ends_at: datetime, zone: str) -> frozenset[date]:
+    """The dates a lesson lies on in `zone`; one that ends at midnight does not touch the next."""
+    where = zone_named(zone)
+    first = starts_at.astimezone(where).date()
+    last = (ends_at - timedelta(microseconds=1)).astimezone(where).date()
+    return frozenset(first + ahead * _DAY for ahead in range((last - first).days + 1))
+
+
 def start_warning(wanted: WantedLessons, first: date, moved: bool) -> str | None:
     """Says why the series does not start on the day asked for, if so (mission row C11; spec section 5)."""
     if first == wanted.start_date:

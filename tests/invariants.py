@@ -171,8 +171,10 @@ _RULES: dict[str, LiteralString] = {
     "I9 an event nobody knows": """
         SELECT key FROM outbox WHERE key NOT LIKE 'purchase:%:' || type
           AND NOT (key LIKE 'purchase:%:' || type || '@____-__-__' AND type IN ('PURCHASE_EXPIRED', 'PURCHASE_EXTENDED'))
-          OR type NOT IN ('PURCHASE_EXPIRED', 'PURCHASE_EXTENDED', 'PURCHASE_CREATED',
-          'PURCHASE_VOIDED', 'PURCHASE_COMPLETED', 'PURCHASE_REFUNDED', 'PURCHASE_NEEDS_ATTENTION', 'PURCHASE_ENDED')""",
+          AND (type NOT LIKE 'LESSONS!_%' ESCAPE '!' OR key NOT LIKE 'purchase:%:' || type || '-%')
+        OR type NOT IN ('PURCHASE_EXPIRED', 'PURCHASE_EXTENDED', 'PURCHASE_CREATED', 'PURCHASE_VOIDED',
+          'PURCHASE_COMPLETED', 'PURCHASE_REFUNDED', 'PURCHASE_NEEDS_ATTENTION', 'PURCHASE_ENDED', 'LESSONS_CHANGED',
+          'LESSONS_STRANDED')""",
     "I11 the ledger is not of one mind": """
         SELECT workflow_id || ' ' || step || ' ' || state FROM line JOIN purchase_steps AS kept USING (purchase_id, attempt)
         WHERE (ending = 'completed' AND state = 'undone')

@@ -42,3 +42,10 @@ class Rules:
         while True:
             yield timedelta(seconds=pause)
             pause = min(pause * 2, self.trouble_pause_most)
+
+
+# Of changes of lessons, which have no deadline: a try, and the pauses between tries for as long as there is trouble.
+LESSON_TRY = timedelta(seconds=10)
+UNTIL_DONE = RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_interval=timedelta(minutes=1))
+# Of one purchase in a sweep: the next sweep looks again.
+A_FEW_TRIES = RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_attempts=3)

@@ -150,14 +150,14 @@ def record(engine: Engine, act: ActRecord, now: datetime) -> None:
         record_in(connection, act, now)
 
 
-def record_in(connection: Connection, act: ActRecord, now: datetime) -> None:
-    """The same in a transaction of the caller's."""
+def record_in(connection: Connection, act: ActRecord, now: datetime) -> bool:
+    """The same in the caller's transaction; whether this is the first of its key."""
     values = {
         **_key(act.order), "request_key": act.request_key, "verb": act.verb, "actor": act.actor,
         "second_actor": act.second_actor or None, "reason": act.reason, "before": json.dumps(act.before),
         "after": json.dumps(act.after), "outcome": act.outcome, "now": now,
     }  # fmt: skip
-    connection.execute(_RECORD, values)
+    return connection.execute(_RECORD, values).rowcount == 1
 
 
 def _key(order: PurchaseOrder) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from db.engine import at_once
 
@@ -15,4 +15,9 @@ ON CONFLICT (student_id) DO UPDATE SET version = kept.version + 1
 def bump(engine: Engine, student_id: str) -> None:
     """Every page cached under an older version is stale from now on, in every process (mission row C8)."""
     with at_once(engine) as connection:
-        connection.execute(_BUMP, {"student_id": student_id})
+        bump_in(connection, student_id)
+
+
+def bump_in(connection: Connection, student_id: str) -> None:
+    """The same in the caller's transaction."""
+    connection.execute(_BUMP, {"student_id": student_id})

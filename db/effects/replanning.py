@@ -61,21 +61,20 @@ ON CONFLICT (allocation_id, number) DO UPDATE
 SET trainer_id = excluded.trainer_id, during = excluded.during, local_start = excluded.local_start,
     zone = excluded.zone, clock = excluded.clock, asked_start = excluded.asked_start, status = 'held'
 """)  # noqa: S608 -- a constant
-_LESSONS_FOLLOW = (
-    text("""
-      UPDATE sessions
-      SET starts_at = lower(slot.during), ends_at = upper(slot.during), local_start = slot.local_start,
-          zone = slot.zone, clock = slot.clock, asked_start = slot.asked_start, status = 'scheduled'
-      FROM trainer_slots AS slot
-      WHERE sessions.allocation_id = :allocation_id AND sessions.number = ANY(CAST(:numbers AS integer[]))
-        AND slot.allocation_id = sessions.allocation_id AND slot.number = sessions.number
-    """),
-    text("""
-      UPDATE sessions SET status = 'cancelled'
-      WHERE allocation_id = :allocation_id AND status = 'scheduled'
-        AND number <> ALL(CAST(:numbers AS integer[])) AND number <> ALL(CAST(:begun AS integer[]))
-    """),
-)
+# Also for lessons that are changed one by one.
+LESSONS_FOLLOW = text("""
+UPDATE sessions
+SET starts_at = lower(slot.during), ends_at = upper(slot.during), local_start = slot.local_start,
+    zone = slot.zone, clock = slot.clock, asked_start = slot.asked_start, status = 'scheduled'
+FROM trainer_slots AS slot
+WHERE sessions.allocation_id = :allocation_id AND sessions.number = ANY(CAST(:numbers AS integer[]))
+  AND slot.allocation_id = sessions.allocation_id AND slot.number = sessions.number
+""")
+_CANCEL_OTHERS = text("""
+UPDATE sessions SET status = 'cancelled'
+WHERE allocation_id = :allocation_id AND status = 'scheduled'
+  AND number <> ALL(CAST(:numbers AS integer[])) AND number <> ALL(CAST(:begun AS integer[]))
+""")
 _SAY_SO = text("UPDATE allocations SET metadata = metadata || CAST(:metadata AS jsonb) WHERE id = :allocation_id")
 
 
@@ -127,7 +126,7 @@ def hold_again(
             clash = error.orig.diag.message_detail or "a time was taken meanwhile"
             raise Refused("SESSIONS_FAILED", f"the lessons cannot be moved: {clash}") from error
         raise
-    for statement in _LESSONS_FOLLOW:
+    for statement in (LESSONS_FOLLOW, _CANCEL_OTHERS):
         connection.execute(statement, values)
 
 

@@ -25,7 +25,14 @@ PARKS = [
     "SESSIONS_FAILED", "CARDS_FAILED", "STEP_TROUBLE", "REFUND_FAILED", "REFUND_UNKNOWN",
     "COMPENSATION_STUCK",
 ]  # fmt: skip
-OF_MESSAGES = ["WRONG_STAGE", "CONTENT_MISSING", "ATTEMPTS_EXHAUSTED"]
+OF_MESSAGES = [
+    "WRONG_STAGE",
+    "LESSON_NOT_FOUND",
+    "LESSON_BEGUN",
+    "TRAINER_NOT_FREE",
+    "CONTENT_MISSING",
+    "ATTEMPTS_EXHAUSTED",
+]
 
 FATES = {
     Fate.END: ("Ends the purchase", "What was done is undone in reverse, refund included where money was taken."),

@@ -1,0 +1,228 @@
+"""Lessons that stand, changed one by one: another time, another trainer. The EXCLUDE constraints have the last word.
+
+Lock order as everywhere: the student, the purchase's start, its allocation, then the one trainer who is to give the
+lessons. Triggers keep what a slot was before and count the changes of a lesson.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from psycopg.errors import ExclusionViolation
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from db.effects.decisions import record_in
+from db.effects.learning import bump_in
+from db.effects.replanning import LESSONS_FOLLOW
+from db.ledger import Json
+from db.teaching import LESSONS, slots
+from domain.acts import ActRecord
+from domain.purchase import PurchaseOrder
+from domain.refusals import Refused
+from domain.schedule import Lesson
+
+_LOCK = (
+    text("""
+      SELECT FROM students WHERE id = (SELECT student_id FROM purchase_starts WHERE purchase_id = :purchase_id)
+      FOR NO KEY UPDATE
+    """),
+    text("SELECT FROM purchase_starts WHERE purchase_id = :purchase_id FOR NO KEY UPDATE"),
+    text("SELECT FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled' FOR NO KEY UPDATE"),
+)
+# After the locks, so that it sees all that was committed while they were waited for.
+_SCENE = text("""
+SELECT start.workflow_id, start.payment_id, start.line, start.student_id, start.origin, start.attempt,
+       purchase.status, purchase.item_id, purchase.metadata AS fields, purchase.expires_on,
+       student.timezone AS zone, student.latitude, student.longitude,
+       allocation.id AS allocation_id, allocation.trainer_id, ARRAY(SELECT day FROM holidays) AS holidays,
+       act.verb, act.after, act.outcome
+FROM purchase_starts AS start
+JOIN students AS student ON student.id = start.student_id
+LEFT JOIN student_course_purchases AS purchase ON purchase.id = start.purchase_id
+LEFT JOIN allocations AS allocation ON allocation.purchase_id = start.purchase_id AND allocation.status = 'approved'
+LEFT JOIN operator_acts AS act ON act.purchase_id = start.purchase_id AND act.request_key = :request_key
+WHERE start.purchase_id = :purchase_id
+""")
+_STANDING = text("""
+SELECT slot.number, slot.trainer_id, lower(slot.during) AS starts_at, upper(slot.during) AS ends_at, slot.local_start,
+       slot.zone, slot.clock, slot.asked_start, session.number IS NOT NULL AS made,
+       coalesce(session.revision, 0) AS revision
+FROM trainer_slots AS slot LEFT JOIN sessions AS session USING (allocation_id, number)
+WHERE slot.allocation_id = :allocation_id AND slot.status = 'held' AND coalesce(session.status, 'scheduled') = 'scheduled'
+ORDER BY slot.number
+""")
+_LET_GO = text("""
+UPDATE trainer_slots SET status = 'cancelled'
+WHERE allocation_id = :allocation_id AND number = ANY(CAST(:numbers AS integer[]))
+""")
+# The trainer's row is locked from here on; who is given lessons comes later in the next choice between equals.
+_TRAINER = text("""
+UPDATE trainers SET last_assigned_at =
+  CASE WHEN :assigned THEN greatest(CAST(:now AS timestamptz), last_assigned_at + interval '1 microsecond')
+       ELSE last_assigned_at END
+WHERE id = :trainer_id RETURNING id
+""")
+_HOLD = text(f"""
+UPDATE trainer_slots AS slot
+SET trainer_id = :trainer_id, during = tstzrange(lesson.starts_at, lesson.ends_at, '[)'),
+    local_start = lesson.local_start, zone = :zone, clock = lesson.clock, asked_start = lesson.asked_start, status = 'held'
+FROM {LESSONS}
+WHERE slot.allocation_id = :allocation_id AND slot.number = lesson.number
+""")  # noqa: S608 -- a constant
+_GIVEN_TO = text("UPDATE allocations SET trainer_id = :trainer_id WHERE id = :allocation_id")
+# Which of these times trainer and student have nothing else at.
+_FREE = text("""
+SELECT number
+FROM unnest(CAST(:numbers AS integer[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+  AS lesson (number, starts_at, ends_at)
+WHERE NOT EXISTS (
+  SELECT FROM trainer_slots AS slot WHERE slot.trainer_id = :trainer_id AND slot.status <> 'cancelled'
+  AND slot.during && tstzrange(starts_at, ends_at, '[)'))
+AND NOT EXISTS (
+  SELECT FROM trainer_slots AS slot WHERE slot.student_id = :student_id AND slot.status <> 'cancelled'
+  AND slot.during && tstzrange(starts_at, ends_at, '[)'))
+""")
+_TELL = text("""
+INSERT INTO outbox (key, type, data, occurred_at)
+VALUES (:key, :type, CAST(:data AS jsonb), :now) ON CONFLICT (key) DO NOTHING
+""")
+_WARN = text("""
+UPDATE student_course_purchases SET warnings = warnings || CAST(:warnings AS jsonb) WHERE id = :purchase_id
+""")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A held slot and the lesson made from it, if it is `made`."""
+
+    number: int
+    trainer_id: str
+    starts_at: datetime
+    ends_at: datetime
+    local_start: datetime
+    zone: str
+    clock: str | None
+    asked_start: datetime | None
+    made: bool
+    revision: int
+
+    def lesson(self) -> Lesson:
+        """As it is planned."""
+        return Lesson(self.number, self.local_start, self.starts_at, self.ends_at, self.clock, self.asked_start)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A purchase whose lessons are to be changed, locked. `verb`, `after`, `outcome`: of the act with this request key,
+    if there was one; `allocation_id` None: no approved allocation."""
+
+    order: PurchaseOrder
+    status: str | None
+    course_id: str
+    fields: Json
+    expires_on: date | None
+    zone: str | None
+    latitude: float | None
+    longitude: float | None
+    allocation_id: str | None
+    trainer_id: str | None
+    holidays: frozenset[date]
+    verb: str | None
+    after: Json | None
+    outcome: str | None
+    standing: tuple[Standing, ...]
+
+
+def lock(connection: Connection, purchase_id: str, request_key: str) -> Scene | None:
+    """Locks student, start and allocation, then reads; None when no such purchase was ever started."""
+    key = {"purchase_id": purchase_id, "request_key": request_key}
+    for statement in _LOCK:
+        connection.execute(statement, key)
+    row = connection.execute(_SCENE, key).one_or_none()
+    if row is None:
+        return None
+    found = connection.execute(_STANDING, {"allocation_id": row.allocation_id}).all()
+    order = PurchaseOrder(
+        purchase_id, row.workflow_id, row.payment_id or "", row.line, row.student_id, row.origin, row.attempt
+    )
+    return Scene(
+        order, row.status, row.item_id or "", row.fields or {}, row.expires_on, row.zone, row.latitude, row.longitude,
+        row.allocation_id, row.trainer_id, frozenset(row.holidays), row.verb, row.after, row.outcome,
+        tuple(Standing(*each) for each in found),
+    )  # fmt: skip
+
+
+def let_go(connection: Connection, scene: Scene, numbers: Sequence[int]) -> None:
+    """The slots of these lessons are free."""
+    connection.execute(_LET_GO, {"allocation_id": scene.allocation_id, "numbers": list(numbers)})
+
+
+def lock_trainer(connection: Connection, trainer_id: str, now: datetime, *, assigned: bool) -> None:
+    """Nobody else gives this trainer lessons until the transaction ends. Raises TRAINER_NOT_FREE: there is none."""
+    values = {"trainer_id": trainer_id, "now": now, "assigned": assigned}
+    if connection.execute(_TRAINER, values).one_or_none() is None:
+        raise Refused("TRAINER_NOT_FREE", f"there is no trainer {trainer_id}")
+
+
+def hold(connection: Connection, scene: Scene, trainer_id: str, lessons: Sequence[Lesson], zone: str) -> None:
+    """The trainer holds these lessons, and those made follow their slots.
+
+    Raises TRAINER_NOT_FREE or SCHEDULE_CONFLICT when somebody was quicker: roll back to before.
+    """
+    values = {**slots(lessons), "allocation_id": scene.allocation_id, "trainer_id": trainer_id, "zone": zone}
+    try:
+        connection.execute(_HOLD, values)
+    except IntegrityError as error:
+        if isinstance(error.orig, ExclusionViolation):
+            student = error.orig.diag.constraint_name == "trainer_slots_student_is_free"
+            code = "SCHEDULE_CONFLICT" if student else "TRAINER_NOT_FREE"
+            who = "the student" if student else trainer_id
+            raise Refused(code, f"{who} has another lesson at one of these times") from error
+        raise
+    connection.execute(LESSONS_FOLLOW, values)
+
+
+def give_to(connection: Connection, scene: Scene, trainer_id: str) -> None:
+    """The purchase's allocation is this trainer's from now on; who gave the lessons before stays with their slots."""
+    connection.execute(_GIVEN_TO, {"allocation_id": scene.allocation_id, "trainer_id": trainer_id})
+
+
+def free_for(connection: Connection, scene: Scene, trainer_id: str, lessons: Sequence[Lesson]) -> set[int]:
+    """The numbers of those that neither trainer nor student has another lesson at."""
+    values = {**slots(lessons), "trainer_id": trainer_id, "student_id": scene.order.student_id}
+    return set(connection.execute(_FREE, values).scalars())
+
+
+def record(connection: Connection, act: ActRecord, now: datetime, event: str | None, warnings: Sequence[str]) -> None:
+    """The act's row, the event for others (None: nothing happened), warnings on the purchase, a new learning page.
+
+    All of it once per request key.
+    """
+    order = act.order
+    if not record_in(connection, act, now) or event is None:
+        return
+    told: Json = {
+        "purchaseId": order.purchase_id, "workflowId": order.workflow_id, "paymentId": order.payment_id or None,
+        "line": order.line, "studentId": order.student_id, "verb": act.verb, **act.after,
+    }  # fmt: skip
+    # All events of a purchase are told in order, so the part that makes this one unique belongs to its last word.
+    key = f"purchase:{order.purchase_id}:{event}-{uuid5(NAMESPACE_URL, act.request_key)}"
+    connection.execute(_TELL, {"key": key, "type": event, "data": json.dumps(told), "now": now})
+    if warnings:
+        connection.execute(_WARN, {"purchase_id": order.purchase_id, "warnings": json.dumps(list(warnings))})
+    bump_in(connection, order.student_id)
+
+
+def told_of(lesson: Standing | Lesson, trainer_id: str, zone: str) -> dict[str, Any]:
+    """A lesson in the words of audit and event."""
+    local = lesson.local_start if isinstance(lesson, Standing) else lesson.local
+    return {
+        "number": lesson.number, "trainerId": trainer_id, "local": local.isoformat(timespec="minutes"),
+        "timezone": zone, "startsAt": lesson.starts_at.isoformat(), "endsAt": lesson.ends_at.isoformat(),
+    }  # fmt: skip

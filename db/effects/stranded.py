@@ -1,0 +1,25 @@
+"""Which purchases have lessons on days closed since; which of one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, text
+
+from db.engine import at_once
+from db.stranded import STRANDED, Stranded, stranded_of
+
+_STRANDED = text(STRANDED)
+
+
+def purchases_with_stranded(engine: Engine, now: datetime, after: str, most: int) -> list[str]:
+    """Up to `most` purchases that have some, by id, those after `after`."""
+    with at_once(engine) as connection:
+        rows = connection.execute(_STRANDED, {"now": now, "purchase_id": None}).all()
+    ids = sorted({each.purchase_id for each in stranded_of(rows)})
+    return [purchase_id for purchase_id in ids if purchase_id > after][:most]
+
+
+def stranded_in(connection: Connection, purchase_id: str, now: datetime) -> list[Stranded]:
+    """The lessons of one purchase that stand on a closed day."""
+    return stranded_of(connection.execute(_STRANDED, {"now": now, "purchase_id": purchase_id}))
