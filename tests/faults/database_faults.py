@@ -1,9 +1,9 @@
-"""Faults inside PostgreSQL, at the row an activity writes: a commit that waits, a statement that fails n times."""
+"""Faults inside PostgreSQL, at the row an activity writes: a statement or its commit that waits, or fails n times."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from sqlalchemy import Engine, text
 
@@ -17,6 +17,16 @@ CREATE TABLE planned_faults (
   id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, owner text, point text, what text, times bigint);
 CREATE FUNCTION planned(owner text, point text, what text) RETURNS planned_faults LANGUAGE sql AS
   'SELECT f FROM planned_faults AS f WHERE (f.owner, f.point, f.what) = ($1, $2, $3)';
+
+CREATE FUNCTION pauses() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE fault planned_faults := planned(to_jsonb(NEW) ->> TG_ARGV[0], point_of(TG_RELID, to_jsonb(NEW), TG_ARGV), 'pause');
+BEGIN
+  IF fault.id IS NOT NULL THEN
+    PERFORM set_config('lock_timeout', '0', true);
+    PERFORM pg_advisory_xact_lock_shared({locks}, fault.id);
+  END IF;
+  RETURN NEW;
+END $$;
 
 -- Sequences survive a rollback, so they count the failed tries too.
 CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -59,6 +69,10 @@ def install(engine: Engine) -> None:
                 f"CREATE TRIGGER planned_to_fail BEFORE INSERT OR UPDATE ON {table}"
                 f" FOR EACH ROW EXECUTE FUNCTION fails({named})"
             )
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER planned_to_pause BEFORE INSERT ON {table}"
+                f" FOR EACH ROW EXECUTE FUNCTION pauses({named})"
+            )
             # Deferred: the effect is complete, the commit has begun and cannot end.
             connection.exec_driver_sql(
                 f"CREATE CONSTRAINT TRIGGER planned_to_wait AFTER INSERT OR UPDATE ON {table}"
@@ -84,7 +98,7 @@ class Trouble:
 
 
 class Hold:
-    """A commit that is being held: `pid` is the backend that waits with its effect complete."""
+    """A statement or a commit that is being held: `pid` is the backend that waits."""
 
     def __init__(self, engine: Engine, fault_id: int) -> None:
         self._engine = engine
@@ -92,7 +106,7 @@ class Hold:
         self.pid = 0
 
     async def entered(self) -> None:
-        """Waits until somebody's commit is held."""
+        """Waits until somebody is held."""
         await happens(self._waits)
 
     async def left(self) -> None:
@@ -126,10 +140,19 @@ class Hold:
         return self.pid != 0
 
 
-@asynccontextmanager
-async def held_commit(engine: Engine, mark: Mark) -> AsyncGenerator[Hold]:
+def held_commit(engine: Engine, mark: Mark) -> AbstractAsyncContextManager[Hold]:
     """Within it a transaction that writes this mark waits in its commit; afterwards it goes on, if it still lives."""
-    fault_id = _plan(engine, mark, "hold")
+    return _held(engine, mark, "hold")
+
+
+def held_row(engine: Engine, mark: Mark) -> AbstractAsyncContextManager[Hold]:
+    """Within it a statement waits before it inserts this row, those before it written; afterwards it goes on."""
+    return _held(engine, mark, "pause")
+
+
+@asynccontextmanager
+async def _held(engine: Engine, mark: Mark, what: str) -> AsyncGenerator[Hold]:
+    fault_id = _plan(engine, mark, what)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:locks, :id)"), {"locks": LOCKS, "id": fault_id})
         connection.commit()

@@ -30,12 +30,13 @@ SENTENCES = {
     ],
 }  # fmt: skip
 
-# The columns of a mark, per table: whose it is, then what it says.
+# The columns of a mark, per table: whose it is, then what it says. A card is no mark of a step: it is one of many.
 COLUMNS = {
     "purchase_steps": ("purchase_id", "step", "state"),
     "refunds": ("payment_id", "status"),
     "sessions": ("purchase_id", "status"),
     "learning_versions": ("student_id",),
+    "mock_test_attempts": ("purchase_id", "test_number"),
     "outbox": ("key",),
 }
 

@@ -11,14 +11,15 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.database_faults import held_commit
+from tests.faults.database_faults import held_commit, held_row
 from tests.faults.endings import require_completed, require_made_whole
-from tests.faults.marks import ANNOUNCE, DOS, UNDOS, brings, mark_of
+from tests.faults.marks import ANNOUNCE, DOS, UNDOS, Mark, brings, mark_of
 from tests.faults.purchases import FAST, Purchase
 from tests.faults.together import Case, Together
 from tests.faults.world import WorkerProcess, World
 from tests.invariants import violations, violations_of_runs
 from workflows.policies import Rules
+from workflows.steps import ISSUE_TEST_CARDS
 
 # A worker that is gone is noticed when its try is over.
 KILLED = replace(FAST, attempt=3)
@@ -85,6 +86,21 @@ async def killed_at_every_statement(world: World, activity: str) -> None:
     await ends()
 
 
+async def killed_in_the_middle_of_the_cards(world: World, nth: str) -> None:
+    """Some cards are written, others not, when the worker dies; every other time the database notices at once."""
+    purchase, ends = _purchase(world, ISSUE_TEST_CARDS.name)
+    number = int(nth) * 37 % 50 + 1  # each of 1..50 comes, neighbours far apart
+    async with held_row(world.engine, Mark("mock_test_attempts", purchase.order.purchase_id, (str(number),))) as hold:
+        worker = await _begin(purchase, ISSUE_TEST_CARDS.name)
+        await hold.entered()
+        worker.kill()
+        assert not purchase.is_done(ISSUE_TEST_CARDS.name)
+        if int(nth) % 2:
+            hold.break_off()
+    purchase.worker()
+    await ends()
+
+
 STORIES = [
     killed_at_every_statement,  # the longest begins first
     killed_before_the_effect,
@@ -117,9 +133,11 @@ async def _begin(purchase: Purchase, activity: str) -> WorkerProcess:
 
 
 CASES = [Case(story, (activity,)) for story in STORIES for activity in (*UNDOS, *DOS, ANNOUNCE)]
+AMONG_CARDS = [Case(killed_in_the_middle_of_the_cards, (str(nth),)) for nth in range(100)]
+LONG_RUN = [pytest.param(case, marks=pytest.mark.soak) for case in AMONG_CARDS[5:]]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *AMONG_CARDS[:5], *LONG_RUN], ids=str)
 async def test_a_worker_killed_anywhere_changes_nothing(case: Case, together: Together) -> None:
     await together.ended(case)
 
