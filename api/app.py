@@ -32,6 +32,8 @@ from api import (
     free,
     health,
     holds,
+    lesson_changes,
+    lessons,
     matching,
     metrics,
     outbox,
@@ -121,6 +123,8 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
         student_tests,
         extending,
         holds,
+        lessons,
+        lesson_changes,
         verbs,
     )
     for part in guarded:

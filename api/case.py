@@ -22,8 +22,10 @@ from api.temporal import RunState
 from api.views import wall
 from api.wire import Answer
 from db.reads.cases import Money, acts_of, money_of, told_of
+from db.reads.lessons import stranded_lessons
 from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of, steps_of
 from db.reads.starts import StartRow
+from db.stranded import Stranded
 from domain.next_actions import Action, actions_for
 from domain.refusals import REFUSALS
 
@@ -63,13 +65,15 @@ class Happened(Answer):
 
 
 class CaseLessons(Answer):
-    """How many of the lessons exist; wall times in `timezone`."""
+    """How many of the lessons exist; wall times in `timezone`. `closed`: those to come whose day was closed since and
+    that could not be moved yet."""
 
     count: int
     of: int | None
     first: str | None
     last: str | None
     timezone: str | None
+    closed: list[str]
 
 
 class CaseLinks(Answer):
@@ -115,6 +119,7 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         item = await bought(conn, purchase_id)
         steps = await steps_of(conn, purchase_id)
         lessons = await lessons_of(conn, purchase_id)
+        closed = await stranded_lessons(conn, purchase_id, at.clock())
         money = await money_of(conn, start.payment_id, start.line)
         told = await told_of(conn, purchase_id)
         acts = await acts_of(conn, purchase_id)
@@ -141,7 +146,7 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         problems=now.problems if now else [],
         skipped=[step for event in told if event.type == "PURCHASE_COMPLETED" for step in event.skipped],
         money=_money(money) if money else None,
-        lessons=_lessons(lessons, item),
+        lessons=_lessons(lessons, item, closed),
         timeline=[Happened(at=when, what=what) for when, what in timeline(start, steps, told, acts, money)],
         links=_links(at, start),
         worker=worker,
@@ -205,13 +210,14 @@ def _money(money: Money) -> MoneyView:
     )
 
 
-def _lessons(lessons: Lessons, item: BoughtRow | None) -> CaseLessons:
+def _lessons(lessons: Lessons, item: BoughtRow | None, closed: list[Stranded]) -> CaseLessons:
     return CaseLessons(
         count=lessons.count,
         of=item.session_count if item and item.fulfilment == "sessions" else None,
         first=wall(lessons.first_local),
         last=wall(lessons.last_local),
         timezone=lessons.zone,
+        closed=[f"lesson {each.number}, {wall(each.local_start)}: {each.why}" for each in closed],
     )
 
 

@@ -119,7 +119,7 @@ CASE: dict[str, Any] = {
         "coinsRedeemed": 200,
         "coinsGivenBack": 0,
     },
-    "lessons": {"count": 0, "of": 10, "first": None, "last": None, "timezone": None},
+    "lessons": {"count": 0, "of": 10, "first": None, "last": None, "timezone": None, "closed": []},
     "timeline": [
         {
             "at": "2026-11-21T10:00:00Z",

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 from api.auth import CallerDep
 from api.healing import Healed, wake_later
 from api.ids import PersonId, PersonInPath, Words
+from api.lesson_changes import sweep_lessons_later
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
 from api.temporal import equals
@@ -166,7 +167,7 @@ class WakeAnswer(Answer):
 async def write_trainer(
     trainer_id: PersonInPath, body: TrainerBody, at: ServicesDep, response: Response
 ) -> TrainerAnswer:
-    """Purchases parked as NO_TRAINER_AVAILABLE are tried again at once."""
+    """Purchases parked as NO_TRAINER_AVAILABLE are tried again at once; lessons on days blocked now are moved."""
     is_new = await put_trainer(
         at.engine,
         TrainerRecord(
@@ -183,6 +184,7 @@ async def write_trainer(
         ),
     )
     wake_later(at, Healed(("NO_TRAINER_AVAILABLE",), f"trainer {trainer_id} changed"))
+    sweep_lessons_later(at, f"trainer {trainer_id} changed")
     response.status_code = 201 if is_new else 200
     return TrainerAnswer(id=trainer_id)
 
@@ -207,6 +209,8 @@ async def write_profile(student_id: PersonInPath, body: ProfileBody, at: Service
     responses=problems(Unprocessable, Unavailable),
 )
 async def wake(at: ServicesDep) -> WakeAnswer:
-    """After a bulk change (an import): purchases parked for a trainer, a profile or an unknown item are tried again."""
+    """After a bulk change (an import): purchases parked for a trainer, a profile or an unknown item are tried again,
+    lessons on days closed now are moved."""
     wake_later(at, Healed(WAITING_FOR_DATA, "data changed in bulk"))
+    sweep_lessons_later(at, "data changed in bulk")
     return WakeAnswer(reasons=list(WAITING_FOR_DATA))

@@ -31,7 +31,7 @@ async def retry_now(
     purchase: str, *, reason: Reason, request_key: Key = None, actor: Actor = None, json: Json = False
 ) -> int:
     """Try the parked step again now, instead of at its next time."""
-    return await _act(purchase, "retry_now", reason, request_key, actor, json)
+    return await act(purchase, "retry_now", reason, request_key, actor, json)
 
 
 async def amend(
@@ -47,7 +47,7 @@ async def amend(
 
     A value is read as JSON where it is JSON (a number, true), else as text.
     """
-    return await _act(purchase, "amend", reason, request_key, actor, json, changes=changes_of(changes))
+    return await act(purchase, "amend", reason, request_key, actor, json, changes=changes_of(changes))
 
 
 async def skip_step(
@@ -60,7 +60,7 @@ async def skip_step(
     json: Json = False,
 ) -> int:
     """Go on without the step it is parked at; skipping assign_trainer skips approval and lessons, too."""
-    return await _act(purchase, "skip_step", reason, request_key, actor, json, step=step.replace("-", "_"))
+    return await act(purchase, "skip_step", reason, request_key, actor, json, step=step.replace("-", "_"))
 
 
 async def assign_trainer(
@@ -73,14 +73,14 @@ async def assign_trainer(
     json: Json = False,
 ) -> int:
     """Give all the lessons to this trainer, who must be free for every one of them."""
-    return await _act(purchase, "assign_trainer", reason, request_key, actor, json, trainerId=trainer)
+    return await act(purchase, "assign_trainer", reason, request_key, actor, json, trainerId=trainer)
 
 
 async def approve(
     purchase: str, *, reason: Reason, request_key: Key = None, actor: Actor = None, json: Json = False
 ) -> int:
     """Say yes to the proposed trainer; the lessons follow at once."""
-    return await _act(purchase, "approve_allocation", reason, request_key, actor, json)
+    return await act(purchase, "approve_allocation", reason, request_key, actor, json)
 
 
 async def create_sessions(
@@ -97,7 +97,7 @@ async def create_sessions(
     """Create the missing lessons now, with another count or schedule if given."""
     given = {"count": count, "startDate": start_date, "timeSlot": time_slot}
     overrides = {name: value for name, value in given.items() if value is not None}
-    return await _act(purchase, "create_sessions", reason, request_key, actor, json, overrides=overrides)
+    return await act(purchase, "create_sessions", reason, request_key, actor, json, overrides=overrides)
 
 
 async def cancel(
@@ -110,7 +110,7 @@ async def cancel(
     json: Json = False,
 ) -> int:
     """Undo everything the purchase did and give the money back: full, undelivered (lessons not given) or none."""
-    return await _act(purchase, "cancel", reason, request_key, actor, json, refund=refund)
+    return await act(purchase, "cancel", reason, request_key, actor, json, refund=refund)
 
 
 async def extend(
@@ -149,9 +149,10 @@ def signed(reason: str, key: str | None) -> dict[str, Any]:
     return {"reason": reason, "requestKey": key or f"cli-{uuid4()}"}
 
 
-async def _act(
+async def act(
     purchase: str, verb: str, reason: str, key: str | None, actor: str | None, as_json: bool, **values: Any
 ) -> int:
+    """POST it, say what came of it. `verb` is the last part of the path."""
     body = signed(reason, key) | values
     async with open_api(actor) as api:
         _, answer = await api.post(f"{ADMIN}/{quote(purchase, safe='')}/{verb}", body)

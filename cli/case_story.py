@@ -73,6 +73,7 @@ def _facts(case: dict[str, Any]) -> dict[str, Any]:
         "money": paid and f"{paid} ({money['status']})",
         "coins": _coins(money) if money and money["coins"] else None,
         "lessons": planned and planned + when,
+        "closed days": "; ".join(lessons["closed"]) or None,
         "skipped": ", ".join(case["skipped"]) or None,
         "workers": case["worker"] if case["worker"] != "up" else None,
         "Temporal UI": case["links"]["temporalUi"],

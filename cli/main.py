@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": ("cli.demo:demo", "Three purchases on real servers, told as they happen."),
     "import": ("cli.importing:import_marketplace", "Load a marketplace file."),
     "purchases": ("cli.purchases:app", "Start purchases, see what became of them, act on those that wait."),
+    "lessons": ("cli.lessons:app", "See lessons one by one, give them another time or another trainer."),
     "worker": ("cli.serve:worker", "Run one more worker."),
     "api": ("cli.serve:api", "Serve the HTTP API."),
     "relay": ("cli.serve:relay", "Tell others of events: Kafka, webhooks."),

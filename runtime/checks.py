@@ -11,13 +11,18 @@ from urllib.request import urlopen
 import psycopg
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from db.engine import at_once, make_engine
 from db.migrate import MIGRATIONS
+from db.stranded import STRANDED, stranded_of
+from runtime.clock import clock
 from runtime.settings import Settings
 from runtime.temporal import RPC, TemporalUnreachable, attribute_gaps, connect
 from runtime.temporal_binary import locate, server_version
@@ -45,7 +50,14 @@ class Check:
 
 async def all_checks(settings: Settings) -> list[Check]:
     """Every check, in the order in which things depend on each other; the settings are attached to the stack."""
-    return [python(), temporal_program(settings), *postgres(settings), *await temporal(settings), provider(settings)]
+    return [
+        python(),
+        temporal_program(settings),
+        *postgres(settings),
+        *lessons(settings),
+        *await temporal(settings),
+        provider(settings),
+    ]
 
 
 def python() -> Check:
@@ -98,6 +110,28 @@ def _outbox(connection: psycopg.Connection) -> Check:
     if age > _OLD_EVENT:
         return Check("outbox", WRONG, says, "start a relay with `coursaga relay`, or see why Kafka does not answer it")
     return Check("outbox", FINE, says)
+
+
+def lessons(settings: Settings) -> list[Check]:
+    """Whether lessons to come stand on a day that was closed since; nothing to say without a database."""
+    if settings.database_url is None:
+        return []
+    engine = make_engine(settings.database_url.get_secret_value(), pool_size=1)
+    try:
+        with at_once(engine) as connection:
+            asked = {"now": clock(settings)(), "purchase_id": None}
+            found = stranded_of(connection.execute(text(STRANDED), asked))
+    except DBAPIError:  # the checks of the database say why
+        return []
+    finally:
+        engine.dispose()
+    if not found:
+        return [Check("lessons", FINE, "none to come on a closed day")]
+    named = ", ".join(f"{each.number} of {each.purchase_id} ({each.why})" for each in found[:_MOST_NAMED])
+    remedy = (
+        "they move by themselves where trainer and student are free, see `coursaga lessons`; else agree another time"
+    )
+    return [Check("lessons", WRONG, f"{len(found)} stand on a closed day: {named}", remedy)]
 
 
 async def temporal(settings: Settings) -> list[Check]:

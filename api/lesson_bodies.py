@@ -1,0 +1,99 @@
+"""What an admin sends to change lessons, and how lessons are shown one by one."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from api.ids import Key, PersonId, Words
+from api.wire import Answer, Body
+
+
+def _example(**more: Any) -> ConfigDict:
+    said: JsonDict = {"reason": "the student is away", "requestKey": "ticket-4712", **more}
+    return ConfigDict(json_schema_extra={"examples": [said]})
+
+
+def _day(said: str) -> str:
+    return date.fromisoformat(said).isoformat()
+
+
+class ChangeBody(Body):
+    """`requestKey` makes the change happen once: the same again is answered the same. The token says who changes."""
+
+    reason: Words
+    request_key: Key
+
+    def values(self) -> dict[str, Any]:
+        """What is asked for, without who, why and the key."""
+        said = self.model_dump(by_alias=True, exclude_none=True)
+        return {name: value for name, value in said.items() if name not in ("reason", "requestKey")}
+
+
+class RescheduleBody(ChangeBody):
+    """`date` and `timeSlot` are the student's wall time; `minutes`: as long as before when left out."""
+
+    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_day)]
+    time_slot: str = Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
+    minutes: Annotated[int, Field(ge=1, le=24 * 60)] | None = None
+    model_config = _example(date="2026-12-20", timeSlot="17:30")
+
+
+class SubstituteBody(ChangeBody):
+    """`rest`: this lesson and all that come after it."""
+
+    trainer_id: PersonId
+    rest: bool = False
+    model_config = _example(trainerId="trainer-2", rest=False)
+
+
+class TransferBody(ChangeBody):
+    """`trainerId`: who gives all the lessons that are still to come."""
+
+    trainer_id: PersonId
+    model_config = _example(trainerId="trainer-2")
+
+
+_LESSON: dict[str, Any] = {
+    "number": 3,
+    "local": "2026-12-20T17:30",
+    "timezone": "Europe/London",
+    "startsAt": "2026-12-20T17:30:00Z",
+    "endsAt": "2026-12-20T18:30:00Z",
+    "minutes": 60,
+    "trainerId": "trainer-2",
+    "status": "scheduled",
+    "clock": None,
+    "askedLocal": None,
+    "changes": 1,
+    "closed": None,
+}
+
+
+class LessonView(Answer):
+    """One lesson; `local` is wall time in `timezone`. `askedLocal`: the time asked for, where the clocks skip it."""
+
+    number: int
+    local: str
+    timezone: str
+    starts_at: datetime
+    ends_at: datetime
+    minutes: int
+    trainer_id: str
+    status: Literal["scheduled", "cancelled"]
+    clock: Literal["gap", "fold"] | None = Field(description="gap: the clocks skip the time asked for; fold: repeat it")
+    asked_local: str | None
+    changes: int = Field(description="above 0: it was changed since it was made")
+    closed: str | None = Field(
+        description="why its day is closed, if it was closed since; it is moved as soon as it can be"
+    )
+
+
+class LessonsAnswer(Answer):
+    """In the order of their times."""
+
+    lessons: list[LessonView]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lessons": [_LESSON]}]})

@@ -1,0 +1,169 @@
+"""A change of lessons as the API sends it: a workflow of its own, so it also works long after the purchase is completed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Path, Response
+from fastapi_rfc9457.server import problems
+from temporalio.client import Client, ScheduleOverlapPolicy, WorkflowFailureError
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
+
+from api.act_bodies import ActAnswer
+from api.acts import ANSWER_WITHIN, started
+from api.auth import Caller, CallerDep
+from api.ids import PurchaseInPath, purchase_id_from
+from api.lesson_bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
+from api.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.services import Services, ServicesDep
+from api.temporal import RPC_TIMEOUT, answering
+from db.reads.cases import ActRow, acts_of
+from db.reads.lessons import lessons_one_by_one
+from domain.lesson_changes import (
+    RESCHEDULE,
+    SUBSTITUTE,
+    TRANSFER,
+    LessonChange,
+    change_workflow_id_of,
+    same_ask,
+    sweep_id_of,
+)
+from workflows.lesson_changes import LessonChangeWorkflow
+
+router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    202: {"model": ActAnswer, "description": "Stored and under way; the same request again tells the outcome."},
+    **problems(NotFound, Conflict, Unprocessable, Unavailable),
+}
+_REFUSED = "refused: "
+_PROBLEMS = {"LESSON_NOT_FOUND": NotFound, "INVALID_ACT": Unprocessable}
+Number = Annotated[int, Path(ge=1, le=1000, description="the lesson's number")]
+
+_log = structlog.get_logger()
+
+
+@router.post("/{purchase}/lessons/{number}/reschedule", summary="Give a lesson another time", responses=_RESPONSES)
+async def reschedule_lesson(
+    purchase: PurchaseInPath, number: Number, body: RescheduleBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
+    """Its trainer and the student must be free then, and the lesson must not have begun."""
+    return await _answer(at, who, purchase, RESCHEDULE, body, {"number": number}, response)
+
+
+@router.post(
+    "/{purchase}/lessons/{number}/substitute", summary="Give a lesson to another trainer", responses=_RESPONSES
+)
+async def substitute_trainer(
+    purchase: PurchaseInPath, number: Number, body: SubstituteBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
+    """At the same time; with `rest` also all lessons after it. The purchase stays with its own trainer."""
+    return await _answer(at, who, purchase, SUBSTITUTE, body, {"number": number}, response)
+
+
+@router.post(
+    "/{purchase}/lessons/transfer", summary="Give all lessons to come to another trainer", responses=_RESPONSES
+)
+async def transfer_lessons(
+    purchase: PurchaseInPath, body: TransferBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
+    """For good: the purchase is this trainer's then. Who gave the lessons before stays with them."""
+    return await _answer(at, who, purchase, TRANSFER, body, {}, response)
+
+
+def sweep_lessons_later(at: Services, because: str) -> None:
+    """Lessons on days that were just closed are looked for at once; if Temporal is away, by the schedule later."""
+    task = asyncio.create_task(_sweep(at.temporal, at.task_queue, because))
+    at.tasks.add(task)  # the loop holds tasks weakly
+    task.add_done_callback(at.tasks.discard)
+
+
+async def _sweep(client: Client, task_queue: str, because: str) -> None:
+    try:
+        async with answering("trigger"):
+            # One that runs now may have looked already: another follows it.
+            schedule = client.get_schedule_handle(sweep_id_of(task_queue))
+            await schedule.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=RPC_TIMEOUT)
+    except Unavailable:
+        _log.warning("lesson_sweep_missed", because=because)
+
+
+async def _answer(
+    at: Services, who: Caller, purchase: str, verb: str, body: ChangeBody, named: dict[str, Any], response: Response
+) -> ActAnswer:
+    start = await started(at, purchase_id_from(purchase), who)
+    values = {**named, **body.values()}
+    change = LessonChange(start.purchase_id, body.request_key, verb, who.subject, body.reason, values)
+    outcome = await _on_record(at, change)
+    if outcome is None:
+        await _require_lessons(at, change)
+        outcome = await _made(at, change)
+    if outcome is not None:
+        _require_done(outcome)
+    response.status_code = 202 if outcome is None else 200
+    return ActAnswer(
+        id=start.purchase_id,
+        workflow_id=change_workflow_id_of(start.purchase_id, body.request_key),
+        verb=verb,
+        request_key=body.request_key,
+        actor=who.subject,
+        done=outcome is not None,
+        outcome=outcome,
+    )
+
+
+async def _on_record(at: Services, change: LessonChange) -> str | None:
+    """The outcome of this very change, if it is on record. Raises Unprocessable: the key is another act's."""
+    async with at.reading() as conn:
+        kept: ActRow | None = next(
+            (act for act in await acts_of(conn, change.purchase_id) if act.request_key == change.request_key), None
+        )
+    if kept is None:
+        return None
+    if not same_ask(change.verb, change.values, kept.verb, kept.after):
+        raise Unprocessable(code="INVALID_ACT", detail="This requestKey was used for another act.")
+    return kept.outcome
+
+
+async def _require_lessons(at: Services, change: LessonChange) -> None:
+    """Raises for a change that would find no lesson, before anything is stored or started."""
+    async with at.reading() as conn:
+        lessons = await lessons_one_by_one(conn, change.purchase_id)
+    number = change.values.get("number")
+    on = {lesson.number for lesson in lessons if lesson.status == "scheduled"}
+    if number is not None and number not in on:
+        raise NotFound(code="LESSON_NOT_FOUND", detail=f"There is no lesson {number} that is still on.")
+    if not on:
+        raise Conflict(code="WRONG_STAGE", detail="This purchase has no lessons to change.")
+
+
+async def _made(at: Services, change: LessonChange) -> str | None:
+    """Starts the change, or joins the one that runs, and waits; None: not done yet."""
+    async with answering("start"):
+        run = await at.temporal.start_workflow(
+            LessonChangeWorkflow.run,
+            change,
+            id=change_workflow_id_of(change.purchase_id, change.request_key),
+            task_queue=at.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,  # one that has run finds its act on record
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            rpc_timeout=RPC_TIMEOUT,
+        )
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            outcome = await run.result(rpc_timeout=timedelta(seconds=ANSWER_WITHIN))
+    except (TimeoutError, RPCError, WorkflowFailureError) as err:
+        _log.warning("lesson_change_outcome_unknown", request_key=change.request_key, error=type(err).__name__)
+        return None
+    return await _on_record(at, change) or outcome
+
+
+def _require_done(outcome: str) -> None:
+    """Raises what the refusal is to a caller."""
+    if outcome.startswith(_REFUSED):
+        code, _, detail = outcome.removeprefix(_REFUSED).partition(": ")
+        raise _PROBLEMS.get(code, Conflict)(code=code, detail=detail)
