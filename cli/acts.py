@@ -123,7 +123,7 @@ async def extend(
     json: Json = False,
 ) -> int:
     """Give access until a later day, before its end or after."""
-    return await _act(purchase, "extend", reason, request_key, actor, json, expiryDate=until)
+    return await act(purchase, "extend", reason, request_key, actor, json, expiryDate=until)
 
 
 async def acts(purchase: str, *, json: Json = False) -> int:

@@ -51,6 +51,7 @@ class Purchase:
     alone: bool = False
     is_open: bool = True
     brings: str = LESSONS
+    lessons: int = N
     queue: str = field(init=False)
     name: str = field(init=False)
     order: PurchaseOrder = field(init=False)
@@ -67,7 +68,7 @@ class Purchase:
         metadata: dict[str, Any] = {"processingItemId": bought}
         if self.brings == LESSONS:
             metadata |= {
-                "courseId": item, "startDate": "2026-12-01", "classTime": "18:00", "sessionCount": N,
+                "courseId": item, "startDate": "2026-12-01", "classTime": "18:00", "sessionCount": self.lessons,
                 "scheduleType": "daily",
             }  # fmt: skip
         payment = build.pay(
