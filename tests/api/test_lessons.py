@@ -13,7 +13,9 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from domain.lesson_changes import sweep_id_of
+from runtime.checks import lessons as closed_days
 from runtime.schedules import keep_sweeping
+from runtime.settings import Settings
 from tests.api.conftest import begin, is_problem, until
 from tests.build import rows, run, trainer, value
 from tests.tokens import bearer
@@ -133,18 +135,36 @@ async def test_a_calendar_keeps_its_entries_and_says_what_changed(
     assert [str(zone["tzid"]) for zone in zones] == ["Europe/London"]
 
 
-async def test_a_day_blocked_later_moves_its_lessons(
-    api: httpx2.AsyncClient, purchase: str, engine: Engine, temporal: Client, task_queue: str
+async def is_at(api: httpx2.AsyncClient, purchase: str, number: int, local: str) -> None:
+    """Waits until the worker has moved it there."""
+    while (await lessons(api, purchase))[number]["local"] != local:  # noqa: ASYNC110 - it runs elsewhere
+        await asyncio.sleep(0.05)
+
+
+async def test_days_blocked_later_lose_their_lessons_and_a_sweep_that_was_missed_is_made_up_for(
+    api: httpx2.AsyncClient, purchase: str, engine: Engine, temporal: Client, settings: Settings
 ) -> None:
-    await keep_sweeping(temporal, task_queue)
-    await keep_sweeping(temporal, task_queue)  # another worker starts
+    task_queue = settings.task_queue
+
+    async def block(*days: str) -> None:
+        answer = await api.put("/api/v1/admin/trainers/trainer-1", json={**TRAINER, "blockedDays": days})
+        assert answer.status_code == 200
+
+    await block("2026-12-04")  # and there is no schedule yet, as if all had died after the commit
+    why = "trainer-1 is blocked on 2026-12-04"
+    assert (await lessons(api, purchase))[4]["closed"] == why
+    case = (await api.get(f"/api/v1/admin/purchases/{purchase}/case")).json()
+    assert case["lessons"]["closed"] == [f"lesson 4, 2026-12-04T18:00: {why}"]
+    assert [check.state for check in closed_days(settings)] == ["wrong"]
     try:
-        blocked = {**TRAINER, "blockedDays": ["2026-12-04"]}
-        assert (await api.put("/api/v1/admin/trainers/trainer-1", json=blocked)).status_code == 200
-        while (await lessons(api, purchase))[4]["local"] != "2026-12-11T18:00":  # noqa: ASYNC110 - the worker moves it
-            await asyncio.sleep(0.05)
+        await keep_sweeping(temporal, task_queue)
+        await is_at(api, purchase, 4, "2026-12-11T18:00")
+        await keep_sweeping(temporal, task_queue)  # another worker starts
+        await block("2026-12-04", "2026-12-06")
+        await is_at(api, purchase, 6, "2026-12-12T18:00")
     finally:
         await temporal.get_schedule_handle(sweep_id_of(task_queue)).delete()
-    assert [row.actor for row in rows(engine, "SELECT actor FROM operator_acts")] == ["system"]
-    [warning] = (await api.get(f"/api/v1/purchases/{purchase}")).json()["item"]["warnings"]
-    assert warning == "lesson 4 of 2026-12-04 18:00 moved to 2026-12-11 18:00: trainer-1 is blocked on 2026-12-04"
+    assert [check.state for check in closed_days(settings)] == ["fine"]
+    assert {row.actor for row in rows(engine, "SELECT actor FROM operator_acts")} == {"system"}
+    warnings = (await api.get(f"/api/v1/purchases/{purchase}")).json()["item"]["warnings"]
+    assert warnings[0] == f"lesson 4 of 2026-12-04 18:00 moved to 2026-12-11 18:00: {why}"
