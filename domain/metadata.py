@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -95,9 +96,9 @@ def canonicalise(source: Mapping[str, Any]) -> Canonical:
         warnings += [
             f"{name}: {path} says {_shown(value)}, but {winner} says {_shown(fields[name])}, which is used"
             for path, value in said[1:]
-            if value != fields[name]
+            if not _same(value, fields[name])
         ]
-    extras = {key: value for key, value in source.items() if key not in fields or fields[key] != value}
+    extras = {key: value for key, value in source.items() if key not in fields or not _same(fields[key], value)}
     return Canonical(fields, extras, warnings)
 
 
@@ -190,6 +191,11 @@ def _at(source: Mapping[str, Any], path: str) -> Any:
     if not inner:
         return value
     return value.get(inner) if isinstance(value, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- JSON of any shape
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal as JSON: to Python `true` is 1 and 1.0 is 1, to whoever wrote them they are not."""
+    return one is other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _shown(value: object) -> str:
