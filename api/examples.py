@@ -60,6 +60,7 @@ PURCHASE: dict[str, Any] = _COMMON | {
     },
     "steps": [{"step": "confirm_payment", "state": "done", "attempt": 1, "at": "2026-11-21T10:00:00Z"}],
     "sessions": {"count": 0, "firstLocal": None, "lastLocal": None, "minutes": None, "timezone": None},
+    "testCards": 0,
     "remaining": 0,
     "access": {
         "until": "2027-06-30",

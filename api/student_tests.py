@@ -84,7 +84,7 @@ class StartedTest(Answer):
 async def available_tests(at: ServicesDep, who: CallerDep) -> AvailableTests:
     """The cards of what the caller has bought and may still use, those whose attempts are used up included."""
     async with at.reading() as conn:
-        cards = await cards_of(conn, who.subject, at.clock().date())
+        cards = await cards_of(conn, who.subject, at.clock())
     return AvailableTests(
         tests=[AvailableTest(**vars(card), attempts_left=ATTEMPTS - card.attempts_used) for card in cards]
     )

@@ -121,6 +121,7 @@ class PurchaseView(Answer):
     item: ItemView | None
     steps: list[StepView]
     sessions: LessonsView
+    test_cards: int = Field(description="cards that are not void")
     remaining: int = Field(description="lessons still to come, those of purchases that this one renewed included")
     access: AccessView | None
     renewals: list[RenewalView] = Field(
@@ -208,6 +209,7 @@ def purchase_view(
             minutes=lessons.minutes,
             timezone=lessons.zone,
         ),
+        test_cards=item.test_cards if item else 0,
         remaining=remaining,
         access=AccessView(**vars(access)) if access else None,
         renewals=[RenewalView(**vars(renewal)) for renewal in renewals],

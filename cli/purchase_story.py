@@ -39,6 +39,7 @@ def _facts(purchase: dict[str, Any]) -> dict[str, Any]:
         "item": purchase["item"]["itemId"] if purchase["item"] else None,
         "trainer": f"{trainer['name']} ({trainer['status']})" if trainer else None,
         "lessons": lessons,
+        "test cards": purchase["testCards"] or None,
         "still to come": purchase["remaining"] or None,
         "access": _access(purchase["access"]),
         "renewed": " > ".join(each["workflowId"] for each in purchase["renewals"])

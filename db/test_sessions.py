@@ -10,7 +10,7 @@ from uuid import uuid4
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db.reads.test_cards import ATTEMPTS, USABLE
+from db.reads.test_cards import ATTEMPTS, USABLE, today_of
 
 # Starts of one card take turns at its row, and with void_test_cards, which locks it too.
 _CARD = text(f"""
@@ -57,8 +57,9 @@ async def start_attempt(
 
     Raises NoSuchCard, AttemptsExhausted.
     """
-    values = {"card_id": card_id, "student_id": student_id, "key": key, "today": now.date()}
     async with engine.begin() as conn:
+        today = await today_of(conn, student_id, now)
+        values = {"card_id": card_id, "student_id": student_id, "key": key, "today": today}
         card = (await conn.execute(_CARD, values)).one_or_none()
         if card is None:
             raise NoSuchCard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
@@ -45,11 +45,19 @@ def access_ends(last_day: date, zone: str | None) -> datetime:
     if last_day.year <= date.min.year:
         return datetime.min.replace(tzinfo=UTC)
     midnight = datetime.combine(last_day + timedelta(days=1), time.min)
+    return midnight.replace(tzinfo=_where(zone)).astimezone(UTC)
+
+
+def access_day(now: datetime, zone: str | None) -> date:
+    """The day it is for access: access until this day or a later one has not ended."""
+    return now.astimezone(_where(zone)).date()
+
+
+def _where(zone: str | None) -> tzinfo:
     try:
-        where = zone_named(zone) if zone else UTC
+        return zone_named(zone) if zone else UTC
     except Refused:
-        where = UTC
-    return midnight.replace(tzinfo=where).astimezone(UTC)
+        return UTC
 
 
 def why_no_extension(

@@ -53,6 +53,11 @@ def amended(settled: Settled, values: Mapping[str, Any]) -> Settled:
     return after
 
 
+def without_lessons(settled: Settled) -> Settled:
+    """Of an item that brings no lessons: nothing was assumed of any."""
+    return replace(settled, warnings=[said for said in settled.warnings if not said.startswith(_OF_THE_COUNT)])
+
+
 def moves(settled: Settled, values: Mapping[str, Any]) -> bool:
     """Whether the values ask for other times than the settled ones."""
     return any(values.get(name) not in (None, settled.fields.get(name)) for name in SCHEDULE)

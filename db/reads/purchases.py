@@ -37,6 +37,7 @@ class BoughtRow:
     purchased_at: datetime
     completed_at: datetime | None
     voided_at: datetime | None
+    test_cards: int
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ _BOUGHT = text(
     SELECT item_type, item_id, fulfilment, status,
            CASE WHEN fulfilment <> 'test_cards' THEN session_count END AS session_count,
            CASE WHEN fulfilment <> 'test_cards' THEN session_count_source END AS session_count_source,
-           metadata, metadata_sources, warnings, series_start, purchased_at, completed_at, voided_at
-      FROM student_course_purchases WHERE id = :id
+           metadata, metadata_sources, warnings, series_start, purchased_at, completed_at, voided_at,
+           (SELECT count(*) FROM mock_test_attempts c WHERE c.purchase_id = p.id AND c.voided_at IS NULL) AS test_cards
+      FROM student_course_purchases p WHERE id = :id
     """
 )
 _HELD = text(

@@ -55,6 +55,7 @@ def test_two_subjects_bought_in_one_payment_are_a_hundred_cards(engine: Engine, 
         cards.issue_test_cards(order)
         cards.issue_test_cards(order)
     assert build.value(engine, CARDS) == 100
+    assert build.rows(engine, "SELECT DISTINCT warnings FROM student_course_purchases") == [([],)]
 
 
 def test_a_bundle_is_expanded_once_to_distinct_subjects(engine: Engine, cards: CardActivities) -> None:

@@ -91,6 +91,7 @@ async def test_gives_a_bundle_too(api: httpx2.AsyncClient, engine: Engine) -> No
     assert answer.status_code == 201, answer.text
     done = await until(api, answer.json()["data"]["id"], "completed")
     assert (done["item"]["itemType"], done["item"]["itemId"], done["sessionCount"]) == ("bundle", "science", None)
+    assert done["testCards"] == 100
     assert value(engine, CARDS) == 100
     for odd in ({**plain, "itemId": "science"}, named, plain):
         is_problem(await ask(api, new_key(), **odd), 422, "INVALID_REQUEST")

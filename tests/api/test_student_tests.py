@@ -121,6 +121,18 @@ async def test_access_by_another_purchase_is_enough_and_its_last_day_counts(
     assert rows(engine, "SELECT test_card_id, attempt FROM test_attempt_sessions") == [("card-1", 1)]
 
 
+@pytest.mark.parametrize(("zone", "usable"), [("Pacific/Kiritimati", False), ("Etc/GMT+12", True), (None, True)])
+async def test_the_last_day_is_the_students_own(
+    zone: str | None, usable: bool, api: httpx2.AsyncClient, engine: Engine
+) -> None:
+    """It is 2026-11-21 in the middle of UTC's day: on Kiritimati the 22nd has begun."""
+    student(engine, timezone=zone)
+    bought_card(engine, "card-1")
+    run(engine, "UPDATE enrollments SET expires_on = '2026-11-21'")
+    assert [card["test_card_id"] for card in await mine(api)] == (["card-1"] if usable else [])
+    assert (await begin(api)).status_code == (201 if usable else 404)
+
+
 async def test_nothing_starts_without_a_good_key(api: httpx2.AsyncClient, engine: Engine) -> None:
     bought_card(engine, "card-1")
     is_problem(await api.post("/api/user/test-cards/card-1/start", headers=ME), 400, "IDEMPOTENCY_KEY_MISSING")
