@@ -90,8 +90,8 @@ def too_late(start: StartRow) -> Conflict:
     if start.ending == "completed":
         detail = (
             "This purchase is completed; nothing can be retried or cancelled any more. Its case file "
-            f"(GET /api/v1/admin/purchases/{start.purchase_id}/case) tells what the student has; give money back at "
-            "the payment provider."
+            f"(GET /api/v1/admin/purchases/{start.purchase_id}/case) tells what the student has; its lessons are changed "
+            f"under /api/v1/admin/purchases/{start.purchase_id}/lessons; give money back at the payment provider."
         )
     elif start.ending and start.took_no_money:
         detail = (

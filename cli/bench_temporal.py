@@ -15,6 +15,7 @@ from cli.bench_meter import Timed
 from db.reads.starts import outcomes_of, starts_of
 from domain.purchase import PurchaseOrder
 from runtime.errors import CannotRun
+from runtime.schedules import stop_sweeping
 
 _LOOK_AGAIN = 0.02
 _STALLED_SECONDS = 120.0
@@ -105,5 +106,6 @@ async def activities_of(client: Client, order: PurchaseOrder) -> list[str]:
 
 async def terminate_left(client: Client, task_queue: str) -> None:
     """Ends what an interrupted bench left on a Temporal server that stays."""
+    await stop_sweeping(client, task_queue)
     async for run in client.list_workflows(f"TaskQueue = '{task_queue}' AND ExecutionStatus = 'Running'"):
         await client.get_workflow_handle(run.id, run_id=run.run_id).terminate("the bench ended")

@@ -31,6 +31,7 @@ from cli.output import FINE, Json, print_json
 from runtime.clock import clock
 from runtime.down import stop, wipe
 from runtime.errors import CannotRun
+from runtime.schedules import stop_sweeping
 from runtime.settings import Settings, load_settings
 from runtime.stack import Stack
 from runtime.state import AlreadyRuns, Home
@@ -180,6 +181,7 @@ async def _end_runs(settings: Settings) -> None:
 
 async def _end_each(settings: Settings) -> None:
     client = await connect(settings)
+    await stop_sweeping(client, settings.task_queue)
     async for run in client.list_workflows(f"TaskQueue = '{settings.task_queue}' AND ExecutionStatus = 'Running'"):
         await client.get_workflow_handle(run.id, run_id=run.run_id).terminate("the demo ended")
 

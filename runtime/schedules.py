@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -39,3 +40,9 @@ async def keep_sweeping(client: Client, task_queue: str) -> None:
         return
     except RPCError as error:  # the worker serves nevertheless; its next start tries again
         _log.error("lesson_sweep_not_scheduled", status=error.status.name, reason=error.message)
+
+
+async def stop_sweeping(client: Client, task_queue: str) -> None:
+    """Leaves no schedule behind on a server that stays, where nobody will serve this task queue again."""
+    with suppress(RPCError):
+        await client.get_schedule_handle(sweep_id_of(task_queue)).delete(rpc_timeout=RPC)

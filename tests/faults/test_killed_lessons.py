@@ -73,8 +73,9 @@ async def _killed_at(world: World, number: int, *, lost: bool) -> None:
         run(engine, "DELETE FROM stops WHERE id = :stop", stop=stop)
         connection.execute(text("SELECT pg_advisory_unlock(:locks, :stop)"), {"locks": LOCKS, "stop": stop})
         connection.commit()
-    purchase.worker()
+    successor = purchase.worker()
     assert await purchase.ending() == "completed"
+    successor.kill()
     made = rows(
         engine,
         "SELECT number FROM sessions WHERE purchase_id = :id AND status = 'scheduled' ORDER BY 1",
