@@ -73,15 +73,15 @@ _CHAIN = text(
          UNION
         SELECT p.id, p.superseded_by FROM student_course_purchases p JOIN newer ON p.id = newer.superseded_by
     ), chain AS (
-        SELECT id FROM newer
-         UNION
-        SELECT p.id FROM student_course_purchases p JOIN chain ON p.superseded_by = chain.id
+        SELECT id, 0 AS renewals FROM newer WHERE superseded_by IS NULL
+         UNION ALL
+        SELECT p.id, renewals + 1 FROM student_course_purchases p JOIN chain ON p.superseded_by = chain.id
     )
     SELECT p.id, p.workflow_id, p.status, p.superseded_by, p.purchased_at, p.expires_on AS until, p.session_count,
            (SELECT count(*) FROM sessions l
              WHERE l.purchase_id = p.id AND l.status = 'scheduled' AND l.ends_at > :now) AS remaining
       FROM chain JOIN student_course_purchases p ON p.id = chain.id
-     ORDER BY p.purchased_at, p.id
+     ORDER BY chain.renewals DESC, p.purchased_at, p.id
     """
 )
 

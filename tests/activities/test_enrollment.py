@@ -1,4 +1,4 @@
-"""enroll gives access through a purchase; unenroll ends that access and no other."""
+"""enroll gives access through a purchase; unenroll ends that access and no other (mission rows 56, 57, 71)."""
 
 from __future__ import annotations
 

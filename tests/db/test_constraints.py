@@ -84,6 +84,12 @@ CHECKS = [
     ("UPDATE student_course_purchases SET voided_at = now()", "voided_has_a_time"),
     ("UPDATE student_course_purchases SET status = 'superseded'", "superseded_names_its_renewal"),
     ("UPDATE student_course_purchases SET superseded_by = id", "no_purchase_supersedes_itself"),
+    ("UPDATE student_course_purchases SET expired_at = now()", "only_what_ends_expires"),
+    (
+        "INSERT INTO enrollments (purchase_id, item_type, item_id, student_id, enrolled_at, expired)"
+        " SELECT id, item_type, item_id, student_id, now(), true FROM student_course_purchases",
+        "expired_has_ended",
+    ),
     ("UPDATE student_course_purchases SET session_count = 0", "session_count_in_range"),
     ("UPDATE student_course_purchases SET session_count = 1001", "session_count_in_range"),
     ("UPDATE student_course_purchases SET session_count_source = 'guess'", "session_count_source_known"),

@@ -12,6 +12,7 @@ from domain.purchase import PurchaseCreated, PurchaseOrder
 from tests.temporal.conftest import FAST, PATIENT, Handle, Start
 from tests.temporal.fakes import Answer, Fakes, Hold, Refuse, Trouble
 from tests.temporal.messages import ACCEPTED, act, cancel, cancelling, parked, progress
+from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
 from workflows.steps import (
     APPROVE_ALLOCATION,
@@ -292,6 +293,14 @@ async def test_a_refused_refund_is_named_as_such(order: PurchaseOrder, start: St
     assert (await parked(handle)).code == "REFUND_FAILED"
     await handle.execute_update(PurchaseWorkflow.retry_now, act("again"))
     assert await ending_of(handle) == "COURSE_UNAVAILABLE"
+
+
+async def test_a_try_that_hangs_is_given_up_and_made_again(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    """One try takes 10 s at most, here a third of a second (mission row 51)."""
+    fakes.plan(order, "enroll", Hold())
+    assert await (await start(order, replace(FAST, attempt=0.3))).result() == "completed"
+    assert fakes.calls[order.purchase_id].count("enroll") == 2
+    assert Rules().attempt == 10
 
 
 async def test_an_undo_that_times_out_is_tried_again(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
