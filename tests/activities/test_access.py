@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from activities.access import AccessActivities
 from activities.enrollment import EnrollmentActivities
+from db.effects import access as effects
 from domain.access import AccessLook, Extension
 from domain.purchase import PurchaseOrder
 from tests import build
@@ -76,6 +77,11 @@ def test_ends_access_once_and_keeps_everything(desk: Desk) -> None:
     desk.now = OVER + timedelta(days=9)
     assert desk.access.end_access(desk.order).state == "ended"
     assert written(desk.engine) == after
+    assert desk.version() == 1
+
+
+def test_of_two_that_both_saw_it_due_one_ends_it(desk: Desk) -> None:
+    assert [effects.end(desk.engine, desk.order, LAST_DAY, OVER) for _ in range(2)] == [True, False]
     assert desk.version() == 1
 
 

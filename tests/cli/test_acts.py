@@ -61,6 +61,25 @@ async def test_amends_as_the_case_file_says(
 
 
 @pytest.mark.usefixtures("serving", "working")
+async def test_extends_access_and_shows_it(
+    engine: Engine, fake_provider: FakeProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    purchase = await begun(engine, fake_provider, capsys, expiryDate="2026-12-05")
+    trainer(engine)
+    assert await typed(f"retry-now {purchase} --reason r") == 0
+    await until(capsys, purchase.split(":")[1], "completed")
+    capsys.readouterr()
+    assert await typed(f"show {purchase}") == 0
+    assert "access: until 2026-12-05; lessons after it: 6, 7, 8, 9, 10" in " ".join(capsys.readouterr().out.split())
+    assert await typed(f"extend {purchase} --until 2027-12-31 --reason ill --request-key k --json") == 0
+    assert (told := printed(capsys))["outcome"] == "access lasts until 2027-12-31"
+    assert await typed(f"extend {purchase} --until 2028-12-31 --reason ill --request-key k --json") == 0
+    assert printed(capsys) == told
+    with pytest.raises(ApiRefused, match="lasts until 2027-12-31 already"):
+        await typed(f"extend {purchase} --until 2027-01-01 --reason ill")
+
+
+@pytest.mark.usefixtures("serving", "working")
 async def test_assigns_a_trainer(
     engine: Engine, fake_provider: FakeProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from temporalio.worker import Worker
 from activities.boundary import Boundary
 from domain.access import AccessLook, expiry_id_of
 from domain.purchase import PurchaseCreated, PurchaseOrder
-from tests import build
+from tests import build, subjects
 from tests.build import LESSONS, NOW, FakeProvider
 from tests.temporal.conftest import FAST, PATIENT, QUEUE, Start
 from tests.temporal.fakes import Answer, Fakes, Hold, Refuse
@@ -168,10 +168,11 @@ class Shop:
         build.item(engine)
         build.trainer(engine)
 
-    async def buy(self, **metadata: Any) -> PurchaseOrder:
+    async def buy(self, item: tuple[str, str] = ("course", "course-piano"), **metadata: Any) -> PurchaseOrder:
         payment = build.pay(
-            self.engine, self.provider, f"pay-{uuid4()}", metadata={**LESSONS, **metadata}, created_at=self.clock()
-        )
+            self.engine, self.provider, f"pay-{uuid4()}", items=(item,), metadata={**LESSONS, **metadata},
+            created_at=self.clock(),
+        )  # fmt: skip
         order = build.start(self.engine, payment)
         run = await self.client.start_workflow(
             PurchaseWorkflow.run, PurchaseInput(order, FAST), id=order.workflow_id, task_queue=self.queue
@@ -250,6 +251,20 @@ async def test_an_extension_before_the_end_moves_the_timer_and_one_after_it_give
         "refused: WRONG_STAGE: access lasts until 2027-01-31 already"
     )
     assert build.value(shop.engine, "SELECT count(*) FROM operator_acts WHERE verb = 'extend'") == 3
+
+
+async def test_of_a_bundle_each_subject_ends_and_the_cards_stay(shop: Shop) -> None:
+    item = ("bundle", subjects.bundle(shop.engine, "sciences", ["biology", "physics"]))
+    order = await shop.buy(item, expiryDate="2026-12-05")
+    await asleep(expiry_of(shop.client, order))
+    shop.clock.set(MIDNIGHT)
+    await expiry_of(shop.client, order).signal(ExpiryWorkflow.look_again)
+    assert await expiry_of(shop.client, order).result() == "ended"
+    assert shop.access() == [("2026-12-05", False, True)] * 2
+    assert build.value(shop.engine, subjects.CARDS) == 100
+    assert shop.events().count("PURCHASE_EXPIRED") == 1
+    await shop.extend(order, "2026-12-31")
+    assert shop.access() == [("2026-12-31", True, False)] * 2
 
 
 async def test_the_last_day_may_have_passed_when_it_is_bought(shop: Shop) -> None:
