@@ -56,10 +56,9 @@ class ExpiryWorkflow:
         while True:
             await self._answer_all()
             look = await self._do(AccessActivities.end_access, start.order)
-            if look.state == "waits":
+            if look.state == "waits" and not workflow.info().is_continue_as_new_suggested():
                 await self._sleep(look)
-                if not (self._disturbed or workflow.info().is_continue_as_new_suggested()):
-                    continue
+                continue
             await workflow.wait_condition(lambda: self._disturbed or workflow.all_handlers_finished())
             if self._disturbed:
                 continue

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
+from domain.access import AccessLook, expiry_id_of
 from domain.purchase import PurchaseOrder
 from runtime.settings import Settings
 from runtime.temporal import connect, ensure_search_attributes
@@ -19,6 +20,8 @@ from tests.temporal.conftest import FAST, QUEUE, Handle
 from tests.temporal.fakes import RESULTS, Answer, Fakes, Hold, Refuse, Trouble
 from tests.temporal.messages import act, cancelling, parked
 from tests.temporal.test_engine_endings import ending_of, made_whole
+from workflows.expiry import ExpiryInput, ExpiryWorkflow
+from workflows.messages import Extend
 from workflows.policies import Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 from workflows.steps import TABLE
@@ -36,7 +39,8 @@ async def impatient(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[C
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def served(impatient: Client, fakes: Fakes) -> AsyncIterator[Client]:
-    async with Worker(impatient, task_queue=QUEUE, workflows=[PurchaseWorkflow], activities=fakes.activities()):
+    workflows = [PurchaseWorkflow, ExpiryWorkflow]
+    async with Worker(impatient, task_queue=QUEUE, workflows=workflows, activities=fakes.activities()):
         yield impatient
 
 
@@ -113,3 +117,21 @@ async def test_a_cancel_before_the_new_run_has_caught_up_undoes_all(
         "void_purchase",
         "refund_payment",
     ]
+
+
+async def test_the_end_of_access_goes_on_in_a_new_run_and_answers_everybody(
+    served: Client, order: PurchaseOrder, fakes: Fakes
+) -> None:
+    fakes.plan(order, "end_access", *[Answer(AccessLook("waits", 1e9, "2027-06-30"))] * 40)
+    handle = await served.start_workflow(
+        ExpiryWorkflow.run, ExpiryInput(order, FAST), id=expiry_id_of(order.purchase_id), task_queue=QUEUE
+    )
+    for number in range(12):
+        act = Extend("ann", "was ill", f"k{number}", "2027-12-31")
+        assert await handle.execute_update(ExpiryWorkflow.extend, act) == "access lasts until 2027-12-31"
+    fakes.plans[order.purchase_id, "end_access"].clear()
+    await handle.signal(ExpiryWorkflow.look_again)
+    assert await handle.result() == "over"
+    assert fakes.calls[order.purchase_id].count("extend_access") == 12
+    first = served.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    assert (await first.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
