@@ -39,6 +39,12 @@ One verb for {matched} parked purchases: {done} done; p95 of others' reads {read
 {readsMeanwhileP95Ms:.1f} ms meanwhile ({times:.2f} times)."""
 
 
+_MATCHING = """\
+Matching among {trainers} trainers with {slotsEach} slots each, query and reading its rows: of a course that {rows} of them teach \
+p50 {p50Ms:.1f} ms, p95 {p95Ms:.1f} ms (for home lessons {homeP95Ms:.1f} ms), then the choice {choiceMs:.1f} ms; \
+of one that all {allRows} teach p50 {allP50Ms:.1f} ms, p95 {allP95Ms:.1f} ms, then the choice {allChoiceMs:.1f} ms."""
+
+
 @contextmanager
 def watching(purchases: int) -> Generator[Watched]:
     """A bar on a terminal, one line per phase anywhere else."""
@@ -77,6 +83,7 @@ def tell(report: dict[str, Any]) -> None:
     console.print(table)
     bulk = report["bulk"]
     console.print(_BULK.format(**bulk), markup=False, highlight=False, soft_wrap=True)
+    console.print(_MATCHING.format(**report["matching"]), markup=False, highlight=False, soft_wrap=True)
     facts = {**report, **machine, "activities": len(report["activities"])}
     console.print(_NOTES.format(**facts), markup=False, highlight=False, soft_wrap=True)
 

@@ -37,7 +37,9 @@ CONFLICT: LiteralString = """
     ON slot.student_id = :student_id AND slot.during && plan.during AND slot.status <> 'cancelled'
    AND slot.allocation_id <> ALL(ARRAY(SELECT id FROM gone))"""
 
-# Set by set, never trainer by trainer: those of the course, then their hours, blocked days and slots, each in one pass.
+# One question: the trainers of the course, and of each that is in reach their hours, blocked days and, by one look into the
+# index that keeps them free of overlaps, their slots. What `gone` holds is counted apart and taken off, so that index
+# alone is read.
 # The slots of a trainer too far away for a home lesson are not looked at: the distance alone decides there. It is that on
 # a sphere, as in domain.matching.kilometres, with 2% to spare where that one is wrong by 1% at most.
 TRAINERS: LiteralString = """
@@ -51,27 +53,35 @@ TRAINERS: LiteralString = """
     FROM trainer_courses AS course JOIN trainers ON trainers.id = course.trainer_id
     WHERE course.course_id = :course_id
   ), hours AS (
-    SELECT trainer_id, string_agg(weekday || ' ' || starts || ' ' || ends, ',') AS hours
-    FROM trainer_availability WHERE trainer_id IN (SELECT id FROM known WHERE in_reach) GROUP BY trainer_id
+    SELECT known.id AS trainer_id, hours FROM known CROSS JOIN LATERAL (
+      SELECT string_agg(weekday || ' ' || starts || ' ' || ends, ',') AS hours
+      FROM trainer_availability WHERE trainer_id = known.id
+    ) AS told WHERE in_reach
   ), blocked AS (
     SELECT trainer_id, array_agg(day) AS blocked
     FROM trainer_blocked_days
     WHERE day BETWEEN :first AND :last AND trainer_id IN (SELECT id FROM known WHERE in_reach) GROUP BY trainer_id
   ), taken AS (
-    SELECT trainer_id, bool_or(during && (SELECT during FROM times)) AS busy,
+    SELECT known.id AS trainer_id, slots.meet, slots.load FROM known CROSS JOIN LATERAL (
+      SELECT count(*) FILTER (WHERE during && (SELECT during FROM times)) AS meet,
+        count(*) FILTER (WHERE lower(during) > :now) AS load
+      FROM trainer_slots
+      WHERE trainer_id = known.id AND status <> 'cancelled'
+        AND during && tstzrange(least(CAST(:now AS timestamptz), CAST(:opens AS timestamptz)), NULL)
+    ) AS slots WHERE in_reach
+  ), freed AS (
+    SELECT trainer_id, count(*) FILTER (WHERE during && (SELECT during FROM times)) AS meet,
       count(*) FILTER (WHERE lower(during) > :now) AS load
-    FROM trainer_slots
-    WHERE status <> 'cancelled' AND upper(during) > least(CAST(:now AS timestamptz), CAST(:opens AS timestamptz))
-      AND allocation_id <> ALL(ARRAY(SELECT id FROM gone))
-      AND trainer_id IN (SELECT id FROM known WHERE in_reach)
+    FROM trainer_slots WHERE status <> 'cancelled' AND allocation_id IN (SELECT id FROM gone)
     GROUP BY trainer_id
   )
   SELECT known.id, timezone, latitude, longitude, radius_km, max_group_size, last_assigned_at, hours, blocked,
-    coalesce(busy, false) AS busy, coalesce(load, 0) AS load
+    coalesce(taken.meet, 0) > coalesce(freed.meet, 0) AS busy, coalesce(taken.load, 0) - coalesce(freed.load, 0) AS load
   FROM known
   LEFT JOIN hours ON hours.trainer_id = known.id
   LEFT JOIN blocked ON blocked.trainer_id = known.id
-  LEFT JOIN taken ON taken.trainer_id = known.id"""
+  LEFT JOIN taken ON taken.trainer_id = known.id
+  LEFT JOIN freed ON freed.trainer_id = known.id AND known.in_reach"""
 
 
 # All slots of an `allocation (id, trainer_id)` that the same statement makes; the constraints decide whether they can be.

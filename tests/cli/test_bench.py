@@ -32,7 +32,19 @@ def folder() -> Iterator[Path]:
 def said(folder: Path) -> dict[str, Any]:
     """What the bench says."""
     env = {**os.environ, "TMPDIR": str(folder), "COURSAGA_TODAY": "2020-01-01"}  # a clock that stands: not for a bench
-    command = [COURSAGA, "bench", "--purchases", str(_PURCHASES), "--in-flight", "2", "--parked", "3", "--json"]
+    command = [
+        COURSAGA,
+        "bench",
+        "--purchases",
+        str(_PURCHASES),
+        "--in-flight",
+        "2",
+        "--parked",
+        "3",
+        "--trainers",
+        "40",
+        "--json",
+    ]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -61,6 +73,13 @@ def test_a_bulk_act_reaches_all_that_are_parked(said: dict[str, Any]):
     assert (said["bulk"]["matched"], said["bulk"]["done"]) == (3, 3)
     assert said["bulk"]["readsP95Ms"] > 0
     assert said["bulk"]["readsMeanwhileP95Ms"] > 0
+
+
+def test_matching_is_measured_among_the_trainers_of_a_course_and_among_all(said: dict[str, Any]):
+    matching = said["matching"]
+    assert (matching["trainers"], matching["slotsEach"], matching["rows"], matching["allRows"]) == (40, 30, 2, 40)
+    for figure in ("p50Ms", "p95Ms", "homeP95Ms", "allP50Ms", "allP95Ms"):
+        assert matching[figure] > 0, figure
 
 
 def test_nothing_is_left_behind(said: dict[str, Any], folder: Path):

@@ -1,0 +1,109 @@
+"""The bench's fourth part: how long the one query takes that matching asks, among many trainers with many slots each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from datetime import time as wall
+from typing import Any, LiteralString
+
+from sqlalchemy import text
+
+from cli.bench_meter import Timed
+from cli.bench_run import Watched
+from db.engine import make_async_engine
+from db.reads.preflight import Ahead, who_could_teach
+from domain.choosing import choose
+from domain.matching import Place
+from domain.metadata import WantedLessons
+from domain.refusals import Refused
+from domain.schedule import Lesson, plan_lessons
+
+_COURSES = 20  # that the trainers share: of 5,000 each has 250; one course more is taught by all
+_SLOTS = 30  # of each trainer
+_LOOKS = 200
+_LOOKS_AT_ALL = 30
+_CENTRE = Place(51.5, -0.12)
+_ZONE = "Europe/London"
+_WANTED = WantedLessons(
+    date(2030, 12, 1), wall(18), 60, "daily", sunday_only=False, learning_mode="online", group_size=1
+)
+
+# Trainers on a grid around the centre, in three zones, each held by a student for 30 daily lessons from 2030-12-01 on.
+_SEED: tuple[LiteralString, ...] = (
+    """INSERT INTO trainers (id, name, timezone, latitude, longitude, radius_km)
+       SELECT 'match-' || n, 'match-' || n, (ARRAY['Europe/London', 'Asia/Kolkata', 'America/New_York'])[1 + n % 3],
+         51.5 + (n % 71) * 0.02, -0.12 + (n / 71) * 0.03, 30
+       FROM generate_series(0, :trainers - 1) AS n""",
+    """INSERT INTO trainer_courses
+       SELECT 'match-' || n, course FROM generate_series(0, :trainers - 1) AS n,
+         unnest(ARRAY['match-all', 'match-' || n % :courses]) AS course""",
+    """INSERT INTO trainer_availability
+       SELECT 'match-' || n, weekday, '06:00', '22:00'
+       FROM generate_series(0, :trainers - 1) AS n, generate_series(1, 7) AS weekday""",
+    """INSERT INTO students (id, name) SELECT 'match-' || n, 'match-' || n FROM generate_series(0, :trainers - 1) AS n""",
+    """INSERT INTO allocations
+         (id, trainer_id, student_id, status, created_at, course_id, hold_number, hold_expires_at)
+       SELECT 'match-' || n, 'match-' || n, 'match-' || n, 'on_hold', now(), 'match-all', 1, '2040-01-01'
+       FROM generate_series(0, :trainers - 1) AS n""",
+    """INSERT INTO trainer_slots (allocation_id, number, trainer_id, student_id, during, local_start, zone, status)
+       SELECT 'match-' || n, k, 'match-' || n, 'match-' || n, tstzrange(at, at + interval '1 hour', '[)'), '2030-12-01',
+         'UTC', 'held'
+       FROM generate_series(0, :trainers - 1) AS n, generate_series(1, :slots) AS k,
+         LATERAL (SELECT timestamptz '2030-12-01 08:00Z' + (k - 1) * interval '1 day' + n % 12 * interval '1 hour' AS at)
+           AS first""",
+)
+
+
+async def measure_matching(database_url: str, trainers: int, watched: Watched) -> dict[str, Any]:
+    """Times of the query alone, in ms, and of the choice made of its rows: of a course that some teach, and that all do."""
+    watched.say(f"{trainers} trainers with {_SLOTS} slots each")
+    lessons = plan_lessons(_WANTED, _SLOTS, _ZONE, _WANTED.start_date)
+    engine = make_async_engine(database_url, pool_size=1, statement_timeout_ms=0)
+    try:
+        async with engine.begin() as conn:
+            for statement in _SEED:
+                await conn.execute(text(statement), {"trainers": trainers, "courses": _COURSES, "slots": _SLOTS})
+        async with engine.connect() as conn:
+            await (await conn.execution_options(isolation_level="AUTOCOMMIT")).execute(text("VACUUM ANALYZE"))
+        watched.say("matching")
+        async with engine.connect() as conn:
+
+            def look(course: str, home: Place | None) -> Callable[[], Awaitable[Ahead]]:
+                return lambda: who_could_teach(conn, "nobody", course, lessons, datetime.now(UTC), home)
+
+            some = await _timed(look("match-0", None), _LOOKS)
+            near = await _timed(look("match-0", _CENTRE), _LOOKS)
+            everybody = await _timed(look("match-all", None), _LOOKS_AT_ALL)
+            seen = await look("match-0", None)()
+            every = await look("match-all", None)()
+    finally:
+        await engine.dispose()
+    return {
+        "trainers": trainers, "slotsEach": _SLOTS, "rows": len(seen.trainers),
+        "p50Ms": some.ms(0.5), "p95Ms": some.ms(0.95), "homeP95Ms": near.ms(0.95), "choiceMs": _choice_ms(seen, lessons),
+        "allRows": len(every.trainers), "allP50Ms": everybody.ms(0.5), "allP95Ms": everybody.ms(0.95),
+        "allChoiceMs": _choice_ms(every, lessons),
+    }  # fmt: skip
+
+
+async def _timed(look: Callable[[], Awaitable[Ahead]], times: int) -> Timed:
+    await look()
+    each: list[float] = []
+    began = time.perf_counter()
+    for _ in range(times):
+        asked = time.perf_counter()
+        await look()
+        each.append(time.perf_counter() - asked)
+        await asyncio.sleep(0)
+    return Timed(each, time.perf_counter() - began)
+
+
+def _choice_ms(seen: Ahead, lessons: list[Lesson]) -> float:
+    began = time.perf_counter()
+    with suppress(Refused):
+        choose("match", seen.trainers, lessons, home=_CENTRE, wanted=_WANTED)
+    return round((time.perf_counter() - began) * 1000, 1)
