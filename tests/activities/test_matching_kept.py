@@ -136,3 +136,21 @@ def test_a_preference_that_cannot_be_met_keeps_nobody_waiting(
 
     assert trainers.assign_trainer(build.purchase(engine, fields={"preferredTrainerId": wanted})).trainer_id == "z-free"
     assert value(engine, "SELECT won ->> 'askedFor' FROM allocations") == "false"
+
+
+@pytest.mark.parametrize(("latitude", "longitude"), [(51.7695, -0.12), (51.5, 0.3115)], ids=["north", "east"])
+def test_a_trainer_at_the_very_edge_of_reach_is_looked_at_whole(
+    engine: Engine, trainers: TrainerActivities, latitude: float, longitude: float
+) -> None:
+    """The query leaves out the slots of trainers out of reach; one at 29.9 of 30 km is none of them."""
+    build.trainer(engine, "edge", latitude=latitude, longitude=longitude)
+    run(engine, "INSERT INTO trainer_blocked_days VALUES ('edge', '2026-12-25')")
+    home = {"learningMode": "home"}
+    trainers.assign_trainer(build.purchase(engine, fields=home))
+    build.trainer(engine, "beyond", latitude=53.0)
+
+    assert refused(trainers.assign_trainer, build.purchase(engine, "pay-2", student_id="student-2", fields=home))
+    assert value(engine, "SELECT lost FROM refused_matchings") == {
+        "edge": "has another lesson",
+        "beyond": "167 km away, takes 30 km",
+    }
