@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ import pytest_asyncio
 from sqlalchemy import Engine
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.boundary import Boundary
@@ -212,7 +214,8 @@ async def shop(engine: Engine, fake_provider: FakeProvider, temporal: Client) ->
     ):
         yield Shop(engine, fake_provider, temporal, queue, clock)
         async for run in temporal.list_workflows(f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"):
-            await temporal.get_workflow_handle(run.id).terminate("the test is over")
+            with suppress(RPCError):  # it may have ended: what is listed is a moment old
+                await temporal.get_workflow_handle(run.id).terminate("the test is over")
 
 
 MIDNIGHT = datetime(2026, 12, 6, tzinfo=UTC)  # after the last day, 5 December, in London
