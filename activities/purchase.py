@@ -14,6 +14,7 @@ from temporalio import activity
 
 from db import ledger
 from db.effects import purchase as effects
+from domain.access import access_ends
 from domain.amendments import Settled, amended, last_day_of_access, without_lessons
 from domain.doubles import looks_double
 from domain.metadata import wanted_lessons
@@ -65,7 +66,7 @@ class PurchaseActivities:
         if facts.fulfilment == "test_cards":
             settled = without_lessons(settled)
         _require_for_sale(facts, settled.fields)
-        _require_no_double(order, facts, settled.session_count, self._clock().date())
+        _require_no_double(order, facts, settled.session_count, self._clock())
         expires_on, unreadable = last_day_of_access(settled.fields)
         created = effects.create(
             self._engine,
@@ -125,18 +126,18 @@ def _require_subjects(facts: Any) -> None:
         raise Refused("UNKNOWN_ITEM", f"{facts.item_type} {facts.item_id} has no subjects")
 
 
-def _require_no_double(order: PurchaseOrder, facts: Any, count: int, today: date) -> None:
+def _require_no_double(order: PurchaseOrder, facts: Any, count: int, now: datetime) -> None:
     renewal = facts.supersede or any(amendment.get("treatAs") == "renewal" for amendment in facts.amendments)
-    if not renewal and (why := _double(order, facts, count, today)):
+    if not renewal and (why := _double(order, facts, count, now)):
         raise Refused("DUPLICATE_PAYMENT_SUSPECTED", why)
     if facts.holder not in (None, order.student_id):
         raise Refused("CONFLICT_OTHER_OWNER", f"line {order.line} of payment {order.payment_id} is another student's")
 
 
-def _double(order: PurchaseOrder, facts: Any, count: int, today: date) -> str | None:
+def _double(order: PurchaseOrder, facts: Any, count: int, now: datetime) -> str | None:
     """Why this looks like the same purchase once more: paid for twice, or given although the student has it (C4)."""
     if not order.payment_id:
-        over = facts.older_expires_on is not None and facts.older_expires_on < today
+        over = facts.older_expires_on is not None and access_ends(facts.older_expires_on, facts.timezone) <= now
         return None if facts.older is None or over else f"the student has it already, by purchase {facts.older}"
     if facts.older_payment in (None, order.payment_id):
         return None

@@ -123,7 +123,7 @@ async def auto_assign(
 
 async def _found(at: Services, body: AutoAssignBody) -> tuple[StartRow, BoughtRow, Held | None]:
     async with at.reading() as conn:
-        purchase_id = await active_purchase(conn, body.student_id, body.course_id, at.clock().date())
+        purchase_id = await active_purchase(conn, body.student_id, body.course_id, at.clock())
         item = await bought(conn, purchase_id) if purchase_id else None
         if purchase_id is None or item is None:
             raise NotFound(code="NO_ACTIVE_PURCHASE", detail="The student has no active purchase of this course.")

@@ -85,7 +85,7 @@ async def _by_hand(at: Services, request: Request, key: str | None) -> Begun:
     if shelf.fulfilment == "sessions":
         _require_plan(request)
     workflow_id = manual_workflow_id_of(key)
-    purchase_id = await claim_by_key(at.engine, workflow_id, request, at.clock().date())
+    purchase_id = await claim_by_key(at.engine, workflow_id, request, at.clock())
     if purchase_id == purchase_id_of(workflow_id):
         await _require_same(at, purchase_id, request)
     line = unpaid(shelf, request.item_type, request.item_id)

@@ -57,7 +57,7 @@ async def take_free_item(body: FreeItem, at: ServicesDep, who: CallerDep, respon
     said = {"courseId": body.item_id} if body.item_type == "course" else {}
     request = Request(student, *item, said, actor=student)
     name = partial(free_workflow_id_of, student, *item)
-    purchase_id = await claim_free(at.engine, name, request, at.clock().date())
+    purchase_id = await claim_free(at.engine, name, request, at.clock())
     begun = await begin(at, purchase_id, student, unpaid(shelf, *item))
     _, message = await settled(at, begun, WAIT, response)
     return envelope(begun, message)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.reads.access import today_of
 from domain.purchase import PurchaseOrder, purchase_id_of
 
 
@@ -81,7 +82,7 @@ async def record_request(engine: AsyncEngine, order: PurchaseOrder, request: Req
         await _insert(conn, order, request)
 
 
-async def claim_by_key(engine: AsyncEngine, workflow_id: str, request: Request, today: date) -> str:
+async def claim_by_key(engine: AsyncEngine, workflow_id: str, request: Request, now: datetime) -> str:
     """The id of the purchase that answers this request: the key's own, else the one the student has, else a new one.
 
     A request that supersedes is a new one although the student has one.
@@ -90,18 +91,18 @@ async def claim_by_key(engine: AsyncEngine, workflow_id: str, request: Request, 
         about = await _take_turns(conn, request)
         if mine := (await conn.execute(_BY_WORKFLOW, {"workflow_id": workflow_id})).scalar_one_or_none():
             return mine
-        has = None if request.supersede else await _has(conn, about, today)
+        has = None if request.supersede else await _has(conn, about, now)
         return has or await _insert(conn, _unpaid(workflow_id, request, "admin"), request)
 
 
-async def claim_free(engine: AsyncEngine, workflow_id: Callable[[int], str], request: Request, today: date) -> str:
+async def claim_free(engine: AsyncEngine, workflow_id: Callable[[int], str], request: Request, now: datetime) -> str:
     """The id of the purchase that answers this request: the one the student has, else a new one.
 
     `workflow_id` of the n-th free purchase of this item; all before it have ended.
     """
     async with engine.begin() as conn:
         about = await _take_turns(conn, request)
-        if has := await _has(conn, about, today):
+        if has := await _has(conn, about, now):
             return has
         before: int = (await conn.execute(_FREE_BEFORE, about)).scalar_one()
         return await _insert(conn, _unpaid(workflow_id(before + 1), request, "free"), request)
@@ -117,7 +118,8 @@ async def _take_turns(conn: AsyncConnection, request: Request) -> dict[str, obje
     return about
 
 
-async def _has(conn: AsyncConnection, about: dict[str, object], today: date) -> str | None:
+async def _has(conn: AsyncConnection, about: dict[str, object], now: datetime) -> str | None:
+    today = await today_of(conn, str(about["student_id"]), now)
     return (await conn.execute(_HAS, {**about, "today": today})).scalar_one_or_none()
 
 

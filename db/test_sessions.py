@@ -10,7 +10,8 @@ from uuid import uuid4
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db.reads.test_cards import ATTEMPTS, USABLE, today_of
+from db.reads.access import today_of
+from db.reads.test_cards import ATTEMPTS, USABLE
 
 # Starts of one card take turns at its row, and with void_test_cards, which locks it too.
 _CARD = text(f"""

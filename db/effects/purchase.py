@@ -47,7 +47,8 @@ SELECT line.item_type, line.item_id, line.coins, line.amendments, item.open,
        kept.state, kept.result,
        holder.student_id AS holder,
        older.id AS older, older.payment_id AS older_payment, older.session_count AS older_count,
-       older.expires_on AS older_expires_on, older_payment.created_at AS older_paid_at
+       older.expires_on AS older_expires_on, older_payment.created_at AS older_paid_at,
+       (SELECT timezone FROM students WHERE id = :student_id) AS timezone
 FROM line
 LEFT JOIN payments AS payment ON payment.id = line.payment_id
 LEFT JOIN catalogue_items AS item ON item.item_type = line.item_type AND item.id = line.item_id

@@ -8,7 +8,9 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.access import access_ends
+from domain.access import access_day, access_ends
+
+_ZONE = text("SELECT timezone FROM students WHERE id = :student_id")
 
 
 @dataclass(frozen=True)
@@ -113,3 +115,8 @@ async def renewals_of(conn: AsyncConnection, purchase_id: str, now: datetime) ->
 
 def _lasts(day: str, zone: str | None, now: datetime) -> bool:
     return day == "infinity" or now < access_ends(date.fromisoformat(day), zone)
+
+
+async def today_of(conn: AsyncConnection, student_id: str, now: datetime) -> date:
+    """The day it is where the student is, which is the day that access is counted by; UTC's without a profile."""
+    return access_day(now, (await conn.execute(_ZONE, {"student_id": student_id})).scalar_one_or_none())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.reads.access import today_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ async def asked_for(conn: AsyncConnection, purchase_id: str) -> Asked | None:
     return Asked(**row) if row else None
 
 
-async def active_purchase(conn: AsyncConnection, student_id: str, course_id: str, today: date) -> str | None:
+async def active_purchase(conn: AsyncConnection, student_id: str, course_id: str, now: datetime) -> str | None:
     """The purchase through which the student has the course now: one at most, an index holds it."""
+    today = await today_of(conn, student_id, now)
     values = {"student_id": student_id, "course_id": course_id, "today": today}
     return (await conn.execute(_ACTIVE, values)).scalar_one_or_none()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import LiteralString
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.access import access_day
+from db.reads.access import today_of
 
 ATTEMPTS = 3  # on each card (mission row 4)
 
-_ZONE = text("SELECT timezone FROM students WHERE id = :student_id")
-# Whether the card may be used: neither it nor its purchase is void, and the student has access to its subject.
+# Whether the card may be used: neither it nor its purchase is void, and the student has access to its subject on the
+# `today` of `today_of`.
 USABLE: LiteralString = """
 card.voided_at IS NULL AND purchase.status <> 'voided' AND EXISTS (
   SELECT FROM enrollments AS access
@@ -54,9 +54,3 @@ async def cards_of(conn: AsyncConnection, student_id: str, now: datetime) -> lis
     today = await today_of(conn, student_id, now)
     found = await conn.execute(_CARDS, {"student_id": student_id, "today": today})
     return [AvailableCard(**row) for row in found.mappings()]
-
-
-async def today_of(conn: AsyncConnection, student_id: str, now: datetime) -> date:
-    """The day it is for this student's access: `today` of USABLE."""
-    zone = (await conn.execute(_ZONE, {"student_id": student_id})).scalar_one_or_none()
-    return access_day(now, zone)

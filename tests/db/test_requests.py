@@ -40,8 +40,8 @@ async def test_twenty_of_each_door_at_once_leave_one_purchase(rounds: int, pool:
         asked = Request(someone, "course", "course-piano", {}, "ann", "why")
         named = partial(free_workflow_id_of, someone, "course", "course-piano")
         told = await asyncio.gather(
-            *(claim_free(pool, named, asked, TODAY) for _ in range(20)),
-            *(claim_by_key(pool, f"purchase:manual:{number}-{key}", asked, TODAY) for key in range(20)),
+            *(claim_free(pool, named, asked, NOW) for _ in range(20)),
+            *(claim_by_key(pool, f"purchase:manual:{number}-{key}", asked, NOW) for key in range(20)),
         )
         assert len(set(told)) == 1
     assert rows(engine, "SELECT count(*), count(DISTINCT student_id) FROM purchase_starts") == [(rounds, rounds)]
@@ -50,25 +50,29 @@ async def test_twenty_of_each_door_at_once_leave_one_purchase(rounds: int, pool:
 
 async def test_one_key_for_two_items_at_once_is_one_of_them(pool: AsyncEngine, engine: Engine) -> None:
     other = Request("student-1", "course", "course-chess", {}, "ann", "why")
-    told = await asyncio.gather(*(claim_by_key(pool, "purchase:manual:k", one, TODAY) for one in (ASKED, other) * 10))
+    told = await asyncio.gather(*(claim_by_key(pool, "purchase:manual:k", one, NOW) for one in (ASKED, other) * 10))
     assert set(told) == {purchase_id_of("purchase:manual:k")}
     assert rows(engine, "SELECT count(*) FROM purchase_requests") == [(1,)]
 
 
 async def test_who_has_the_item_is_answered_with_it_unless_it_is_over(pool: AsyncEngine, engine: Engine) -> None:
     has = purchase(engine).purchase_id
-    assert await claim_free(pool, FREE, ASKED, TODAY) == has
-    assert await claim_by_key(pool, "purchase:manual:k", ASKED, TODAY) == has
+    assert await claim_free(pool, FREE, ASKED, NOW) == has
+    assert await claim_by_key(pool, "purchase:manual:k", ASKED, NOW) == has
     run(engine, "UPDATE student_course_purchases SET expires_on = :today", today=TODAY)
-    assert await claim_free(pool, FREE, ASKED, TODAY) == has  # its last day
+    assert await claim_free(pool, FREE, ASKED, NOW) == has  # its last day
+    run(engine, "UPDATE students SET timezone = 'Pacific/Kiritimati'")  # where it is tomorrow already
+    assert await claim_free(pool, FREE, ASKED, NOW) == purchase_id_of(FREE(1)) != has
+    run(engine, "DELETE FROM purchase_requests; DELETE FROM purchase_starts WHERE payment_id IS NULL")
+    run(engine, "UPDATE students SET timezone = 'Europe/Berlin'")
     run(engine, "UPDATE student_course_purchases SET expires_on = '2026-11-20'")
-    assert await claim_free(pool, FREE, ASKED, TODAY) == purchase_id_of(FREE(1))
+    assert await claim_free(pool, FREE, ASKED, NOW) == purchase_id_of(FREE(1))
 
 
 async def test_a_free_item_is_numbered_once_the_one_before_has_ended(pool: AsyncEngine, engine: Engine) -> None:
     for nth in (1, 2, 3):
         for _ in range(2):
-            assert await claim_free(pool, FREE, ASKED, TODAY) == purchase_id_of(FREE(nth))
+            assert await claim_free(pool, FREE, ASKED, NOW) == purchase_id_of(FREE(nth))
         run(engine, "UPDATE purchase_starts SET ending = 'cancelled', ended_at = :now", now=NOW)
     found = rows(engine, "SELECT workflow_id FROM purchase_starts ORDER BY started_at")
     first = "purchase:free:student-1:course:course-piano"
@@ -79,9 +83,9 @@ async def test_what_supersedes_is_its_own_and_a_key_keeps_its_purchase(pool: Asy
     has = purchase(engine).purchase_id
     anew = Request(**{**vars(ASKED), "supersede": True})
     for _ in range(2):
-        assert await claim_by_key(pool, "purchase:manual:k", anew, TODAY) == purchase_id_of("purchase:manual:k") != has
+        assert await claim_by_key(pool, "purchase:manual:k", anew, NOW) == purchase_id_of("purchase:manual:k") != has
     run(engine, "UPDATE purchase_starts SET ending = 'completed', ended_at = :now", now=NOW)
-    assert await claim_by_key(pool, "purchase:manual:k", anew, TODAY) == purchase_id_of("purchase:manual:k")
+    assert await claim_by_key(pool, "purchase:manual:k", anew, NOW) == purchase_id_of("purchase:manual:k")
 
 
 async def test_lessons_still_to_come_are_counted_along_the_renewals(pool: AsyncEngine, engine: Engine) -> None:
