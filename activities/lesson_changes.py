@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from temporalio import activity
 
 from db.effects import lesson_changes as effects
+from db.effects.allocation import let_go
 from db.effects.candidates import look
 from db.effects.lesson_changes import Scene, Standing
 from domain.acts import ActRecord
@@ -61,6 +62,7 @@ class LessonChangeActivities:
             if scene.outcome is not None:
                 same = same_ask(change.verb, change.values, scene.verb or "", scene.after or {})
                 return scene.outcome if same else refused("INVALID_ACT", "this requestKey was used for another act")
+            let_go(connection, (), now)  # holds that have expired, before the trainer is locked
             outcome = _change(connection, scene, change, now)
         _log.info(
             "lessons_changed", verb=change.verb, actor=change.actor, request_key=change.request_key,

@@ -18,6 +18,7 @@ from temporalio import activity
 from activities.lesson_changes import CHANGED, facts_of, require_standing
 from activities.planning import not_free
 from db.effects import lesson_changes as effects
+from db.effects.allocation import let_go
 from db.effects.candidates import look
 from db.effects.lesson_changes import Scene, Standing
 from db.effects.stranded import purchases_with_stranded, stranded_in
@@ -78,6 +79,7 @@ def _move_all(connection: Connection, purchase_id: str, trainer_id: str, now: da
     scene = effects.lock(connection, purchase_id, "")
     if scene is None:
         return []
+    let_go(connection, (), now)  # holds that have expired, before the trainer is locked
     effects.lock_trainer(connection, trainer_id, now, assigned=False)  # and so waits for days that are being blocked
     standing = {each.number: each for each in scene.standing}
     stranded = [each for each in stranded_in(connection, purchase_id, now) if each.trainer_id == trainer_id]

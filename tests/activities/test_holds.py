@@ -10,8 +10,11 @@ import pytest
 from sqlalchemy import Engine
 
 from activities.holds import HoldActivities
+from activities.lesson_changes import LessonChangeActivities
+from activities.sessions import SessionActivities
 from activities.trainer import TrainerActivities
 from db.holds import TooManyHolds
+from domain.lesson_changes import LessonChange
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from tests import build
@@ -239,3 +242,22 @@ def test_a_hold_is_a_load_and_its_student_cannot_be_double_booked(engine: Engine
         build.student(engine, f"student-{number}")
     assert held.hold("student-1", at=time(9)).trainer_id == "trainer-1"
     assert held.hold("student-2", at=time(12)).trainer_id == "trainer-2", "the one with less to do"
+
+
+def test_an_expired_hold_is_in_the_way_of_no_lesson_that_is_moved(
+    engine: Engine, held: Holder, trainers: TrainerActivities
+) -> None:
+    build.trainer(engine)
+    build.student(engine, "student-2")
+    order = build.purchase(engine)
+    trainers.assign_trainer(order)
+    trainers.approve_allocation(order)
+    SessionActivities(engine, held.at.clock).create_sessions(order)
+    held.hold("student-2", at=time(9))
+    held.later(timedelta(minutes=10))
+    moved = {"number": 3, "date": "2026-12-03", "timeSlot": "09:30"}
+
+    change = LessonChange(order.purchase_id, "k-1", "reschedule_lesson", "ann", "they asked", moved)
+    outcome = LessonChangeActivities(engine, held.at.clock).change_lessons(change)
+
+    assert outcome.startswith("done"), outcome
