@@ -60,7 +60,7 @@ def _require_signed(who: Caller, body: DirectPurchase) -> None:
     if who.role == "admin" and body.reason is None:
         raise Unprocessable(code="REASON_MISSING", detail="An admin says why: `reason`.")
     if body.supersede and who.role != "admin":
-        raise Forbidden(detail="Only an admin may supersede a purchase.")
+        raise Forbidden(code="SUPERSEDE_IS_FOR_ADMINS", detail="Only an admin may supersede a purchase.")
 
 
 def _require_readable(body: DirectPurchase) -> None:

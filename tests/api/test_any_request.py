@@ -97,7 +97,7 @@ def fault(case: Case, told: dict[str, Any], role: str | None, answer: httpx2.Res
         allowed = 401 if role is None else 403 if reach(name, role) == "-" else None
         if allowed and status != allowed:
             return f"should be {allowed}"
-        if allowed is None and status in (401, 403):
+        if allowed is None and status in (401, 403) and answer.json()["code"] in ("UNAUTHENTICATED", "FORBIDDEN"):
             return "should be let in"
     if status >= 400 and answer.headers["content-type"] != "application/problem+json":
         return "no problem"

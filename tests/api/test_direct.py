@@ -129,7 +129,7 @@ async def test_an_admin_says_why_and_everybody_which(api: httpx2.AsyncClient, en
     is_problem(await ask(api), 400, "IDEMPOTENCY_KEY_MISSING")
     is_problem(await ask(api, new_key(), by="student"), 403, "FORBIDDEN")
     is_problem(await ask(api, new_key(), by="support"), 403, "FORBIDDEN")
-    is_problem(await ask(api, new_key(), by="service", supersede=True), 403, "FORBIDDEN")
+    is_problem(await ask(api, new_key(), by="service", supersede=True), 403, "SUPERSEDE_IS_FOR_ADMINS")
     is_problem(await ask(api, new_key(), studentId="student-9"), 404, "STUDENT_NOT_FOUND")
     is_problem(await ask(api, new_key(), courseId="course-9"), 422, "UNKNOWN_ITEM")
     item(engine, "course-closed", is_open=False)
