@@ -115,9 +115,11 @@ def _purchase(world: World, activity: str, rules: Rules = KILLED) -> tuple[Purch
 
     async def made_whole() -> None:
         await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED")
+        world.end_workers(purchase.queue)
 
     async def completed() -> None:
         await require_completed(purchase)
+        world.end_workers(purchase.queue)
 
     return purchase, made_whole if activity in UNDOS else completed
 

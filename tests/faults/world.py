@@ -56,7 +56,7 @@ class World:
     temporal: Client
     folder: Path
     names: Iterator[str] = field(default_factory=lambda: map(f"{token_hex(3)}-{{:03}}".format, count(1)))
-    _workers: list[WorkerProcess] = field(default_factory=list[WorkerProcess])
+    _workers: list[tuple[str, WorkerProcess]] = field(default_factory=list[tuple[str, WorkerProcess]])
 
     def worker(self, queue: str, slots: int = 2) -> WorkerProcess:
         """A new worker process on this task queue."""
@@ -71,7 +71,7 @@ class World:
         process = _forks.Process(target=serve, args=(environment, str(self.folder)), daemon=True)
         process.start()
         worker = WorkerProcess(process)
-        self._workers.append(worker)
+        self._workers.append((queue, worker))
         return worker
 
     def workers_said(self) -> str:
@@ -79,8 +79,14 @@ class World:
         log = self.folder / "workers.log"
         return log.read_text(errors="replace")[-3000:] if log.exists() else "nothing"
 
+    def end_workers(self, queue: str) -> None:
+        """Kills those of one task queue: each holds connections, of which the database has not many."""
+        for its_queue, worker in self._workers:
+            if its_queue == queue:
+                with suppress(ValueError):
+                    worker.kill()
+
     def close(self) -> None:
         """Kills all workers."""
-        for worker in self._workers:
-            with suppress(ValueError):
-                worker.kill()
+        for queue in {queue for queue, _ in self._workers}:
+            self.end_workers(queue)
