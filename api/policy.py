@@ -83,6 +83,8 @@ POLICY: dict[str, Row] = {
     "preflight": _row(OWN, NONE, NONE, NONE),
     "available_tests": _row(OWN, NONE, NONE, NONE),
     "start_test": _row(OWN, NONE, NONE, NONE),
+    "start_old_test": _row(OWN, NONE, NONE, NONE),
+    "generate_test_questions": _row(OWN, NONE, NONE, NONE),
     "hold_times": _row(OWN, NONE, NONE, NONE),
     "list_holds": _row(OWN, NONE, NONE, NONE),
     "let_times_go": _row(OWN, NONE, NONE, NONE),

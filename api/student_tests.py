@@ -12,9 +12,11 @@ from pydantic import ConfigDict, Field
 from api.auth import CallerDep
 from api.idempotency import RequiredKey
 from api.ids import PERSON_PATTERN
+from api.old_tests import OLD_TEST, OldTest
 from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
 from api.wire import Answer
+from db.old_tests import old_attempts_of
 from db.reads.test_cards import ATTEMPTS, cards_of
 from db.test_sessions import AttemptsExhausted, NoSuchCard, start_attempt
 from domain.refusals import REFUSALS
@@ -51,10 +53,12 @@ class AvailableTest(Answer):
 
 
 class AvailableTests(Answer):
-    """Subject by subject, in the order of their numbers."""
+    """Cards subject by subject, in the order of their numbers; then tests of the older system, by title. Those have no
+    `test_card_id`: where it is present, start the card, where it is absent, start the attempt at `/api/user/start-test`.
+    """
 
-    tests: list[AvailableTest]
-    model_config = ConfigDict(json_schema_extra={"examples": [{"tests": [_CARD]}]})
+    tests: list[AvailableTest | OldTest]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tests": [_CARD, OLD_TEST]}]})
 
 
 class StartedTest(Answer):
@@ -82,11 +86,17 @@ class StartedTest(Answer):
 
 @router.get("/available-tests", summary="The caller's tests", responses=problems(Unprocessable, Unavailable))
 async def available_tests(at: ServicesDep, who: CallerDep) -> AvailableTests:
-    """The cards of what the caller has bought and may still use, those whose attempts are used up included."""
+    """The cards of what the caller has bought and may still use, those whose attempts are used up included, and the
+    caller's attempts of the older system.
+    """
     async with at.reading() as conn:
         cards = await cards_of(conn, who.subject, at.clock())
+        old = await old_attempts_of(conn, who.subject)
     return AvailableTests(
-        tests=[AvailableTest(**vars(card), attempts_left=ATTEMPTS - card.attempts_used) for card in cards]
+        tests=[
+            *(AvailableTest(**vars(card), attempts_left=ATTEMPTS - card.attempts_used) for card in cards),
+            *(OldTest(**vars(attempt)) for attempt in old),
+        ]
     )
 
 

@@ -1,4 +1,4 @@
-"""Builders of subjects, bundles and what a student bought of them, beside tests.build."""
+"""Builders of subjects, bundles and what a student bought of them, and of tests from before, beside tests.build."""
 
 from __future__ import annotations
 
@@ -72,3 +72,21 @@ def bought_card(engine: Engine, card_id: str, *, payment_id: str = "pay-1", stud
         purchase=order.purchase_id,
     )
     return card_id
+
+
+def old_attempt(
+    engine: Engine,
+    attempt_id: str = "attempt-1",
+    *,
+    student_id: str = "student-1",
+    state: str = "not_started",
+    questions: str | None = None,
+) -> str:
+    """An attempt the older system left behind; `questions` is JSON."""
+    build.run(
+        engine,
+        "INSERT INTO test_attempts (id, student_id, subject_id, title, state, questions)"
+        " VALUES (:id, :student, 'physics', 'Physics, first term', :state, CAST(:questions AS jsonb))",
+        id=attempt_id, student=student_id, state=state, questions=questions,
+    )  # fmt: skip
+    return attempt_id

@@ -18,7 +18,7 @@ from db.tables.purchases import (
 )
 from db.tables.requests import PurchaseRequest
 from db.tables.shop import BundleSubject, CartItem, CatalogueItem, IdempotencyKey, Payment, PaymentLine, Refund
-from db.tables.test_cards import MockTestAttempt, MockTestSession, PurchaseSubject
+from db.tables.test_cards import MockTestAttempt, MockTestSession, OldTestAttempt, PurchaseSubject
 
 METADATA = Row.metadata
 
@@ -39,6 +39,7 @@ __all__ = [
     "LessonSession",
     "MockTestAttempt",
     "MockTestSession",
+    "OldTestAttempt",
     "OperatorAct",
     "OperatorDecision",
     "OutboxEvent",

@@ -1,11 +1,15 @@
-"""Mock tests: which subjects a purchase bought, a card per test of a subject, what was started on a card."""
+"""Mock tests: which subjects a purchase bought, a card per test of a subject, what was started on a card.
+
+And what is left of the system before cards.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from db.tables.columns import Id, Minor, Row, Words, one_of, reference
@@ -59,3 +63,20 @@ class MockTestSession(Row, table=True):
     state: Words
     started_at: datetime
     ended_at: datetime | None = None
+
+
+class OldTestAttempt(Row, table=True):
+    """A test of the older system, only ever opened (mission row 6). Where its table was there before, its own kinds of
+    columns stay.
+    """
+
+    __tablename__ = "test_attempts"
+    __table_args__ = (Index("test_attempts_by_student", "student_id"),)
+
+    id: Id
+    student_id: Words
+    subject_id: Words
+    title: Words
+    state: Words
+    questions: Annotated[list[Any] | None, Field(sa_type=JSONB)]
+    started_at: datetime | None = None

@@ -23,7 +23,7 @@ from runtime.settings import Settings
 from tests.api.callers import Operation, good_request, operations, stored
 from tests.api.conftest import booted, end_runs, is_problem
 from tests.build import FakeProvider, cart_item, item, pay, run, start, student, trainer
-from tests.subjects import bought_card
+from tests.subjects import bought_card, old_attempt
 from tests.tokens import bearer
 
 # own: their own only, another's is 404; self: their own, which no path names; any: everybody's; -: 403. In this order:
@@ -88,6 +88,8 @@ EXPECTED = {
     "GET /api/v1/checkout/preflight": "self - - -",
     "GET /api/user/available-tests": "self - - -",
     "POST /api/user/test-cards/{test_card_id}/start": "own - - -",
+    "POST /api/user/start-test": "own - - -",
+    "POST /api/user/generate-test-questions": "own - - -",
     "POST /api/v1/checkout/holds": "self - - -",
     "GET /api/v1/checkout/holds": "self - - -",
     "DELETE /api/v1/checkout/holds/{hold_id}": "own - - -",
@@ -130,6 +132,7 @@ def ids(engine: Engine, fake_provider: FakeProvider, paid: str) -> dict[str, str
     of = f"purchase:{paid}:1"
     cart_item(engine, "cart-1")
     bought_card(engine, "card-1", payment_id=f"{paid}-cards")
+    old_attempt(engine, questions='["2 + 2?"]')  # of the documentation
     trainer(engine)
     run(
         engine,

@@ -1,0 +1,71 @@
+"""The tests of the older system, all that asks of its table: a student's attempts, one opened, its questions (row 6).
+
+No step comes here, and no row is made here. Ids may be numbers in a table that came with its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_SHOWN: LiteralString = """
+attempt.id::text AS attempt_id, attempt.subject_id::text AS subject_id, attempt.title, attempt.state, attempt.started_at"""
+_MINE: LiteralString = "attempt.student_id::text = :student_id AND attempt.id::text = :attempt_id"
+
+_ALL = text(f"""
+SELECT {_SHOWN} FROM test_attempts AS attempt WHERE attempt.student_id::text = :student_id
+ORDER BY attempt.title, attempt.id
+""")  # noqa: S608 -- a constant of this file
+_ONE = text(f"SELECT {_SHOWN} FROM test_attempts AS attempt WHERE {_MINE}")  # noqa: S608 -- constants of this file
+_OPEN = text(f"""
+UPDATE test_attempts AS attempt SET state = 'in_progress', started_at = coalesce(attempt.started_at, :now)
+WHERE {_MINE} AND attempt.state = 'not_started'
+""")  # noqa: S608 -- constants of this file
+_QUESTIONS = text(f"""
+SELECT CASE jsonb_typeof(to_jsonb(attempt.questions)) WHEN 'array' THEN to_jsonb(attempt.questions) END
+FROM test_attempts AS attempt WHERE {_MINE}
+""")  # noqa: S608 -- constants of this file
+
+
+@dataclass(frozen=True)
+class OldAttempt:
+    """An attempt of the older system. `state`: `not_started`, `in_progress`, or what that system called its end."""
+
+    attempt_id: str
+    subject_id: str | None
+    title: str | None
+    state: str
+    started_at: datetime | None
+
+
+class NoSuchAttempt(Exception):
+    """No attempt of this student's has this id."""
+
+
+async def old_attempts_of(conn: AsyncConnection, student_id: str) -> list[OldAttempt]:
+    """All of the student's, the ended ones too."""
+    found = await conn.execute(_ALL, {"student_id": student_id})
+    return [OldAttempt(**row) for row in found.mappings()]
+
+
+async def open_old_attempt(engine: AsyncEngine, attempt_id: str, student_id: str, now: datetime) -> OldAttempt:
+    """The attempt, started now unless it was before; an ended one is answered as it is. Raises NoSuchAttempt."""
+    mine = {"attempt_id": attempt_id, "student_id": student_id}
+    async with engine.begin() as conn:
+        await conn.execute(_OPEN, {**mine, "now": now})
+        row = (await conn.execute(_ONE, mine)).mappings().one_or_none()
+    if row is None:
+        raise NoSuchAttempt
+    return OldAttempt(**row)
+
+
+async def old_questions_of(conn: AsyncConnection, attempt_id: str, student_id: str) -> list[Any]:
+    """The questions stored with the attempt, none if there are none. Raises NoSuchAttempt."""
+    row = (await conn.execute(_QUESTIONS, {"attempt_id": attempt_id, "student_id": student_id})).one_or_none()
+    if row is None:
+        raise NoSuchAttempt
+    return row[0] or []
