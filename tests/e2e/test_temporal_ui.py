@@ -215,7 +215,7 @@ async def test_the_timeline_names_the_steps_and_what_it_waits_for(page: Page, wo
     for text in (
         "confirm_payment",
         "create_purchase",
-        "The student may use the item",
+        "The student may use the course or the subjects",
         "assign_trainer: NO_TRAINER_AVAILABLE",
     ):
         await expect(page.get_by_text(text).first).to_be_visible()
