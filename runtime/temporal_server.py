@@ -22,7 +22,7 @@ from workflows.attributes import SEARCH_ATTRIBUTES
 
 RETENTION_DAYS = 30
 _START_SECONDS = 60.0
-_START_TRIES = 3  # its inner services pick ports of their own, which somebody else may take before they listen
+_START_TRIES = 3  # a port that was free, its own or one its inner services picked, may be taken before it listens
 _TAKEN = "address already in use"
 _DYNAMIC: dict[str, object] = {
     "frontend.WorkflowPauseEnabled": True,
@@ -55,8 +55,9 @@ class TemporalServer:
         dynamic: Mapping[str, int] | None = None,
         say: Say = say_nothing,
     ) -> None:
-        ports = free_ports({"TEMPORAL_PORT": port, "TEMPORAL_UI_PORT": ui_port})
-        self.port, self.ui_port = ports["TEMPORAL_PORT"], ports["TEMPORAL_UI_PORT"]
+        self._wanted = {"TEMPORAL_PORT": port, "TEMPORAL_UI_PORT": ui_port}
+        self._told = False  # whether somebody knows its ports
+        self._pick_ports()
         self.data = home / "temporal" / "temporal.db"
         self._log = log or home / "logs" / "temporal.log"
         self._namespace = namespace
@@ -110,14 +111,20 @@ class TemporalServer:
             except StartFailed as failed:
                 if not again or _TAKEN not in str(failed):
                     raise
-                self._child.stop()
-                self._child.start()
+                if not self._told:
+                    self._pick_ports()
+                self.launch()
+        self._told = True
         return self.address
 
     def stop(self) -> None:
         """Stops it."""
         if self._child is not None:
             self._child.stop()
+
+    def _pick_ports(self) -> None:
+        ports = free_ports(self._wanted)
+        self.port, self.ui_port = ports["TEMPORAL_PORT"], ports["TEMPORAL_UI_PORT"]
 
     def _command(self, program: Path) -> list[str]:
         flags = {"ip": "127.0.0.1", "port": self.port, "ui-port": self.ui_port, "log-level": "error"}

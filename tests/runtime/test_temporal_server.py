@@ -100,8 +100,9 @@ def test_a_port_that_somebody_took_in_between_is_met_with_another_start(tmp_path
     program.write_text(f'#!/bin/sh\n{taken}\nexec {ensure()} "$@"\n')
     program.chmod(0o755)
     server = TemporalServer(tmp_path, program=program)
+    picked = server.address
     try:
-        server.start()
+        assert server.start() == server.address != picked
         assert tried.exists()
     finally:
         server.stop()

@@ -122,16 +122,18 @@ async def test_a_cancel_before_the_new_run_has_caught_up_undoes_all(
 async def test_the_end_of_access_goes_on_in_a_new_run_and_answers_everybody(
     served: Client, order: PurchaseOrder, fakes: Fakes
 ) -> None:
-    fakes.plan(order, "end_access", *[Answer(AccessLook("waits", 1e9, "2027-06-30"))] * 40)
+    fakes.plan(order, "end_access", *[Answer(AccessLook("waits", 1e9, "2027-06-30"))] * 400)
     handle = await served.start_workflow(
         ExpiryWorkflow.run, ExpiryInput(order, FAST), id=expiry_id_of(order.purchase_id), task_queue=QUEUE
     )
-    for number in range(12):
-        act = Extend("ann", "was ill", f"k{number}", "2027-12-31")
+    first = served.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    asked = 0
+    while asked < 100 and (await first.describe()).status is WorkflowExecutionStatus.RUNNING:
+        act = Extend("ann", "was ill", f"k{asked}", "2027-12-31")
         assert await handle.execute_update(ExpiryWorkflow.extend, act) == "access lasts until 2027-12-31"
+        asked += 1
     fakes.plans[order.purchase_id, "end_access"].clear()
     await handle.signal(ExpiryWorkflow.look_again)
     assert await handle.result() == "over"
-    assert fakes.calls[order.purchase_id].count("extend_access") == 12
-    first = served.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    assert fakes.calls[order.purchase_id].count("extend_access") == asked
     assert (await first.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
