@@ -16,7 +16,6 @@ from db.effects.allocation import (
     CANCEL,
     RELEASE,
     Hold,
-    Raced,
     approve,
     hold,
     keep_refusal,
@@ -24,7 +23,7 @@ from db.effects.allocation import (
     take_over,
 )
 from db.effects.candidates import LessonRequest, Look, look, read_request
-from db.holds import OwnHold
+from db.holds import OwnHold, TakenMeanwhile
 from domain.choosing import Choice, NobodyFits, choose, what_won
 from domain.matching import Place
 from domain.purchase import PurchaseOrder, TrainerAssigned, Undone
@@ -48,15 +47,15 @@ class TrainerActivities:
         """Holds all N slots of the best trainer who is free for every one of them (mission row 73).
 
         Raises, in this order, STUDENT_PROFILE_MISSING, GPS_INVALID, SCHEDULE_CONFLICT, NO_TRAINER_AVAILABLE; a refusal
-        leaves nothing behind but its reasons. Trainers are picked by what is true under lock: whoever loses a race looks again. Once an
-        operator has chosen a trainer nobody else is considered, until another decision.
+        leaves nothing behind but its reasons. Trainers are picked by what is true under lock: whoever loses a race looks
+        again. Once an operator has chosen a trainer nobody else is considered, until another decision.
         """
         taken: set[str] = set()
         for _ in range(_LOOKS):
             try:
                 with self._engine.begin() as connection:
                     return self._assign(connection, order, taken)
-            except Raced as lost:
+            except TakenMeanwhile as lost:
                 taken.add(lost.trainer_id)
             except Refused as refused:
                 _log.info("auto_assignment_refused", code=refused.code, **_ids(order))

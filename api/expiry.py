@@ -11,14 +11,13 @@ from api.services import Services
 from api.temporal import RPC_TIMEOUT, answering
 from db.reads.starts import StartRow
 from domain.access import expiry_id_of
-from domain.purchase import PurchaseOrder
 from workflows.expiry import ExpiryInput, ExpiryWorkflow, about, summary
 from workflows.messages import Extend
 
 
 async def send_extension(at: Services, start: StartRow, said: Extend) -> WorkflowUpdateHandle[str]:
     """As an Update that starts it if need be; waits until it is taken up. Raises the SDK's errors as they are."""
-    order = _order(start)
+    order = start.order
     begun: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         ExpiryWorkflow.run,
         ExpiryInput(order, at.rules),
@@ -41,7 +40,7 @@ async def send_extension(at: Services, start: StartRow, said: Extend) -> Workflo
 
 async def look_again(at: Services, start: StartRow) -> None:
     """The last day was changed by other means: whoever waits for it looks again. Raises Unavailable."""
-    order = _order(start)
+    order = start.order
     async with answering("signal"):
         await at.temporal.start_workflow(
             ExpiryWorkflow.run,
@@ -54,10 +53,3 @@ async def look_again(at: Services, start: StartRow) -> None:
             static_summary=summary(order),
             rpc_timeout=RPC_TIMEOUT,
         )
-
-
-def _order(start: StartRow) -> PurchaseOrder:
-    return PurchaseOrder(
-        start.purchase_id, start.workflow_id, start.payment_id or "", start.line, start.student_id, start.origin,
-        start.attempt,
-    )  # fmt: skip

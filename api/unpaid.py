@@ -12,7 +12,6 @@ from api.starting import LineStarted, start_order, wait_for_rows
 from db.reads.payments import PaidLine
 from db.reads.shelf import Shelf
 from db.reads.starts import StartRow, starts_of
-from domain.purchase import PurchaseOrder
 
 MADE_WHOLE = ("refused", "cancelled")
 
@@ -51,8 +50,7 @@ async def begin(at: Services, purchase_id: str, student_id: str, line: PaidLine)
         raise other_owner()
     if row.ending or row.payment_id is not None:
         return Begun(row, row.ending or "running")
-    order = PurchaseOrder(row.purchase_id, row.workflow_id, "", row.line, row.student_id, row.origin, row.attempt)
-    return Begun(row, await start_order(at, line, order))
+    return Begun(row, await start_order(at, line, row.order))
 
 
 async def settled(at: Services, begun: Begun, wait: float, response: Response) -> tuple[int, str]:

@@ -96,7 +96,7 @@ class TooManyHolds(Exception):
 
 
 class TakenMeanwhile(Exception):
-    """The trainer was taken between the look and the hold: look again. `trainer_id`: who was to be held."""
+    """What the choice was made by has changed between the look and the hold: look again. `trainer_id`: who was chosen."""
 
     def __init__(self, trainer_id: str) -> None:
         super().__init__(f"{trainer_id} was taken meanwhile")

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db.effects.candidates import step_key
 from db.engine import at_once
-from db.holds import LET_GO
+from db.holds import LET_GO, TakenMeanwhile
 from db.ledger import UNCHANGED, Json
 from db.teaching import SLOTS, slots
 from domain.purchase import PurchaseOrder, TrainerAssigned
@@ -134,14 +134,6 @@ LEFT JOIN purchase_steps AS step
 """)
 
 
-class Raced(Exception):
-    """Something chosen by was changed by another transaction: look again. `trainer_id`: who was to be held."""
-
-    def __init__(self, trainer_id: str) -> None:
-        super().__init__(f"{trainer_id} was taken meanwhile")
-        self.trainer_id = trainer_id
-
-
 @dataclass(frozen=True)
 class Hold:
     """All that is written when a trainer is held. `seen` and `decisions`: the trainer's `last_assigned_at`, and how many
@@ -163,8 +155,8 @@ class Hold:
 def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
     """Holds the trainer with all the slots, and writes the ledger row: one statement.
 
-    Raises Raced when the trainer or this step was taken, or an operator decided, meanwhile; SCHEDULE_CONFLICT when the student was: then the
-    transaction is broken and must be rolled back.
+    Raises TakenMeanwhile when the trainer or this step was taken, or an operator decided; SCHEDULE_CONFLICT when the
+    student was: then the transaction is broken and must be rolled back.
     """
     trainer_id = wanted.assigned.trainer_id
     try:
@@ -175,25 +167,25 @@ def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: dateti
             if violation.diag.constraint_name == _STUDENT_IS_FREE:
                 raise Refused("SCHEDULE_CONFLICT", "another purchase of the student took one of the times") from error
             if violation.diag.constraint_name in (_TRAINER_IS_FREE, _LEDGER_KEY):
-                raise Raced(trainer_id) from error
+                raise TakenMeanwhile(trainer_id) from error
         raise
     if held != len(wanted.lessons):
-        raise Raced(trainer_id)
+        raise TakenMeanwhile(trainer_id)
 
 
 def take_over(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
     """The student's hold, `wanted.assigned.allocation_id`, becomes the purchase's allocation, and the ledger says so.
 
-    Raises Raced when the hold has ended or this step was taken meanwhile, or an operator decided.
+    Raises TakenMeanwhile when the hold has ended or this step was taken, or an operator decided.
     """
     try:
         taken = connection.execute(_TAKE_OVER, _values(order, wanted, now)).scalar_one()
     except IntegrityError as error:
         if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == _LEDGER_KEY:
-            raise Raced(wanted.assigned.trainer_id) from error
+            raise TakenMeanwhile(wanted.assigned.trainer_id) from error
         raise
     if not taken:
-        raise Raced(wanted.assigned.trainer_id)
+        raise TakenMeanwhile(wanted.assigned.trainer_id)
 
 
 def let_go(connection: Connection, hold_ids: Sequence[str], now: datetime) -> None:

@@ -9,6 +9,8 @@ from datetime import datetime
 from sqlalchemy import bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.purchase import PurchaseOrder
+
 # Endings in which no money of the student's was taken: the line may start again once its payment is good.
 NO_MONEY_TAKEN = frozenset({"PAYMENT_NOT_FOUND", "PAYMENT_NOT_SUCCEEDED", "PAYMENT_PENDING_TOO_LONG"})
 
@@ -29,6 +31,14 @@ class StartRow:
     code: str | None
     refunded: bool | None
     ended_at: datetime | None
+
+    @property
+    def order(self) -> PurchaseOrder:
+        """What its workflow was told, at this attempt."""
+        return PurchaseOrder(
+            self.purchase_id, self.workflow_id, self.payment_id or "", self.line, self.student_id, self.origin,
+            self.attempt,
+        )  # fmt: skip
 
     @property
     def took_no_money(self) -> bool:
