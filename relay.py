@@ -21,7 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.engine import make_async_engine
 from db.outbox import OutboxRow, claim_events, events_published
 from db.webhooks import Due, claim_deliveries, delivery_tried, due_targets
-from domain.events import envelope, event_id_of, subject_of
+from domain.events import envelope
+from domain.ids import event_id_of, subject_of
 from gateways.webhooks import Webhooks
 from runtime.errors import CannotRun
 from runtime.process import run

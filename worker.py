@@ -57,10 +57,10 @@ def activities_of(
     payment = PaymentActivities(engine, provider, now)
     purchase = PurchaseActivities(engine, now)
     coins = CoinActivities(engine, now)
-    enrollment = EnrollmentActivities(engine)
+    enrollment = EnrollmentActivities(engine, now)
     trainer = TrainerActivities(engine, now, auto_approve)
     sessions = SessionActivities(engine, now)
-    cards = CardActivities(engine)
+    cards = CardActivities(engine, now)
     acts = ActActivities(engine, now)
     access = AccessActivities(engine, now)
     stranded = StrandedActivities(engine, now)
@@ -82,7 +82,7 @@ def activities_of(
         sessions.cancel_sessions,
         cards.issue_test_cards,
         cards.void_test_cards,
-        CartActivities(engine).clear_cart,
+        CartActivities(engine, now).clear_cart,
         acts.decide,
         acts.record_act,
         access.end_access,

@@ -13,10 +13,11 @@ from db.effects import access as effects
 from db.effects.decisions import record_in
 from domain.access import AccessLook, Extension, access_ends, why_no_extension
 from domain.acts import ActRecord
+from domain.days import DAY, day_of
+from domain.lesson_changes import KEY_REUSED, refused
 from domain.purchase import PurchaseOrder
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-_AGAIN = 1.0  # second, when the day was changed while we looked
 
 
 class AccessActivities:
@@ -32,16 +33,18 @@ class AccessActivities:
 
         A purchase that was taken back, or whose access does not end, needs nobody to wait for it: `over`.
         """
-        found = effects.look(self._engine, order)
-        if found is None or found.status == "voided" or found.expires_on is None:
-            return AccessLook("over")
-        last_day, now = found.expires_on, self._clock()
-        ends = access_ends(last_day, found.timezone)
-        if now < ends:
-            return AccessLook("waits", (ends - now).total_seconds(), str(last_day))
+        now = self._clock()
+        with self._engine.begin() as connection:
+            found = effects.facts(connection, order)
+            if found is None or found.taken_back or found.expires_on is None:
+                return AccessLook("over")
+            last_day: date = found.expires_on
+            ends = access_ends(last_day, found.timezone)
+            if now < ends:
+                return AccessLook("waits", (ends - now).total_seconds(), str(last_day))
+            if found.expired_at is None:
+                effects.end(connection, order, last_day, now)
         if found.expired_at is None:
-            if not effects.end(self._engine, order, last_day, now):
-                return AccessLook("waits", _AGAIN, str(last_day))
             log.info("access_ended", workflow_id=order.workflow_id, payment_id=order.payment_id, last_day=str(last_day))
         return AccessLook("ended", last_day=str(last_day))
 
@@ -49,23 +52,29 @@ class AccessActivities:
     def extend_access(self, wanted: Extension) -> str:
         """Give access until another day, with its row in the audit; the outcome in words, `refused: ...` if it is no.
 
-        The same key again gets its first answer and does nothing.
+        The same key again gets its first answer and does nothing; with another day it is refused.
         """
-        until, now, order = date.fromisoformat(wanted.expiry_date), self._clock(), wanted.order
+        until, now, order = day_of(wanted.expiry_date), self._clock(), wanted.order
+        if until is None:
+            return refused("INVALID_ACT", f"expiryDate is not {DAY}")
+        asked = {"expiryDate": wanted.expiry_date}
         with self._engine.begin() as connection:
             if first := effects.acted(connection, order, wanted.request_key):
-                return first
+                same = first.verb == "extend" and (first.values or asked) == asked
+                return first.outcome if same else refused("KEY_REUSED", KEY_REUSED)
             found = effects.facts(connection, order)
             before = {"expiresOn": str(found.expires_on) if found and found.expires_on else None}
             no = "there is no purchase yet" if found is None else why_no_extension(
-                status=found.status, renewed_by=found.superseded_by, last_day=found.expires_on, until=until, now=now,
+                taken_back=found.taken_back, renewed_by=found.superseded_by, last_day=found.expires_on, until=until, now=now,
                 zone=found.timezone,
             )  # fmt: skip
             outcome = f"refused: WRONG_STAGE: {no}" if no else f"access lasts until {until}"
             if not no:
                 effects.extend(connection, order, until, now)
             after = before if no else {"expiresOn": str(until)}
-            act = ActRecord(order, wanted.request_key, "extend", wanted.actor, wanted.reason, before, after, outcome)
+            act = ActRecord(
+                order, wanted.request_key, "extend", wanted.actor, wanted.reason, before, after, outcome, values=asked
+            )
             record_in(connection, act, now)
         log.info("access_extension", workflow_id=order.workflow_id, actor=wanted.actor, outcome=outcome)
         return outcome

@@ -11,6 +11,7 @@ from temporalio import activity
 
 from db.effects import decisions as effects
 from db.effects.allocation import approve_in
+from db.effects.purchase import creation_facts_in
 from domain.acts import ActRecord, Decision, check_values
 from domain.amendments import Settled, amended, last_day_of_access, moves
 from domain.metadata import wanted_lessons
@@ -34,24 +35,30 @@ class ActActivities:
         self._clock = clock
 
     @activity.defn(name="decide", no_thread_cancel_exception=True)
-    def decide(self, decision: Decision) -> None:
-        """Store what an operator decided, with its direct effect, in one transaction; a key decides once.
+    def decide(self, decision: Decision) -> str | None:
+        """Whether to act on what an operator asks; what steps read of it is stored, with its direct effect, once per key.
 
-        `amend` after create_purchase changes the purchase row; before it, create_purchase lays the amendment over.
-        `approve_allocation` approves at once. The other verbs wait for the step or undo that reads them. Raises WRONG_STAGE when nothing could read it any
-        more, METADATA_INCOMPLETE when an amendment would leave lessons that cannot be planned; then nothing is stored.
+        None: act on it. Words: what the same act was answered before, under this key; nothing is done. `amend` after
+        create_purchase changes the purchase row; before it, create_purchase lays the amendment over.
+        `approve_allocation` approves at once. The other verbs wait for the step or undo that reads them. Raises
+        KEY_REUSED when the key names another act, WRONG_STAGE when nothing could read it any more,
+        METADATA_INCOMPLETE when an amendment would leave lessons that cannot be planned; then nothing is stored.
         """
         with self._engine.connect() as connection, connection.begin() as transaction:
-            scene = effects.scene(connection, decision)
+            scene = effects.scene(connection, decision) if decision.stores else None  # before the look: acts take turns
+            if (before := effects.named(connection, decision)) or not decision.stores:
+                transaction.rollback()
+                return _answered(decision, before) if before else None
             if scene is None:
                 raise _too_late(f"no purchase {decision.order.purchase_id} was ever started")
-            if scene.decided:
-                transaction.rollback()
-                return
             _require_in_time(decision, scene)
             effects.store(connection, decision, self._clock())
             if decision.verb == "amend" and "create_purchase" in scene.steps:
                 _amend(connection, decision, scene)
+            elif decision.verb == "amend":
+                _require_open(connection, decision)
+            elif decision.verb == "assign_trainer":
+                _require_known(connection, decision.values["trainerId"])
             elif decision.verb == "approve_allocation":  # at once: the step that would read it may have been skipped
                 approve_in(connection, decision.order, automatic=False, now=self._clock())
         log.info(
@@ -62,11 +69,30 @@ class ActActivities:
             payment_id=decision.order.payment_id,
             workflow_id=decision.order.workflow_id,
         )
+        return None
 
     @activity.defn(name="record_act", no_thread_cancel_exception=True)
     def record_act(self, record: ActRecord) -> None:
         """One row of the audit per request key; the first stays."""
         effects.record(self._engine, record, self._clock())
+
+
+def _answered(decision: Decision, before: effects.Named) -> str | None:
+    if (before.verb, before.values or decision.values) != (decision.verb, decision.values):
+        raise Refused("KEY_REUSED", f"the request key names another act already: {before.verb}; use a new key")
+    return before.outcome
+
+
+def _require_open(connection: Connection, decision: Decision) -> None:
+    """An item that is closed would end the purchase, and give the money back: that is for a cancel to say."""
+    if {"itemId", "itemType"} & decision.values.keys() and creation_facts_in(connection, decision.order).open is False:
+        raise _too_late("this item is closed; to give the money back, cancel")
+
+
+def _require_known(connection: Connection, trainer_id: str) -> None:
+    """Whom nobody knows can never be found: the choice would stay and keep the purchase from everybody else."""
+    if not effects.trainer_known(connection, trainer_id):
+        raise _too_late(f"there is no trainer {ascii(trainer_id)[1:-1]}")
 
 
 def _require_in_time(decision: Decision, scene: effects.Scene) -> None:
@@ -76,7 +102,7 @@ def _require_in_time(decision: Decision, scene: effects.Scene) -> None:
         raise _too_late(f"the purchase was started again since, this is start {scene.attempt}")
     if scene.ending is not None:
         raise _too_late(f"the purchase has ended: {scene.ending}")
-    if "undone" in scene.steps.values():
+    if "undone" in scene.steps.values() and decision.verb != "settle_refund":
         raise _too_late("the purchase is being taken back")
     step = decision.values["step"] if decision.verb == "skip_step" else _READ_BY.get(decision.verb)
     if step in scene.steps:

@@ -48,5 +48,5 @@ class _Activity(ActivityInboundInterceptor):
         except ProviderTrouble as trouble:
             if trouble.retry_after is None:
                 raise
-            wait = min(timedelta(seconds=trouble.retry_after), LONGEST_WAIT)
+            wait = timedelta(seconds=min(trouble.retry_after, LONGEST_WAIT.total_seconds()))
             raise ApplicationError(str(trouble), type="ProviderTrouble", next_retry_delay=wait) from trouble

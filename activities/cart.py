@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 import structlog
 from sqlalchemy import Engine
 from temporalio import activity
@@ -16,8 +19,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class CartActivities:
     """clear_cart (mission row 87)."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self._engine = engine
+        self._clock = clock
 
     @activity.defn(name="clear_cart", no_thread_cancel_exception=True)
     def clear_cart(self, order: PurchaseOrder) -> None:
@@ -32,4 +36,4 @@ class CartActivities:
                 payment_id=order.payment_id,
                 workflow_id=order.workflow_id,
             )
-        effects.remove(self._engine, order, facts.found)
+        effects.remove(self._engine, order, facts.found, self._clock())

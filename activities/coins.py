@@ -32,7 +32,7 @@ class CoinActivities:
         Raises COINS_INSUFFICIENT when the balance is too low, ALREADY_MADE_WHOLE after recredit_coins.
         """
         try:
-            effects.redeem(self._engine, order)
+            effects.redeem(self._engine, order, self._clock())
         except effects.TooFewCoins as error:
             price = effects.price(self._engine, order)
             if price.balance >= price.coins:
@@ -49,10 +49,11 @@ class CoinActivities:
         remainders first) or `none`: then the redemption stands as the payment does, and the step counts as undone, so
         that no late try takes coins again.
         """
-        choice = refund_choice(self._engine, order, self._clock())
+        now = self._clock()
+        choice = refund_choice(self._engine, order, now)
         cost = effects.price(self._engine, order).coins
         coins = owed_back(cost, choice.refund, choice.lessons, choice.delivered)
-        undone = effects.recredit(self._engine, order, coins)
+        undone = effects.recredit(self._engine, order, coins, now)
         log.info(
             "coins_recredited",
             payment_id=order.payment_id,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 import structlog
 from sqlalchemy import Engine
 from temporalio import activity
@@ -15,18 +18,19 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class EnrollmentActivities:
     """enroll and its undo unenroll (mission rows 56, 57, 71, I6)."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self._engine = engine
+        self._clock = clock
 
     @activity.defn(name="enroll", no_thread_cancel_exception=True)
     def enroll(self, order: PurchaseOrder) -> None:
         """The student may use the course or the subjects, until the purchase's expiry day if it has one."""
-        effects.enroll(self._engine, order)
+        effects.enroll(self._engine, order, self._clock())
         log.info("enrollment_completed", payment_id=order.payment_id, workflow_id=order.workflow_id)
 
     @activity.defn(name="unenroll", no_thread_cancel_exception=True)
     def unenroll(self, order: PurchaseOrder) -> Undone:
         """End this purchase's access; a student who has the item by another purchase keeps it."""
-        undone = effects.unenroll(self._engine, order)
+        undone = effects.unenroll(self._engine, order, self._clock())
         log.info("enrollment_ended", payment_id=order.payment_id, workflow_id=order.workflow_id, changed=undone.changed)
         return undone

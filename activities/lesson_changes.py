@@ -20,7 +20,16 @@ from db.effects.allocation import let_go
 from db.effects.candidates import look
 from db.effects.lesson_changes import Scene, Standing
 from domain.acts import ActRecord
-from domain.lesson_changes import RESCHEDULE, SUBSTITUTE, TRANSFER, LessonChange, refused, same_ask
+from domain.lesson_changes import (
+    KEY_REUSED,
+    RESCHEDULE,
+    SUBSTITUTE,
+    TRANSFER,
+    LessonChange,
+    faults_of,
+    refused,
+    same_ask,
+)
 from domain.matching import TrainerFacts, place_of, rank
 from domain.metadata import wanted_lessons
 from domain.refusals import Refused
@@ -51,9 +60,11 @@ class LessonChangeActivities:
     def change_lessons(self, change: LessonChange) -> str:
         """What became of it, in words: `done: ...` or `refused: CODE: ...`; a request key is answered the same each time.
 
-        A refusal changes nothing and is on record, too: LESSON_NOT_FOUND, LESSON_BEGUN, TRAINER_NOT_FREE,
+        A refusal changes nothing and is on record, too, but for INVALID_ACT and KEY_REUSED: LESSON_NOT_FOUND, LESSON_BEGUN, TRAINER_NOT_FREE,
         SCHEDULE_CONFLICT (the student is not free, or a holiday), WRONG_STAGE, STUDENT_PROFILE_MISSING, GPS_INVALID.
         """
+        if faults := faults_of(change):
+            return refused("INVALID_ACT", "; ".join(faults))
         now = self._clock()
         with self._engine.begin() as connection:
             scene = effects.lock(connection, change.purchase_id, change.request_key)
@@ -61,7 +72,7 @@ class LessonChangeActivities:
                 return refused("WRONG_STAGE", "no such purchase was ever started")
             if scene.outcome is not None:
                 same = same_ask(change.verb, change.values, scene.verb or "", scene.after or {})
-                return scene.outcome if same else refused("INVALID_ACT", "this requestKey was used for another act")
+                return scene.outcome if same else refused("KEY_REUSED", KEY_REUSED)
             let_go(connection, (), now)  # holds that have expired, before the trainer is locked
             outcome = _change(connection, scene, change, now)
         _log.info(
@@ -95,9 +106,7 @@ def _apply(connection: Connection, scene: Scene, change: LessonChange, now: date
     values = change.values
     if change.verb == RESCHEDULE:
         return _reschedule(connection, scene, values, now)
-    if change.verb in (SUBSTITUTE, TRANSFER):
-        return _substitute(connection, scene, change.verb, values, now)
-    raise Refused("WRONG_STAGE", f"{change.verb} is no change of lessons")
+    return _substitute(connection, scene, change.verb, values, now)
 
 
 def _reschedule(connection: Connection, scene: Scene, values: dict[str, Any], now: datetime) -> Moved:

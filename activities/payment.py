@@ -11,20 +11,22 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from temporalio import activity
 
+from activities.refunding import Refunding
 from db import ledger
 from db.effects import payment as effects
-from db.effects.refund_choice import refund_choice
+from db.effects import refunds
 from domain.metadata import Merged, merge, wanted_lessons
-from domain.money import owed_back
 from domain.purchase import PaymentConfirmed, PurchaseOrder, Undone
 from domain.refusals import Refused
 from domain.schedule import first_day, start_warning
 from domain.session_count import resolve_session_count
-from gateways.payments import PaymentProvider, ProviderPayment, ProviderRefused
+from gateways.payments import PAID, PaymentProvider, ProviderTrouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-PAID = ("succeeded", "partially_refunded")
 _UNREAD = "the payment's metadata could not be read: what the event says of it is used instead"
+_GIVEN_BACK = (
+    "at the payment provider {given} of this line's {paid} minor units {currency} were given back before it began"
+)
 # Of reading the payment's metadata, before a purchase that an event started goes on without (mission row 23).
 _TRIES = 3
 
@@ -40,6 +42,7 @@ class PaymentActivities:
         self._engine = engine
         self._provider = provider
         self._clock = clock
+        self._refunding = Refunding(engine, provider, clock)
 
     @activity.defn(name="confirm_payment", no_thread_cancel_exception=True)
     def confirm_payment(self, order: PurchaseOrder) -> PaymentConfirmed:
@@ -47,16 +50,18 @@ class PaymentActivities:
 
         Raises PAYMENT_NOT_FOUND, PAYMENT_OWNER_MISMATCH, PAYMENT_PENDING, PAYMENT_NOT_SUCCEEDED, in this order;
         ALREADY_MADE_WHOLE after refund_payment. A line counts as paid while the payment is succeeded or partially
-        refunded and this line has no refund (spec section 10). Without a payment there is nothing to pay: what the
+        refunded, the provider holds anything of this line, and no refund of ours is on its way or done. What somebody
+        gave back of it before is a warning. Without a payment there is nothing to pay: what the
         door was asked for is settled. When the payment's metadata cannot be read, a purchase that an event started goes
         on with the event's after three tries; any other waits (mission row 23).
         """
         facts = self._facts(order)
         settled = ledger.answered(facts.state, facts.result)
         if settled is None:
+            given_back = None
             if order.payment_id:
-                self._require_paid(order, facts)
-            settled = effects.record_confirmation(self._engine, order, self._settle(facts))
+                given_back = self._require_paid(order, facts)
+            settled = effects.record_confirmation(self._engine, order, self._settle(facts, given_back), self._clock())
         log.info(
             "payment_confirmed",
             payment_id=order.payment_id,
@@ -68,35 +73,13 @@ class PaymentActivities:
 
     @activity.defn(name="refund_payment", no_thread_cancel_exception=True)
     def refund_payment(self, order: PurchaseOrder) -> Undone:
-        """Give this line's money back if it was taken from this student, whether or not confirm ever finished.
+        """Give back what is owed of this line's money if it was taken from this student, whether or not confirm finished.
 
-        Asks the provider what is true. Not this student's, unknown or failed: nothing. Pending: cancelled at the
-        provider; if it had succeeded after all, refunded. How much: all of it, unless an operator's cancel said
-        `undelivered` (the share of the lessons not given) or `none` (it is kept); the first amount asked for stands.
-        Raises REFUND_FAILED when the provider refuses; anything else is trouble, tried again under the same refund id.
+        Asks the provider what is true and compares amounts: see activities/refunding.py. How much is owed: all of what
+        it holds, unless an operator's cancel said `undelivered` (the share of the lessons not given) or `none` (it is
+        kept). Raises REFUND_FAILED when the provider refuses; anything else is trouble, tried again.
         """
-        effects.refuse_confirmation(self._engine, order)
-        if not order.payment_id:
-            return Undone(changed=False)
-        status = effects.refund_status(self._engine, order)
-        if status == "succeeded":
-            return Undone(changed=True, refunded=True)
-        paid, came_late = self._money_taken(order)
-        line = paid and paid.line(order.line)
-        if paid is None or line is None or line.amount_minor == 0:
-            return Undone(changed=False)
-        if line.refunded_minor:
-            # Ours, then its row was there before the provider knew of it; else somebody else's doing.
-            ours = effects.refund_status(self._engine, order) is not None
-            return self._refunded(order, None) if ours else Undone(changed=False)
-        if paid.status not in PAID:
-            return Undone(changed=False)
-        # Whoever decided to keep the money of a pending payment did not know that there would be any.
-        amount = line.amount_minor if came_late else self._owed(order, line.amount_minor)
-        if amount == 0 and status is None:
-            log.info("payment_line_kept", payment_id=order.payment_id, line=order.line, workflow_id=order.workflow_id)
-            return Undone(changed=True)
-        return self._refund(order, amount or line.amount_minor, paid.currency)
+        return self._refunding.refund(order)
 
     def _facts(self, order: PurchaseOrder) -> Any:
         """The facts; `metadata` is None only when it could not be read and the event's is to be used."""
@@ -121,7 +104,8 @@ class PaymentActivities:
             )
             return facts
 
-    def _require_paid(self, order: PurchaseOrder, facts: Any) -> None:
+    def _require_paid(self, order: PurchaseOrder, facts: Any) -> str | None:
+        """What to say of a line that was given back in part before; None of one that is held whole."""
         if facts.payment_id is None:
             raise Refused("PAYMENT_NOT_FOUND", f"there is no line {order.line} of payment {order.payment_id}")
         if facts.student_id != order.student_id:
@@ -132,13 +116,27 @@ class PaymentActivities:
             raise Refused("PAYMENT_NOT_FOUND", f"the provider knows no line {order.line} of payment {order.payment_id}")
         if paid.student_id != order.student_id:
             raise Refused("PAYMENT_OWNER_MISMATCH", f"payment {order.payment_id} is not this student's")
+        if (line.amount_minor, paid.currency) != (facts.amount_minor, facts.currency):
+            raise ProviderTrouble("the payment provider names another amount or currency than the line was sold for")
         if paid.status == "pending":
             raise Refused("PAYMENT_PENDING", f"payment {order.payment_id} is still pending")
-        if paid.status not in PAID or line.refunded_minor or facts.refunded:
+        if facts.refunded or (line.amount_minor and not paid.held(order.line)) or paid.status not in PAID:
             what = "this line was refunded" if paid.status in PAID else f"it is {paid.status}"
             raise Refused("PAYMENT_NOT_SUCCEEDED", f"payment {order.payment_id} does not count as paid: {what}")
+        if not line.refunded_minor:
+            return None
+        refunds.seen(self._engine, order, line.refunded_minor)
+        log.warning(
+            "payment_line_partly_given_back",
+            payment_id=order.payment_id,
+            line=order.line,
+            workflow_id=order.workflow_id,
+            given_back_minor=line.refunded_minor,
+            amount_minor=line.amount_minor,
+        )
+        return _GIVEN_BACK.format(given=line.refunded_minor, paid=line.amount_minor, currency=paid.currency)
 
-    def _settle(self, facts: Any) -> ledger.Json:
+    def _settle(self, facts: Any, given_back: str | None) -> ledger.Json:
         merged = merge(
             payment=facts.metadata,
             event=facts.event_metadata,
@@ -148,7 +146,7 @@ class PaymentActivities:
         count = resolve_session_count(merged.fields)
         starts, moved = self._first_day(merged, facts)
         unread = _UNREAD if facts.payment_id and facts.metadata is None else None
-        warnings = [*merged.warnings, *(said for said in (unread, count.warning, moved) if said)]
+        warnings = [*merged.warnings, *(said for said in (given_back, unread, count.warning, moved) if said)]
         return {
             # Not by field: all of it is the event's, until the payment's is read and laid over it.
             **({"metadataSource": "event"} if unread else {}),
@@ -172,36 +170,3 @@ class PaymentActivities:
         except Refused:
             return None, None  # the step that needs the plan refuses, with what is missing
         return first.isoformat(), start_warning(wanted, first, moved)
-
-    def _money_taken(self, order: PurchaseOrder) -> tuple[ProviderPayment | None, bool]:
-        """The payment as the provider knows it, no longer pending; None if it is not there or not this student's.
-
-        And whether it was pending until now.
-        """
-        paid = self._provider.get(order.payment_id)
-        if paid is None or paid.student_id != order.student_id:
-            return None, False
-        if paid.status != "pending":
-            return paid, False
-        paid = self._provider.cancel(order.payment_id)
-        if paid.status == "failed":
-            effects.payment_cancelled(self._engine, order)
-        return paid, True
-
-    def _owed(self, order: PurchaseOrder, amount_minor: int) -> int:
-        choice = refund_choice(self._engine, order, self._clock())
-        return owed_back(amount_minor, choice.refund, choice.lessons, choice.delivered)
-
-    def _refund(self, order: PurchaseOrder, amount_minor: int, currency: str) -> Undone:
-        amount = effects.request_refund(self._engine, order, amount_minor, currency, self._clock())
-        try:
-            given = self._provider.refund(effects.refund_id_of(order), order.payment_id, order.line, amount)
-        except ProviderRefused as refusal:
-            effects.refund_failed(self._engine, order)
-            raise Refused("REFUND_FAILED", f"the provider refused the refund: {refusal.code}") from refusal
-        return self._refunded(order, given.id)
-
-    def _refunded(self, order: PurchaseOrder, provider_id: str | None) -> Undone:
-        effects.refund_succeeded(self._engine, order, provider_id, self._clock())
-        log.info("payment_line_refunded", payment_id=order.payment_id, line=order.line, workflow_id=order.workflow_id)
-        return Undone(changed=True, refunded=True)

@@ -68,6 +68,10 @@ class PurchaseActivities:
         _require_for_sale(facts, settled.fields)
         _require_no_double(order, facts, settled.session_count, self._clock())
         expires_on, unreadable = last_day_of_access(settled.fields)
+        if expires_on and access_ends(expires_on, facts.timezone) <= self._clock():
+            raise Refused(
+                "METADATA_INCOMPLETE", "the last day of access (expiryDate) has passed: nothing could be used"
+            )
         created = effects.create(
             self._engine,
             order,

@@ -64,7 +64,7 @@ class SessionActivities:
     @activity.defn(name="cancel_sessions", no_thread_cancel_exception=True)
     def cancel_sessions(self, order: PurchaseOrder) -> Undone:
         """Cancels the lessons that have not begun; past ones stay. Also those of a try that was only partial."""
-        ledger.undo(self._engine, order, "create_sessions")  # first, so that no try can make more
+        ledger.undo(self._engine, order, "create_sessions", now=self._clock())  # first, so that no try can make more
         undone = Undone(changed=effects.cancel_future(self._engine, order, self._clock()))
         _log.info("sessions_cancelled", changed=undone.changed, **_ids(order))
         return undone

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from uuid import NAMESPACE_URL, uuid5
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -24,6 +23,7 @@ from db.effects.lesson_changes import Scene, Standing
 from db.effects.stranded import purchases_with_stranded, stranded_in
 from db.stranded import Stranded
 from domain.acts import ActRecord
+from domain.ids import stranded_key_of
 from domain.lesson_changes import MOVE_STRANDED, SYSTEM, refused
 from domain.matching import place_of
 from domain.metadata import wanted_lessons
@@ -130,7 +130,7 @@ def _record(connection: Connection, scene: Scene, moves: list[_Move], event: str
     before = {"lessons": [effects.told_of(each.of, each.of.trainer_id, each.of.zone) for each in moves]}
     after = [effects.told_of(each.to, each.of.trainer_id, zone) for each in moves if each.to]
     stands = [f"{each.of.number}@{each.of.starts_at.isoformat()}#{each.of.revision}" for each in moves]
-    key = f"stranded:{uuid5(NAMESPACE_URL, ' '.join([event, *stands]))}"
+    key = stranded_key_of(event, *stands)
     act = ActRecord(
         scene.order, key, MOVE_STRANDED, SYSTEM, "; ".join(sorted({each.why.why for each in moves})), before,
         {"lessons": after} if after else before, f"done: {outcome}" if after else refused("TRAINER_NOT_FREE", outcome),

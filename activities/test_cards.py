@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 import structlog
 from sqlalchemy import Engine
 from temporalio import activity
@@ -16,8 +19,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class CardActivities:
     """issue_test_cards and its undo void_test_cards (mission rows 1 to 5, I5)."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self._engine = engine
+        self._clock = clock
 
     @activity.defn(name="issue_test_cards", no_thread_cancel_exception=True)
     def issue_test_cards(self, order: PurchaseOrder) -> None:
@@ -26,7 +30,7 @@ class CardActivities:
         Raises CARDS_FAILED when the number of cards would not be that; ALREADY_MADE_WHOLE after void_test_cards.
         """
         try:
-            effects.issue(self._engine, order)
+            effects.issue(self._engine, order, self._clock())
         except effects.WrongCount as wrong:
             counted = ", ".join(f"{cards} of {subject}" for subject, cards in sorted(wrong.counts.items()))
             said = f"there would be {counted or 'none'}; {CARDS_PER_SUBJECT} of each subject are due"
@@ -36,7 +40,7 @@ class CardActivities:
     @activity.defn(name="void_test_cards", no_thread_cancel_exception=True)
     def void_test_cards(self, order: PurchaseOrder) -> Undone:
         """Void the cards on which no test was started; the others stay, with what was done on them."""
-        undone = effects.void(self._engine, order)
+        undone = effects.void(self._engine, order, self._clock())
         log.info(
             "test_cards_voided", payment_id=order.payment_id, workflow_id=order.workflow_id, changed=undone.changed
         )

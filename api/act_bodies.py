@@ -7,9 +7,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from api.ids import Key, PersonId, Words
+from api.ids import GivenId, Key, Words
 from api.wire import Answer, Body
-from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, Extend, SkipStep
+from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, Extend, SettleRefund, SkipStep
 
 
 def _example(**more: Any) -> ConfigDict:
@@ -55,7 +55,7 @@ class SkipStepBody(ActBody):
 class AssignTrainerBody(ActBody):
     """`trainerId`: who is to give all the lessons."""
 
-    trainer_id: PersonId
+    trainer_id: GivenId
     model_config = _example(trainerId="trainer-1")
 
     def act(self, actor: str) -> Act:
@@ -82,6 +82,16 @@ class CancelBody(ActBody):
         return Cancel(actor, self.reason, self.request_key, self.refund)
 
 
+class SettleRefundBody(ActBody):
+    """`proof`: how the money was given back outside the provider, such as the bank's reference."""
+
+    proof: Words
+    model_config = _example(proof="bank transfer 4711 of 2026-11-21")
+
+    def act(self, actor: str) -> Act:
+        return SettleRefund(actor, self.reason, self.request_key, self.proof)
+
+
 class ExtendBody(ActBody):
     """`expiryDate`: the new last day of access, later than the one so far."""
 
@@ -100,11 +110,15 @@ BODIES: dict[str, type[ActBody]] = {
     "approve_allocation": ActBody,
     "create_sessions": CreateSessionsBody,
     "cancel": CancelBody,
+    "settle_refund": SettleRefundBody,
+    "withdraw": ActBody,
 }
+# Of one purchase only: each needs a proof of its own, or names an act of it.
+BULK_BODIES = {verb: body for verb, body in BODIES.items() if verb not in ("settle_refund", "withdraw")}
 
 
 class ActAnswer(Answer):
-    """`outcome`: what the purchase said. With `done` false: null while it is still at it, or what it waits for."""
+    """`outcome`: what the purchase said. With `done` false: null while it is still at it, or `awaiting_second_person`."""
 
     id: str
     workflow_id: str

@@ -63,4 +63,4 @@ async def list_acts(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
     start = await started(at, purchase_id_from(purchase), who)
     async with at.reading() as conn:
         rows = await acts_of(conn, start.purchase_id)
-    return Acts(acts=[ActView(**vars(row)) for row in rows])
+    return Acts(acts=[ActView(**{name: said for name, said in vars(row).items() if name != "values"}) for row in rows])

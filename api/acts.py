@@ -18,17 +18,20 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.auth import Caller
-from api.expiry import look_again
+from api.case_words import taken_back
 from api.found import found
 from api.problems import Conflict, Unavailable, Unprocessable
 from api.services import Services
+from api.standing import require_unpaused, start_again
 from api.temporal import answering, run_state, send_act
-from db.reads.starts import StartRow
+from db.reads.cases import act_of
+from db.reads.starts import StartRow, starts_of
+from workflows.inbox import AWAITING_SECOND_PERSON, UNDER_WAY
 from workflows.messages import Act, check
 
 ANSWER_WITHIN = 10.0  # seconds a caller waits for the outcome; then 202, and the same request asks again
-WAITS_FOR_A_SECOND = "waits for a second person, who has to send the same requestKey"
 _REFUSED = "refused: "  # how the main loop answers an act that came too late for what it asks
+_CLOSED_UNDER_IT = "AcceptedUpdateCompletedWorkflow"  # the run ended before it answered: the audit knows
 
 _log = structlog.get_logger()
 
@@ -50,12 +53,15 @@ def require_valid(verb: str, said: Act) -> None:
 async def perform(at: Services, start: StartRow, verb: str, said: Act) -> tuple[bool, Any]:
     """Whether it is done, and what came out; not done means accepted, and the same act again tells the outcome.
 
-    An act that waits for a second person is answered so at once, not done.
-
-    Raises Unprocessable for an act that makes no sense at all, Conflict for one that makes none now, Unavailable.
-    A closed run still answers the keys it knows, so Temporal is asked before the database.
+    An act that waits for a second person is answered so at once, not done. What is on record under its key is answered
+    from there, whatever became of the run. Raises Unprocessable for an act that makes no sense at all, Conflict for one
+    that makes none now or whose key names another act, Unavailable.
     """
     require_valid(verb, said)
+    if (known := await _on_record(at, start, verb, said)) is not None:
+        require_taken(known)
+        return True, known
+    await require_unpaused(at.temporal, start.workflow_id)
     async with answering("update"):
         try:
             update = await send_act(at.temporal, start.workflow_id, verb, said)
@@ -63,19 +69,38 @@ async def perform(at: Services, start: StartRow, verb: str, said: Act) -> tuple[
             raise no_worker() from err
         except RPCError as err:
             if err.status is RPCStatusCode.NOT_FOUND:
-                raise too_late(start) from err
+                raise await _closed(at, start) from err
             if err.status is RPCStatusCode.FAILED_PRECONDITION:
                 raise no_worker() from err
             raise
-    if verb == "cancel" and await _waits_for_a_second(at, start, said):
-        return False, WAITS_FOR_A_SECOND
     done, outcome = await outcome_of(update)
-    if verb == "amend" and "expiryDate" in said.values:  # also on a repeat: it may have failed the first time
-        await look_again(at, start)
+    if outcome == AWAITING_SECOND_PERSON:
+        # The answer to an earlier try of this person stays, under its update id, when somebody has confirmed since.
+        done, outcome = False, outcome if await _held(at, start, said) else None
     told = {"verb": verb, "request_key": said.request_key, "actor": said.actor, "done": done}
     _log.info("operator_act", workflow_id=start.workflow_id, **told)
     require_taken(outcome)
     return done, outcome
+
+
+async def _on_record(at: Services, start: StartRow, verb: str, said: Act) -> str | None:
+    """What this act was answered, from the audit. Raises Conflict when its key is another act's."""
+    async with at.reading() as conn:
+        known = await act_of(conn, start.purchase_id, said.request_key)
+    if known is None:
+        return None
+    if verb == "withdraw":  # its key is the held act's
+        if known.outcome.startswith("withdrawn "):
+            return known.outcome
+        raise Conflict(code="WRONG_STAGE", detail=f"This act waits for nobody any more: {known.outcome}")
+    if (known.verb, said.values if known.values is None else known.values) != (verb, said.values):
+        raise Conflict(code="KEY_REUSED", detail=f"This requestKey names another act: {known.verb}. Use a new one.")
+    return known.outcome
+
+
+async def _held(at: Services, start: StartRow, said: Act) -> bool:
+    run = await run_state(at.temporal, start.workflow_id)
+    return run is not None and run.running and said.request_key in run.second_person
 
 
 def require_taken(outcome: Any) -> None:
@@ -98,22 +123,26 @@ def too_late(start: StartRow) -> Conflict:
             f"This purchase ended ({start.code}) with no money taken. POST the payment again once it has succeeded."
         )
     elif start.ending:
-        detail = f"This purchase ended ({start.code or start.ending}) and was made whole. The student may buy again."
+        detail = (
+            f"This purchase ended ({start.code or start.ending}) and {taken_back(start)}. The student may buy again."
+        )
     else:
-        detail = "This purchase has no running workflow. POST its payment to /api/v1/purchases to start it."
+        return start_again(start)
     return Conflict(code="WRONG_STAGE", detail=detail)
 
 
-async def _waits_for_a_second(at: Services, start: StartRow, said: Act) -> bool:
-    run = await run_state(at.temporal, start.workflow_id)
-    return run is not None and run.running and run.second_person.get(said.request_key) == said.actor
+async def _closed(at: Services, start: StartRow) -> Conflict:
+    """Read anew: a run writes its ending first, then it closes."""
+    async with at.reading() as conn:
+        return too_late((await starts_of(conn, [start.purchase_id]))[start.purchase_id])
 
 
 async def outcome_of(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:
     """Whether it is done, and the answer. Raises Unprocessable or Conflict when the validator refused it."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
-            return True, await update.result()
+            outcome = await update.result()
+        return (False, None) if outcome == UNDER_WAY else (True, outcome)
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         return False, None
     except RPCError as err:
@@ -122,6 +151,8 @@ async def outcome_of(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:
         return False, None
     except WorkflowUpdateFailedError as err:
         cause = err.cause
+        if isinstance(cause, ApplicationError) and cause.type == _CLOSED_UNDER_IT:
+            return False, None
         code = (cause.type if isinstance(cause, ApplicationError) else None) or "WRONG_STAGE"
         detail = cause.message if isinstance(cause, ApplicationError) else "The purchase refused this act."
         problem = Unprocessable if code == "INVALID_ACT" else Conflict
@@ -132,5 +163,6 @@ def no_worker() -> Unavailable:
     """Nobody took the act up."""
     return Unavailable(
         code="WORKER_UNAVAILABLE",
-        detail="No worker took the act up in time. It was not stored: send the same request again.",
+        detail="No worker took the act up in time. It is not known whether one will: send the same request with the same "
+        "key again; it is done once, and answered.",
     )

@@ -1,7 +1,8 @@
 """`GET /api/v1/admin/purchases`: what was started and what became of it, in pages.
 
-Rows come from the database. Whether a running one needs attention, since when and when it tries again comes from
-Temporal's visibility in one question per page, so it is right with all workers down.
+Rows come from the database. Whether one without an ending needs attention, since when and when it tries again comes from
+Temporal's visibility in one question per page, so it is right with all workers down. A run that visibility does not show
+as open is asked for by its id (`api/standing.py`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from fastapi_rfc9457.server import problems
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.examples import PURCHASE_ROW
-from api.ids import ID_PATTERN, PERSON_PATTERN
+from api.ids import GIVEN_PATTERN, ID_PATTERN, StudentId
 from api.problems import Unavailable, Unprocessable
+from api.run_states import RunState
 from api.services import Services, ServicesDep
-from api.temporal import RunState, equals, parked_runs, running_runs, running_states
+from api.standing import needing_somebody, standing
+from api.temporal import Condition, equals, running_runs
 from api.views import PurchaseRow, purchase_row
 from api.wire import Answer
 from db.reads.payments import unstarted_payments
 from db.reads.purchase_list import ListedPurchase, Position, Wanted, page_of_purchases
-from workflows.attributes import ATTENTION_REASON, PAYMENT_ID, PURCHASE_STAGE, REPORTED_PROBLEMS, STUDENT_ID
+from db.reads.starts import StartRow
+from workflows.attributes import PAYMENT_ID, PURCHASE_STAGE, REPORTED_PROBLEMS, STUDENT_ID
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 
@@ -38,12 +42,12 @@ class Filters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     attention: str | None = Field(
-        None, pattern=r"^(any|true|[A-Z][A-Z_]{0,63})$", description="`any`, or the reason it is parked for"
+        None, pattern=r"^(any|true|[A-Z][A-Z_]{0,63})$", description="`any`, or the reason it waits for somebody"
     )
     code: str | None = Field(None, pattern=_CODE, description="ended with this code, or parked for it")
-    student: str | None = Field(None, pattern=PERSON_PATTERN)
+    student: StudentId | None = None
     payment: str | None = Field(None, pattern=ID_PATTERN)
-    item: str | None = Field(None, pattern=PERSON_PATTERN, description="id of the course, subject, bundle or test")
+    item: str | None = Field(None, pattern=GIVEN_PATTERN, description="id of the course, subject, bundle or test")
     stage: str | None = Field(None, pattern=r"^[a-z_]{1,64}$", description="the step it is at; running ones only")
     problems: Literal["true"] | None = Field(None, description="the workflow's code fails on it; running ones only")
     ending: Literal["completed", "refused", "attention", "running", "cancelled"] | None = None
@@ -76,7 +80,8 @@ async def list_purchases(filters: Annotated[Filters, Query()], at: ServicesDep) 
         found = await page_of_purchases(conn, wanted, after, filters.limit + 1, at.clock())
     rows, more = found[: filters.limit], len(found) > filters.limit
     if states is None:
-        states = await running_states(at.temporal, [row.workflow_id for row in rows if row.ending is None])
+        states, ended = await standing(at, [row for row in rows if row.ending is None])
+        rows = [_as_ended(row, ended.get(row.purchase_id)) for row in rows]
     return PurchasePage(
         purchases=[purchase_row(row, states.get(row.workflow_id)) for row in rows],
         next_cursor=_cursor(rows[-1]) if more else None,
@@ -114,24 +119,35 @@ async def _narrowed(at: Services, filters: Filters) -> tuple[Wanted, dict[str, R
         return replace(wanted, running_in=[]), {}
     conditions = _conditions(filters)
     if not at_work or parked_only or filters.code:
-        parked = await parked_runs(at.temporal, *conditions)
+        reasons = {filters.attention, filters.code} - {None, "any", "true"}
+        parked = await needing_somebody(
+            at,
+            *conditions,
+            reasons=[reason for reason in reasons if reason],
+            student=filters.student,
+            payment=filters.payment,
+            stage=filters.stage,
+        )
+        if filters.problems:
+            parked = {name: run for name, run in parked.items() if run.problems}
         if filters.ending == "running":
             return replace(wanted, running_not_in=list(parked)), None
         return replace(wanted, running_in=list(parked), code=None if parked_only or at_work else filters.code), parked
-    runs = await running_runs(at.temporal, *conditions)
+    problems = f"{REPORTED_PROBLEMS.name} IS NOT NULL" if filters.problems else ""
+    runs = await running_runs(at.temporal, *conditions, where=problems)
     if filters.ending == "running":
         runs = {name: run for name, run in runs.items() if run.attention is None}
     return replace(wanted, running_in=list(runs)), runs
 
 
-def _conditions(filters: Filters) -> list[str]:
-    named = filters.attention if filters.attention not in (None, "any", "true") else None
-    asked = [
-        (ATTENTION_REASON, named), (ATTENTION_REASON, filters.code), (STUDENT_ID, filters.student),
-        (PAYMENT_ID, filters.payment), (PURCHASE_STAGE, filters.stage),
-    ]  # fmt: skip
-    conditions = [equals(key, value) for key, value in asked if value is not None]
-    return [*conditions, f"{REPORTED_PROBLEMS.name} IS NOT NULL"] if filters.problems else conditions
+def _conditions(filters: Filters) -> list[Condition]:
+    asked = [(STUDENT_ID, filters.student), (PAYMENT_ID, filters.payment), (PURCHASE_STAGE, filters.stage)]
+    return [equals(key, value) for key, value in asked if value is not None]
+
+
+def _as_ended(row: ListedPurchase, ended: StartRow | None) -> ListedPurchase:
+    """The row as it stands after it has ended meanwhile."""
+    return replace(row, ending=ended.ending, code=ended.code, refunded=ended.refunded) if ended else row
 
 
 def _cursor(row: ListedPurchase) -> str:

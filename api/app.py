@@ -21,6 +21,7 @@ from api import (
     admin_list,
     auto_assign,
     bulk,
+    calendar_links,
     cart,
     case,
     catalogue,
@@ -48,6 +49,7 @@ from api import (
 from api.auth import BEARER, Authenticate, permitted
 from api.body_limit import BodyLimit
 from api.pace import Pace
+from api.paths import WholeSegments
 from api.policy import public_paths, require_rows
 from api.problems import Forbidden, Unauthenticated, add_problems
 from api.services import Services
@@ -78,29 +80,19 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
 
     Without `provider` it is the one at PROVIDER_URL.
     """
-    with_values = settings or attached(load_settings())
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        app.state.tokens = tokens_of(with_values)
-        async with open_services(with_values, provider) as services:
-            app.state.services = services
-            services.tasks.add(asyncio.create_task(services.watchers.listen(services.engine)))
-            yield
-            await _settle(services.tasks)
-
     app = FastAPI(
         title="Coursaga",
         description=_ABOUT,
         version="1",
-        lifespan=lifespan,
+        lifespan=_lifespan,
         redirect_slashes=False,
         generate_unique_id_function=_operation,
         dependencies=[Depends(permitted)],
     )
+    app.state.settings, app.state.provider = settings or attached(load_settings()), provider
     add_problems(app, permitted)
-    for part in (health, metrics):  # public
-        app.include_router(part.router)
+    for router in (health.router, metrics.router, calendar_links.public):
+        app.include_router(router)
     # The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.
     guarded = (
         purchases,
@@ -126,6 +118,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
         extending,
         holds,
         lessons,
+        calendar_links,
         lesson_changes,
         verbs,
     )
@@ -134,7 +127,18 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
     require_rows(app)
     app.add_middleware(Authenticate, public=public_paths(app))
     app.add_middleware(BodyLimit, limit=MOST_BODY)
+    app.add_middleware(WholeSegments)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    app.state.tokens = tokens_of(app.state.settings)
+    async with open_services(app.state.settings, app.state.provider) as services:
+        app.state.services = services
+        services.tasks.add(asyncio.create_task(services.watchers.listen(services.engine)))
+        yield
+        await _settle(services.tasks)
 
 
 def tokens_of(settings: Settings) -> Tokens:

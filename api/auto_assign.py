@@ -11,14 +11,16 @@ from pydantic import ConfigDict, Field
 
 from api.acts import perform, too_late
 from api.auth import CallerDep
-from api.ids import IdempotencyKey, PersonId, bare
+from api.ids import GivenId, IdempotencyKey, StudentId, bare
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
+from api.standing import require_unpaused
 from api.temporal import run_state
 from api.wire import Answer, Body
 from db.reads.purchases import BoughtRow, Held, bought, trainer_held
 from db.reads.shelf import active_purchase
 from db.reads.starts import StartRow, starts_of
+from db.request_keys import claim_key
 from domain.metadata import lesson_faults
 from workflows.messages import Act, Amend
 
@@ -28,8 +30,8 @@ router = APIRouter(prefix="/api/v1/admin/allocations", tags=["admin"])
 class AutoAssignBody(Body):
     """Whose course, and when: `timeSlot` and `date` become the purchase's own where they differ from it."""
 
-    student_id: PersonId
-    course_id: PersonId
+    student_id: StudentId
+    course_id: GivenId
     time_slot: str = Field(max_length=20)
     date: str = Field(max_length=10)
     model_config = ConfigDict(
@@ -99,17 +101,21 @@ async def auto_assign(
     if faults := lesson_faults(body.wanted()):
         raise Unprocessable(code="METADATA_INCOMPLETE", detail="; ".join(faults)[:500])
     start, item, held = await _found(at, body)
+    named = ("auto-assign", who.subject, bare(idempotency_key), body.model_dump())
     if held:
+        await claim_key(at.engine, *named)
         return _answer(start, held, "Trainer already assigned")
     changes = {name: value for name, value in body.wanted().items() if item.metadata.get(name) != value}
     key = bare(idempotency_key) or f"auto-assign-{uuid4()}"
-    signed = (who.subject, "auto-assign", key)
-    verb, said = ("amend", Amend(*signed, changes)) if changes else ("retry_now", Act(*signed))
+    signed = (who.subject, "auto-assign")
+    # A key names one act: sent again, this finds its own time amended already, and looks again.
+    verb, said = ("amend", Amend(*signed, f"{key}:amend", changes)) if changes else ("retry_now", Act(*signed, key))
     try:
         await _require_waiting(at, start)
+        await claim_key(at.engine, *named)
         done, outcome = await perform(at, start, verb, said)
-    except Conflict:  # another call, or the purchase by itself, may have been faster
-        if held := await _held(at, start.purchase_id):
+    except Conflict as no:  # another call, or the purchase by itself, may have been faster
+        if no.code != "KEY_REUSED" and (held := await _held(at, start.purchase_id)):
             return _answer(start, held, "Trainer already assigned")
         raise
     if held := await _held(at, start.purchase_id):
@@ -141,6 +147,7 @@ def _live(held: Held | None) -> Held | None:
 
 
 async def _require_waiting(at: Services, start: StartRow) -> None:
+    await require_unpaused(at.temporal, start.workflow_id)
     run = await run_state(at.temporal, start.workflow_id)
     if run is None or not run.running:
         raise too_late(start)

@@ -8,26 +8,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi_rfc9457 import Problem
 from fastapi_rfc9457.server import problems
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.act_bodies import BODIES, ActBody
+from api.act_bodies import BULK_BODIES, ActBody
 from api.acts import perform, require_valid
 from api.auth import Caller, CallerDep
-from api.ids import ID_PATTERN, PERSON_PATTERN, Key, Words
+from api.bulk_bodies import BulkAnswer, BulkBody
 from api.problems import Conflict, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
-from api.temporal import RunState, equals, parked_runs, workers_poll
-from api.wire import Answer, Body
+from api.temporal import RunState, parked_runs, workers_poll
+from db.bulk_requests import amount_of, ask_for_bulk, await_second_person, confirm_bulk
 from db.reads.cases import acted_on
 from db.reads.starts import StartRow, starts_of
-from domain.purchase import purchase_id_of
-from workflows.attributes import ATTENTION_REASON, ITEM_ID, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
+from domain.ids import bulk_key_of, purchase_id_of
+from workflows.inbox import AWAITING_SECOND_PERSON
 from workflows.messages import Act
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
@@ -39,81 +39,11 @@ _SHOWN = 20  # purchases of the sample, and failures, in an answer
 _log = structlog.get_logger()
 
 
-class BulkFilter(Body):
-    """Which of the purchases that need attention; all conditions hold at once, at least one is needed."""
-
-    attention: str | None = Field(None, pattern=r"^(any|[A-Z][A-Z_]{0,63})$", description="`any`, or the reason")
-    code: str | None = Field(None, pattern=r"^[A-Z][A-Z_]{0,63}$", description="the reason it is parked for")
-    stage: str | None = Field(None, pattern=r"^[a-z_]{1,64}$", description="the step it is parked at")
-    student: str | None = Field(None, pattern=PERSON_PATTERN)
-    payment: str | None = Field(None, pattern=ID_PATTERN)
-    item: str | None = Field(None, pattern=PERSON_PATTERN)
-
-    def conditions(self) -> list[str]:
-        """As visibility clauses."""
-        named = self.attention if self.attention != "any" else None
-        given = [
-            (ATTENTION_REASON, named), (ATTENTION_REASON, self.code), (PURCHASE_STAGE, self.stage),
-            (STUDENT_ID, self.student), (PAYMENT_ID, self.payment), (ITEM_ID, self.item),
-        ]  # fmt: skip
-        return [equals(key, value) for key, value in given if value is not None]
-
-
-class BulkBody(Body):
-    """`values`: what the verb takes beside reason and requestKey. A dry run, unless told otherwise."""
-
-    verb: str = Field(max_length=64)
-    filter: BulkFilter
-    reason: Words
-    request_key: Key
-    values: dict[str, Any] = Field(default_factory=dict[str, Any])
-    dry_run: bool = True
-    limit: int = Field(1000, ge=1, le=10_000)
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "verb": "retry_now",
-                    "filter": {"code": "NO_TRAINER_AVAILABLE", "item": "course-piano"},
-                    "reason": "three new piano trainers",
-                    "requestKey": "ticket-4711",
-                    "dryRun": True,
-                }
-            ]
-        }
-    )
-
-
-class BulkAnswer(Answer):
-    """Of `matched`: `done` answered; `pending` accepted, not answered yet; `skipped` acted on before under this key,
-    or refusing the act where they stand; `failed` not reached; `left` for the same request again.
-    """
-
-    dry_run: bool
-    matched: int
-    done: int
-    pending: int
-    failed: int
-    skipped: int
-    left: int
-    sample: list[str] = Field(description="workflow ids, some of those matched")
-    failures: list[str] = Field(description="some of those that failed or refused, and why")
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "dryRun": True, "matched": 12, "done": 0, "pending": 0, "failed": 0, "skipped": 0, "left": 12,
-                    "sample": ["purchase:pay-1:1"], "failures": [],
-                }
-            ]
-        }
-    )  # fmt: skip
-
-
 @dataclass
 class _Tally:
     done: int = 0
     pending: int = 0
+    held: int = 0
     failed: int = 0
     skipped: int = 0
     left: int = 0
@@ -124,24 +54,52 @@ class _Tally:
             self.failures.append(f"{start.workflow_id}: {err.detail}")
 
 
+@dataclass(frozen=True)
+class _Person:
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Agreed:
+    """Who acts: nobody while a second person is waited for. `on`: purchases that two agreed on, None: all that match."""
+
+    people: list[_Person]
+    on: frozenset[str] | None = None
+
+    def covers(self, run: RunState) -> bool:
+        return self.on is None or purchase_id_of(run.workflow_id) in self.on
+
+
 @router.post(
-    "/purchases:bulk", summary="One verb for many parked purchases", responses=problems(Unprocessable, Unavailable)
+    "/purchases:bulk",
+    summary="One verb for many parked purchases",
+    responses={
+        202: {"model": BulkAnswer, "description": "Somebody else has to send the same before all is done."},
+        **problems(Conflict, Unprocessable, Unavailable),
+    },
 )
-async def bulk(body: BulkBody, at: ServicesDep, who: CallerDep) -> BulkAnswer:
+async def bulk(body: BulkBody, at: ServicesDep, who: CallerDep, response: Response) -> BulkAnswer:
     """A dry run counts and shows a sample. The real run sends the verb at a steady pace, one audit row each.
 
-    After some time it answers with what is `left`; the same request again goes on, and never acts twice on one.
+    After some time it answers with what is `left`; the same request again goes on, and never acts twice on one. What
+    gives back more than the two-person limit, all matched together, waits (202) for a second person, who sends the same
+    verb, values, filter and requestKey. Their yes covers what matched then: what matched only later needs a new
+    requestKey (`newKeyNeeded`). 409 `KEY_REUSED` when the key was used for anything else.
     """
     verb = body.verb.replace("-", "_")
     require_valid(verb, _said(body, verb, "any").act(who.subject))
     if not body.filter.model_dump(exclude_none=True):
         raise Unprocessable(code="FILTER_NEEDED", detail='Say which purchases; {"attention": "any"} means all parked.')
-    matched = sorted((await parked_runs(at.temporal, *body.filter.conditions())).values(), key=_by_id)[: body.limit]
+    found = sorted((await parked_runs(at.temporal, *body.filter.conditions())).values(), key=_by_id)
+    agreed = _Agreed([_Person(who.subject, body.reason)]) if body.dry_run else await _agreed(at, who, body, verb, found)
+    covered = [run for run in found if agreed.covers(run)]
+    matched, later = covered[: body.limit], len(found) - len(covered)
     tally = _Tally(left=len(matched))
-    if not body.dry_run and matched:
+    if not body.dry_run and matched and agreed.people:
         if not await workers_poll(at.temporal, at.task_queue):
             raise Unavailable(code="WORKER_UNAVAILABLE", detail="No worker is up; nothing was sent.")
-        tally = await _send_all(at, who, body, verb, matched)
+        tally = await _send_all(at, agreed.people, body, verb, matched)
         _log.info(
             "bulk_act",
             verb=verb,
@@ -150,15 +108,64 @@ async def bulk(body: BulkBody, at: ServicesDep, who: CallerDep) -> BulkAnswer:
             done=tally.done,
             actor=who.subject,
         )
-    sample = [run.workflow_id for run in matched[:_SHOWN]]
-    return BulkAnswer(dry_run=body.dry_run, matched=len(matched), sample=sample, **vars(tally))
+    if later:
+        tally.failures.append(
+            f"{later} matched only after the second person had said yes: use a new requestKey for them."
+        )
+    response.status_code = 200 if agreed.people and not tally.held else 202
+    return BulkAnswer(
+        dry_run=body.dry_run,
+        matched=len(matched) + later,
+        new_key_needed=later,
+        sample=[run.workflow_id for run in matched[:_SHOWN]],
+        awaiting_second_person=not agreed.people,
+        **vars(tally),
+    )
 
 
-async def _send_all(at: Services, who: Caller, body: BulkBody, verb: str, matched: Iterable[RunState]) -> _Tally:
-    ids = {purchase_id_of(run.workflow_id): f"{body.request_key}:{run.workflow_id}" for run in matched}
+async def _agreed(at: Services, who: Caller, body: BulkBody, verb: str, found: list[RunState]) -> _Agreed:
+    """The caller acts, or the two who asked for the same, on what matched when the second of them did.
+
+    Raises Conflict when the key was used for anything else.
+    """
+    said = {"values": body.values, "filter": body.filter.model_dump(exclude_none=True)}
+    ids, key, now = [purchase_id_of(run.workflow_id) for run in found], body.request_key, at.clock()
+    async with at.engine.begin() as conn:
+        kept = await ask_for_bulk(conn, key, verb, said, who.subject, body.reason, now)
+        if (kept.verb, kept.said) != (verb, said):
+            raise Conflict(
+                code="KEY_REUSED", detail=f"This requestKey names another bulk act: {kept.verb}. Use a new one."
+            )
+        first, caller = _Person(kept.actor, kept.reason), _Person(who.subject, body.reason)
+        if kept.second_actor:
+            return _Agreed([first, _Person(kept.second_actor, body.reason)], frozenset(kept.covers or ()))
+        if not await _moves_much(at, conn, body, verb, ids):
+            return _Agreed([caller])
+        if kept.covers is None:
+            await await_second_person(conn, key, who.subject, body.reason, ids, now)
+            return _Agreed([])
+        if kept.actor == who.subject:
+            return _Agreed([])
+        await confirm_bulk(conn, key, who.subject, ids, now)
+        return _Agreed([first, caller], frozenset(ids))
+
+
+async def _moves_much(at: Services, conn: AsyncConnection, body: BulkBody, verb: str, ids: list[str]) -> bool:
+    """Whether all of them together give back so much that one person is not enough; an unknown amount is much."""
+    limit = at.rules.two_person_limit
+    if not (limit and verb == "cancel" and body.values.get("refund") != "none"):
+        return False
+    amount = await amount_of(conn, ids)
+    return amount is None or amount >= limit
+
+
+async def _send_all(
+    at: Services, people: list[_Person], body: BulkBody, verb: str, matched: Iterable[RunState]
+) -> _Tally:
+    ids = {purchase_id_of(run.workflow_id): bulk_key_of(body.request_key, run.workflow_id) for run in matched}
     async with at.reading() as conn:
         starts = await starts_of(conn, ids)
-        before = await acted_on(conn, ids)
+        before = await acted_on(conn, ids, verb, _said(body, verb, "any").act("any").values)
     tally, gate = _Tally(skipped=len(before), failed=len(ids) - len(starts)), asyncio.Semaphore(_AT_ONCE)
     until = asyncio.get_running_loop().time() + _WITHIN
 
@@ -168,35 +175,42 @@ async def _send_all(at: Services, who: Caller, body: BulkBody, verb: str, matche
             if asyncio.get_running_loop().time() > until:
                 tally.left += 1
             else:
-                await _send(at, start, verb, _said(body, verb, ids[start.purchase_id]).act(who.subject), tally)
+                said = _said(body, verb, ids[start.purchase_id])
+                acts = [said.model_copy(update={"reason": each.reason}).act(each.subject) for each in people]
+                await _send(at, start, verb, acts, tally)
 
     await asyncio.gather(*(one(start) for key, start in starts.items() if key not in before))
     return tally
 
 
-async def _send(at: Services, start: StartRow, verb: str, said: Act, tally: _Tally) -> None:
+async def _send(at: Services, start: StartRow, verb: str, said: list[Act], tally: _Tally) -> None:
+    """As the first person; where the purchase alone waits for a second one, as the second."""
+    done, outcome = False, None
     try:
-        done, _ = await perform(at, start, verb, said)
-    except (Conflict, Unprocessable) as err:
-        tally.skipped += 1
-        tally.because(start, err)
-    except Unavailable as err:
-        tally.failed += 1
+        for act in said:
+            done, outcome = await perform(at, start, verb, act)
+            if outcome != AWAITING_SECOND_PERSON:
+                break
+    except (Conflict, Unprocessable, Unavailable) as err:
+        missed = isinstance(err, Unavailable) or err.code == "KEY_REUSED"
+        tally.failed += missed
+        tally.skipped += not missed
         tally.because(start, err)
     else:
         tally.done += done
         tally.pending += not done
+        tally.held += outcome == AWAITING_SECOND_PERSON
 
 
 def _said(body: BulkBody, verb: str, key: str) -> ActBody:
     """The act as the verb's own call would be sent it. Raises Unprocessable."""
-    if verb not in BODIES:
-        raise Unprocessable(code="UNKNOWN_VERB", detail=f"The verbs are {', '.join(BODIES)}.")
+    if verb not in BULK_BODIES:
+        raise Unprocessable(code="UNKNOWN_VERB", detail=f"The verbs are {', '.join(BULK_BODIES)}.")
     signed = {"reason": body.reason, "requestKey": body.request_key}
     if clash := body.values.keys() & signed.keys():
         raise Unprocessable(code="INVALID_REQUEST", detail=f"values must not name {', '.join(sorted(clash))}")
     try:
-        said = BODIES[verb].model_validate(body.values | signed)
+        said = BULK_BODIES[verb].model_validate(body.values | signed)
     except ValidationError as err:
         detail = "; ".join(f"values.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in err.errors()[:3])
         raise Unprocessable(code="INVALID_REQUEST", detail=detail) from err

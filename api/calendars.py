@@ -1,38 +1,39 @@
-"""Lessons as iCalendar (RFC 5545): an entry per lesson, the same UID for good, a higher SEQUENCE after each change."""
+"""Lessons as iCalendar (RFC 5545): an entry per lesson, the same UID for good, a higher SEQUENCE after each change.
+
+Times are in UTC, which every calendar program reads alike; the local time and its zone stand in the text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC
 
 from icalendar import Calendar, Event
 
 from db.reads.lessons import LessonRow
-from domain.schedule import zone_named
 
 PRODUCT = "-//Coursaga//lessons//EN"
 
 
 def calendar_of(lessons: Iterable[LessonRow], with_whom: Callable[[LessonRow], str]) -> bytes:
-    """A calendar of these lessons, with the time zones it names. The same lessons make the same bytes."""
+    """A calendar of these lessons. The same lessons make the same bytes."""
     calendar = Calendar()
     _say(calendar, prodid=PRODUCT, version="2.0", method="PUBLISH")
     for lesson in lessons:
         calendar.add_component(_entry(lesson, with_whom(lesson)))
-    calendar.add_missing_timezones()
     return calendar.to_ical()
 
 
 def _entry(lesson: LessonRow, other: str) -> Event:
-    """At wall time in its zone; a time that the clocks repeat means its first, and a length instead of an end on the
-    wall cannot mean two moments."""
     entry = Event()
     _say(
         entry,
         uid=f"{lesson.allocation_id}-{lesson.number}@coursaga",
         dtstamp=lesson.written_at,
-        dtstart=lesson.starts_at.astimezone(zone_named(lesson.zone)),
-        duration=lesson.ends_at - lesson.starts_at,
+        dtstart=lesson.starts_at.astimezone(UTC),
+        dtend=lesson.ends_at.astimezone(UTC),
         summary=f"{lesson.title}, lesson {lesson.number}, with {other}",
+        description=f"{lesson.local_start:%Y-%m-%d %H:%M} local time ({lesson.zone})",
         sequence=lesson.revision,
         status="CANCELLED" if lesson.status == "cancelled" else "CONFIRMED",
     )

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-from uuid import NAMESPACE_URL, uuid4, uuid5
+from typing import Any
+from uuid import uuid4
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.auth import CallerDep
-from api.catalogue import ItemId, ItemType
+from api.catalogue import ItemType
 from api.idempotency import MaybeKey
-from api.ids import PERSON_PATTERN
+from api.ids import GivenId, GivenInPath
 from api.json_values import FreeObject
 from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
 from api.wire import Answer, Body
-from db.cart import MOST_ITEMS, CartFull, OtherItem, ToAdd, add_to_cart, empty_cart, take_out
+from db.cart import MOST_ITEMS, CartFull, ToAdd, add_to_cart, empty_cart, take_out
 from db.reads.cart import cart_of
 from db.reads.catalogue import is_open
+from domain.ids import cart_item_id_of
 
 router = APIRouter(prefix="/api/v1/cart", tags=["shop"])
 
@@ -45,7 +46,7 @@ class AddToCart(Body):
     """
 
     item_type: ItemType
-    item_id: ItemId
+    item_id: GivenId
     metadata: FreeObject = Field(default_factory=dict[str, Any])
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"itemType": "course", "itemId": "course-piano", "metadata": _SAID}]}
@@ -108,15 +109,12 @@ async def add_cart_item(
         raise Unprocessable(code="UNKNOWN_ITEM", detail="The catalogue has no such item.")
     if not opened:
         raise Conflict(code="COURSE_UNAVAILABLE", detail="This item can no longer be bought.")
-    cart_item_id = str(uuid5(NAMESPACE_URL, f"coursaga:cart:{who.subject}:{key}") if key else uuid4())
+    cart_item_id = cart_item_id_of(who.subject, key) if key else str(uuid4())
     try:
-        is_new = await add_to_cart(
-            at.engine, ToAdd(cart_item_id, who.subject, body.item_type, body.item_id, body.metadata)
-        )
+        thing = ToAdd(cart_item_id, who.subject, body.item_type, body.item_id, body.metadata)
+        is_new = await add_to_cart(at.engine, thing, key)
     except CartFull as full:
         raise Conflict(code="CART_FULL", detail=f"A cart holds {MOST_ITEMS} items at most.") from full
-    except OtherItem as other:
-        raise Unprocessable(code="IDEMPOTENCY_KEY_REUSED", detail="This key was used for another item.") from other
     response.status_code = 201 if is_new else 200
     return CartItemAdded(id=cart_item_id)
 
@@ -127,9 +125,7 @@ async def add_cart_item(
     summary="Take one thing out of the cart",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def remove_cart_item(
-    cart_item_id: Annotated[str, Path(pattern=PERSON_PATTERN)], at: ServicesDep, who: CallerDep
-) -> None:
+async def remove_cart_item(cart_item_id: GivenInPath, at: ServicesDep, who: CallerDep) -> None:
     """What lies in another student's cart is answered as what is not there."""
     if not await take_out(at.engine, cart_item_id, who.subject):
         raise NotFound(code="CART_ITEM_NOT_FOUND", detail="Nothing in your cart has this id.")

@@ -17,8 +17,8 @@ from api.found import found
 from api.ids import PurchaseInPath, purchase_id_from
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.purchases import live
+from api.run_states import RunState
 from api.services import Services, ServicesDep
-from api.temporal import RunState
 from api.views import wall
 from api.wire import Answer
 from db.reads.cases import Money, acts_of, money_of, told_of
@@ -26,16 +26,19 @@ from db.reads.lessons import stranded_lessons
 from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of, steps_of
 from db.reads.starts import StartRow
 from db.stranded import Stranded
-from domain.next_actions import Action, actions_for
+from domain.next_actions import START_AGAIN, Action, actions_for
 from domain.refusals import REFUSALS
+from domain.runs import Helps
+from domain.texts import SAMPLE_REASON
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
 
 _PAID = ("succeeded", "partially_refunded", "refunded")
+_BACK = ("succeeded", "settled_outside")
 
 
 class ActionView(Answer):
-    """A verb that makes sense now: POST `body` to `href`, with a reason and a key of your own."""
+    """What makes sense now: POST `body` to `href`; to a verb with a reason and a key of your own."""
 
     verb: str
     why: str
@@ -44,11 +47,14 @@ class ActionView(Answer):
 
 
 class MoneyView(Answer):
-    """Of this payment line, in minor units of `currency`; `status` is the payment's. `coins`: what it costs in coins,
-    how many of them were redeemed, how many given back."""
+    """Of this payment line, in minor units of `currency`; `status` is the payment's. `refunded`: by us, or past the
+    provider as operators say; `givenBackAtProvider`: the most that it was seen to have given back, by whomever.
+    `refundStatus`: of the newest refund of ours. `coins`: what it costs in coins, how many of them were redeemed, how
+    many given back."""
 
     paid: int
     refunded: int
+    given_back_at_provider: int
     currency: str
     status: str
     refund_status: str | None
@@ -97,6 +103,7 @@ class CaseFile(Answer):
     student: str = Field(description="what to tell the student")
     since: datetime | None
     next_retry: str | None
+    gives_up: str | None = Field(description="when it is undone by itself, and the money goes back; null: never")
     next_action: str | None
     actions: list[ActionView]
     second_person: str | None = Field(description="an act that waits until a second person sends the same requestKey")
@@ -123,8 +130,8 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         money = await money_of(conn, start.payment_id, start.line)
         told = await told_of(conn, purchase_id)
         acts = await acts_of(conn, purchase_id)
-    run, reached, worker = await live(at, start)
-    now = run if run and run.running and not start.ending else None
+    start, run, reached, worker = await live(at, start)
+    now = run if run and not start.ending else None
     attention = now.attention if now else None
     code = attention.reason if attention else start.code
     cause, student = _sentences(start, now, reached)
@@ -140,6 +147,7 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         student=student,
         since=attention.since if attention else start.ended_at,
         next_retry=now.next_retry if now else None,
+        gives_up=now.gives_up if now else None,
         next_action=REFUSALS[code].next_action if code in REFUSALS else None,
         actions=[_action(start, action) for action in _actions(now)],
         second_person=_second_person(now),
@@ -158,8 +166,10 @@ def _sentences(start: StartRow, run: RunState | None, reached: bool) -> tuple[st
     if run and run.problems:
         return "The workflow's own code fails on this purchase; an engineer has to deploy a fix.", _BUSY
     if run and run.attention:
-        code = run.attention.reason
-        return cause_of(code, run.attention.message), REFUSALS[code].student if code in REFUSALS else _BUSY
+        code, found = run.attention.reason, [run.paused_by and f"by {run.paused_by}", run.attention.message]
+        return cause_of(code, "; ".join(text for text in found if text)), REFUSALS[
+            code
+        ].student if code in REFUSALS else _BUSY
     if start.ending == "completed":
         return "It is completed: the student has what was bought.", "Your purchase is complete."
     if start.ending:
@@ -170,7 +180,7 @@ def _sentences(start: StartRow, run: RunState | None, reached: bool) -> tuple[st
         return f"Nothing is wrong: it is at {run.stage or 'its start'}{waits}.", _BUSY
     if not reached:
         return "Temporal does not answer, so it is not known whether it waits; nothing is lost.", _BUSY
-    return "No workflow runs for it; POST its payment to /api/v1/purchases to start it.", _BUSY
+    return "Its workflow is about to start.", _BUSY
 
 
 _BUSY = "We are preparing your purchase."
@@ -179,31 +189,35 @@ _BUSY = "We are preparing your purchase."
 def _actions(run: RunState | None) -> list[Action]:
     if run is None or run.problems:
         return []
-    return actions_for(run.stage, run.attention.reason if run.attention else None, datetime.now(UTC).date())
+    if run.kind.helps is not Helps.NOTHING_NEEDED:
+        return [START_AGAIN] if run.kind.helps is Helps.START_AGAIN else []
+    return actions_for(run.stage, run.attention.reason if run.attention else None)
 
 
 def _second_person(run: RunState | None) -> str | None:
-    asked = [
-        f"cancel, asked for by {actor} (requestKey {key})" for key, actor in (run.second_person if run else {}).items()
-    ]
-    return "; ".join(asked) or None
+    return "; ".join(f"{said} (requestKey {key})" for key, said in (run.second_person if run else {}).items()) or None
 
 
 def _action(start: StartRow, action: Action) -> ActionView:
-    body = {"reason": "why you do it", "requestKey": f"{action.verb}-1", **action.values}
+    if action is START_AGAIN:
+        return ActionView(
+            verb=action.verb, why=action.why, href="/api/v1/purchases", body={"purchaseId": start.purchase_id}
+        )
+    told_at = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"  # in the key: what is copied from here acts once, and later again
+    body = {"reason": SAMPLE_REASON, "requestKey": f"{action.verb}-{told_at}", **action.values}
     return ActionView(
         verb=action.verb, why=action.why, href=f"{router.prefix}/{start.purchase_id}/{action.verb}", body=body
     )
 
 
 def _money(money: Money) -> MoneyView:
-    back = money.refund_minor if money.refund_status == "succeeded" else 0
     return MoneyView(
         paid=money.amount_minor if money.status in _PAID else 0,
-        refunded=back or 0,
+        refunded=sum(each.amount_minor for each in money.refunds if each.status in _BACK),
+        given_back_at_provider=money.given_back_minor,
         currency=money.currency,
         status=money.status,
-        refund_status=money.refund_status,
+        refund_status=money.refunds[-1].status if money.refunds else None,
         coins=money.coins,
         coins_redeemed=money.coins_redeemed,
         coins_given_back=money.coins_given_back,

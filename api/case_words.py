@@ -36,13 +36,23 @@ _EVENTS = {
     "PURCHASE_NEEDS_ATTENTION": "It stopped and needed somebody",
     "PURCHASE_ATTENTION_ESCALATED": "It had needed somebody for too long and was escalated",
 }
+_CAME = {
+    "succeeded": "was given back",
+    "failed": "could not be given back",
+    "settled_outside": "was given back past the provider, as operators say",
+}
 _ENDINGS = {
     "completed": "It was completed: the student has what was bought",
-    "refused": "It ended without the purchase and the student was made whole",
-    "cancelled": "It ended as cancelled and the student was made whole",
+    "refused": "It ended without the purchase",
+    "cancelled": "It ended as cancelled",
 }
 
 Entry = tuple[datetime, str]
+
+
+def taken_back(start: StartRow) -> str:
+    """What became of a purchase that ended otherwise than completed."""
+    return "no money went back" if start.refunded is False else "the student was made whole"
 
 
 def timeline(
@@ -56,7 +66,8 @@ def timeline(
     entries += _refund(money) if money else []
     if start.ending and start.ended_at:
         why = f" ({start.code})" if start.code else ""
-        entries.append((start.ended_at, f"{_ENDINGS.get(start.ending, start.ending)}{why}."))
+        how = "" if start.ending == "completed" else f" and {taken_back(start)}"
+        entries.append((start.ended_at, f"{_ENDINGS.get(start.ending, start.ending)}{how}{why}."))
     return sorted(entries, key=lambda entry: entry[0])
 
 
@@ -95,11 +106,9 @@ def _act(act: ActRow) -> str:
 
 
 def _refund(money: Money) -> Iterator[Entry]:
-    if money.refund_minor is None:
-        return
-    back = amount(money.refund_minor, money.currency)
-    if money.refund_requested_at:
-        yield money.refund_requested_at, f"The provider was asked to give {back} back."
-    if money.refund_settled_at:
-        came = "was given back" if money.refund_status == "succeeded" else "could not be given back"
-        yield money.refund_settled_at, f"{back} {came}."
+    for each in money.refunds:
+        back = amount(each.amount_minor, money.currency)
+        if each.status != "settled_outside" or each.requested_at != each.settled_at:
+            yield each.requested_at, f"The provider was asked to give {back} back."
+        if each.settled_at:
+            yield each.settled_at, f"{back} {_CAME[each.status]}."

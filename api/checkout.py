@@ -7,8 +7,6 @@ payment's own; its answer is stored and repeated. Whatever dies in between, the 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -25,7 +23,6 @@ from api.wire import Answer, Body
 from db.checkouts import (
     Key,
     KeyInFlight,
-    KeyReused,
     StoredPayment,
     claiming,
     let_go,
@@ -35,7 +32,9 @@ from db.checkouts import (
 )
 from db.reads.cart import CartLine, cart_of
 from db.reads.coins import balance_of
+from db.request_keys import digest
 from domain.bill import CannotBuy, ToBuy, bill_of
+from domain.ids import checkout_key_of
 from gateways.payments import (
     PaymentProvider,
     ProviderIntent,
@@ -153,7 +152,7 @@ async def _claimed(
     at: Services, student_id: str, key: str, body: CheckoutBody
 ) -> tuple[StoredPayment, dict[str, Any] | None]:
     """The stored payment of this key, new or found, and the answer it had."""
-    keyed = Key(student_id, "checkout", key, _hash(body))
+    keyed = Key(student_id, "checkout", key, digest(body.model_dump()))
     try:
         async with claiming(at.engine, keyed, f"pay-{uuid4().hex}") as (conn, claim):
             if claim.is_new:
@@ -164,8 +163,6 @@ async def _claimed(
     except CannotBuy as no:
         problem = Unprocessable if no.code in _UNPROCESSABLE else Conflict
         raise problem(code=no.code, detail=no.message) from no
-    except KeyReused as reused:
-        raise Unprocessable(code="IDEMPOTENCY_KEY_REUSED", detail="This key was used for another request.") from reused
     except KeyInFlight as busy:
         raise InFlight(detail="A request with this key is being answered right now.") from busy
 
@@ -173,10 +170,6 @@ async def _claimed(
 def to_buy(line: CartLine) -> ToBuy:
     """A thing in the cart, as it is to be paid."""
     return ToBuy(line.id, line.item_type, line.item_id, line.details, line.price_minor, line.currency, line.open)
-
-
-def _hash(body: CheckoutBody) -> str:
-    return hashlib.sha256(json.dumps(body.model_dump(), sort_keys=True).encode()).hexdigest()
 
 
 def _intent(provider: PaymentProvider, payment: StoredPayment) -> ProviderIntent:
@@ -189,7 +182,7 @@ def _intent(provider: PaymentProvider, payment: StoredPayment) -> ProviderIntent
         payment.currency,
         tuple(ProviderLine(line.line, line.amount_minor) for line in payment.lines),
     )
-    key = f"checkout:{payment.payment_id}"
+    key = checkout_key_of(payment.payment_id)
     try:
         return provider.create_intent(key, wanted)
     except ProviderTrouble:

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field
 
 from api.auth import CallerDep
 from api.healing import Healed, wake_later
-from api.ids import Key, PersonInPath, Words
-from api.problems import NotFound, Unavailable, Unprocessable
+from api.ids import Key, StudentInPath, Words
+from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
 from api.temporal import equals
 from api.wire import Answer, Body
@@ -84,7 +84,7 @@ class CoinsAnswer(BalanceAnswer):
 @router.get(
     "/{student_id}/coins", summary="A student's coins", responses=problems(NotFound, Unprocessable, Unavailable)
 )
-async def show_coins(student_id: PersonInPath, at: ServicesDep, who: CallerDep) -> CoinsAnswer:
+async def show_coins(student_id: StudentInPath, at: ServicesDep, who: CallerDep) -> CoinsAnswer:
     """The balance, and what made it. Who topped up and why is for those who may see everybody's."""
     async with at.reading() as conn:
         balance = await balance_of(conn, student_id, who.own)
@@ -100,29 +100,25 @@ async def show_coins(student_id: PersonInPath, at: ServicesDep, who: CallerDep) 
 @router.post(
     "/{student_id}/coins",
     summary="Top up a student's coins",
-    responses=problems(NotFound, Unprocessable, Unavailable),
+    responses=problems(NotFound, Conflict, Unprocessable, Unavailable),
 )
-async def top_up(student_id: PersonInPath, body: TopUpBody, at: ServicesDep, who: CallerDep) -> BalanceAnswer:
+async def top_up(student_id: StudentInPath, body: TopUpBody, at: ServicesDep, who: CallerDep) -> BalanceAnswer:
     """Purchases of this student that are parked as COINS_INSUFFICIENT are tried again at once."""
-    topped_up = await top_up_coins(
+    balance = await top_up_coins(
         at.engine,
         student_id,
         body.coins,
         request_key=body.request_key,
         actor=who.subject,
         reason=body.reason,
+        now=at.clock(),
     )
-    if topped_up is None:
+    if balance is None:
         raise _nobody()
-    if topped_up.coins != body.coins:
-        raise Unprocessable(
-            code="REQUEST_KEY_REUSED",
-            detail=f"Under this requestKey {topped_up.coins} coins were added before; use a new one for another top-up.",
-        )
     wake_later(
         at, Healed(("COINS_INSUFFICIENT",), f"coins of {student_id} topped up", (equals(STUDENT_ID, student_id),))
     )
-    return BalanceAnswer(student_id=student_id, balance=topped_up.balance)
+    return BalanceAnswer(student_id=student_id, balance=balance)
 
 
 def _nobody() -> NotFound:

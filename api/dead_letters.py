@@ -21,6 +21,7 @@ from api.services import Services, ServicesDep
 from api.wire import Answer, Body
 from db.dead_letters import LetterAct
 from db.reads.events import LAST, LetterRow, letter_acts, letters
+from db.request_keys import claim_key
 
 router = APIRouter(prefix="/api/v1/admin", tags=["dead letters"])
 
@@ -217,13 +218,16 @@ async def replay_dead_letter(letter: LetterId, body: ReplayBody, at: ServicesDep
 
 
 @router.post(
-    "/dead-letters:replay", summary="Bring many dead letters in again", responses=problems(Unprocessable, Unavailable)
+    "/dead-letters:replay",
+    summary="Bring many dead letters in again",
+    responses=problems(Conflict, Unprocessable, Unavailable),
 )
 async def replay_dead_letters(body: ReplayManyBody, at: ServicesDep, who: CallerDep) -> ReplayManyAnswer:
     """Of those that wait, at a steady pace, one audit row each. After some time it answers with what is `left`; the
     same request again goes on, and never acts twice on one."""
     if not (body.all or body.first or body.last or body.code):
         raise Unprocessable(code="FILTER_NEEDED", detail='Say which: first, last, code, or {"all": true}.')
+    await claim_key(at.engine, "dead-letters", who.subject, body.request_key, body.model_dump())
     async with at.reading() as conn:
         found = await letters(
             conn,

@@ -6,7 +6,7 @@ The same workflow as from every other door: with a payment its line's, without o
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import datetime
 
 from fastapi import Response
 
@@ -14,16 +14,21 @@ from api.auth import Caller
 from api.direct_bodies import DirectPurchase, PurchaseData, PurchaseEnvelope
 from api.problems import BadRequest, Forbidden, NotFound, Unprocessable
 from api.services import Services
-from api.starting import start_lines
+from api.starting import order_of, start_lines
 from api.unpaid import Begun, begin, other_owner, require_for_sale, settled, unpaid
 from db.reads.payments import PaidLine, PaymentToStart, payment_to_start
 from db.reads.shelf import asked_for, shelf_of
-from db.reads.starts import starts_of
+from db.reads.starts import starts_of, starts_of_payment
+from db.request_keys import Key, KeyReused, claim_key
 from db.requests import Request, claim_by_key, record_request
+from domain.access import access_ends
+from domain.days import DAY, day_of
+from domain.ids import manual_workflow_id_of, purchase_id_of
 from domain.metadata import canonicalise, lesson_faults, wanted_lessons
-from domain.purchase import PurchaseOrder, manual_workflow_id_of, purchase_id_of, workflow_id_of
 from domain.refusals import Refused
 
+DOOR = "purchases"  # of request keys
+_WESTERNMOST = "Etc/GMT+12"  # where a day is over last; the student's own zone is looked at later
 WAIT = 8.0  # seconds for the purchase row, within the 10 s that callers give us (mission row 51)
 
 
@@ -32,9 +37,9 @@ async def create_directly(
 ) -> PurchaseEnvelope:
     """Raises Unprocessable, Forbidden, NotFound, Conflict before anything is stored; Unavailable: ask again."""
     _require_signed(who, body)
-    _require_readable(body)
+    _require_readable(body, at.clock())
     request = Request(body.student_id, *body.item, body.said(), who.subject, body.reason, supersede=body.supersede)
-    begun = await (_of_payment(at, body, request) if body.payment_id else _by_hand(at, request, key))
+    begun = await (_of_payment(at, body, request, key) if body.payment_id else _by_hand(at, body, request, key))
     _, message = await settled(at, begun, wait, response)
     return envelope(begun, message)
 
@@ -63,17 +68,21 @@ def _require_signed(who: Caller, body: DirectPurchase) -> None:
         raise Forbidden(code="SUPERSEDE_IS_FOR_ADMINS", detail="Only an admin may supersede a purchase.")
 
 
-def _require_readable(body: DirectPurchase) -> None:
+def _require_readable(body: DirectPurchase, now: datetime) -> None:
     """What is given must be good; what is missing may still come from the payment (mission row 63)."""
     fields = canonicalise(body.said()).fields
     faults = lesson_faults(fields)
-    if not _is_day(fields.get("expiryDate")):
-        faults.append("expiryDate is not a date YYYY-MM-DD")
+    said = fields.get("expiryDate")
+    last_day = day_of(said)
+    if said is not None and last_day is None:
+        faults.append(f"expiryDate is not {DAY}")
+    elif last_day and access_ends(last_day, _WESTERNMOST) <= now:
+        faults.append("expiryDate has passed")
     if faults:
         raise Unprocessable(code="METADATA_INCOMPLETE", detail="; ".join(faults)[:500])
 
 
-async def _by_hand(at: Services, request: Request, key: str | None) -> Begun:
+async def _by_hand(at: Services, body: DirectPurchase, request: Request, key: str | None) -> Begun:
     if key is None:
         raise BadRequest(
             code="IDEMPOTENCY_KEY_MISSING",
@@ -84,8 +93,8 @@ async def _by_hand(at: Services, request: Request, key: str | None) -> Begun:
     require_for_sale(shelf, request.student_id, request.item_type, request.item_id)
     if shelf.fulfilment == "sessions":
         _require_plan(request)
-    workflow_id = manual_workflow_id_of(key)
-    purchase_id = await claim_by_key(at.engine, workflow_id, request, at.clock())
+    workflow_id, named = manual_workflow_id_of(key), Key(DOOR, request.actor, key, body.model_dump(mode="json"))
+    purchase_id = await claim_by_key(at.engine, workflow_id, request, at.clock(), named)
     if purchase_id == purchase_id_of(workflow_id):
         await _require_same(at, purchase_id, request)
     line = unpaid(shelf, request.item_type, request.item_id)
@@ -100,18 +109,17 @@ def _require_plan(request: Request) -> None:
 
 
 async def _require_same(at: Services, purchase_id: str, request: Request) -> None:
-    """A key is of one request: with another's it answers for something that was never asked."""
+    """A key is of one request, whoever sends it: with another's it answers for something that was never asked."""
     async with at.reading() as conn:
         before = await asked_for(conn, purchase_id)
         start = (await starts_of(conn, [purchase_id]))[purchase_id]
-    if start.student_id != request.student_id:
-        raise other_owner()
     now = (request.item_type, request.item_id, request.metadata, request.supersede)
-    if before is None or (before.item_type, before.item_id, before.metadata, before.supersede) != now:
-        raise Unprocessable(code="IDEMPOTENCY_KEY_REUSED", detail="This Idempotency-Key came with another request.")
+    same = before and (before.item_type, before.item_id, before.metadata, before.supersede) == now
+    if not same or start.student_id != request.student_id:
+        raise KeyReused
 
 
-async def _of_payment(at: Services, body: DirectPurchase, request: Request) -> Begun:
+async def _of_payment(at: Services, body: DirectPurchase, request: Request, key: str | None) -> Begun:
     assert body.payment_id is not None
     async with at.reading() as conn:
         payment = await payment_to_start(conn, body.payment_id)
@@ -120,13 +128,14 @@ async def _of_payment(at: Services, body: DirectPurchase, request: Request) -> B
     if payment.student_id != body.student_id:
         raise other_owner()
     line = _line_of(payment, body)
-    workflow_id = workflow_id_of(payment.payment_id, line.line)
-    purchase_id = purchase_id_of(workflow_id)
-    order = PurchaseOrder(purchase_id, workflow_id, payment.payment_id, line.line, payment.student_id, "admin")
-    await record_request(at.engine, order, request)
-    (started,) = await start_lines(at, replace(payment, lines=(line,)), "admin")
+    await claim_key(at.engine, DOOR, request.actor, key, body.model_dump(mode="json"))
+    payment = replace(payment, lines=(line,))
     async with at.reading() as conn:
-        return Begun((await starts_of(conn, [purchase_id]))[purchase_id], started.state)
+        before = (await starts_of_payment(conn, payment.payment_id)).get(line.line)
+    await record_request(at.engine, before.order if before else order_of(payment, line, "admin"), request, at.clock())
+    (started,) = await start_lines(at, payment, "admin")
+    async with at.reading() as conn:
+        return Begun((await starts_of(conn, [started.id]))[started.id], started.state)
 
 
 def _line_of(payment: PaymentToStart, body: DirectPurchase) -> PaidLine:
@@ -137,10 +146,3 @@ def _line_of(payment: PaymentToStart, body: DirectPurchase) -> PaidLine:
     if len(fits) > 1:
         raise Unprocessable(code="LINE_AMBIGUOUS", detail="The payment has this item more than once: say which line.")
     return fits[0]
-
-
-def _is_day(given: object) -> bool:
-    try:
-        return given is None or (isinstance(given, str) and bool(date.fromisoformat(given[:10])))
-    except ValueError:
-        return False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
 from pydantic.config import JsonDict
 
-from api.ids import PaymentId, PersonId, Words
+from api.ids import GivenId, PaymentId, PurchaseRef, StudentId, Words
 from api.json_values import FreeObject
 from api.wire import Answer, Body
 
@@ -20,6 +20,7 @@ _DIRECT: JsonDict = {
     "reason": "won in the spring draw",
 }
 _OF_PAYMENT: JsonDict = {"paymentId": "pay-1"}
+_OF_PURCHASE: JsonDict = {"purchaseId": "purchase:manual:ticket-4711"}
 _LINE: JsonDict = {
     "line": 1,
     "id": "5a1b7ad3-7b4f-5b8e-9c51-0a6d1b1f3c7e",
@@ -43,6 +44,13 @@ class StartPurchases(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [_OF_PAYMENT]})
 
 
+class StartAgain(Body):
+    """Which purchase to start again, by its id or workflow id: one without an ending whose run was closed or lost."""
+
+    purchase_id: PurchaseRef
+    model_config = ConfigDict(json_schema_extra={"examples": [_OF_PURCHASE]})
+
+
 class DirectPurchase(Body):
     """A course, or another item, for a student by hand. With `paymentId` it is that payment's line of it (`line`, if it
     has two).
@@ -52,10 +60,10 @@ class DirectPurchase(Body):
     required of admins.
     """
 
-    student_id: PersonId
-    course_id: PersonId | None = None
+    student_id: StudentId
+    course_id: GivenId | None = None
     item_type: Literal["course", "subject", "bundle", "test"] | None = None
-    item_id: PersonId | None = None
+    item_id: GivenId | None = None
     purchase_tier: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
     expiry_date: str | None = Field(default=None, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     metadata: FreeObject = Field(default_factory=dict[str, Any])
@@ -89,20 +97,26 @@ class DirectPurchase(Body):
 
 
 def _shape(body: Any) -> str:
-    """`{paymentId}` alone is a payment's; whatever says more is the direct door's."""
-    return "direct" if isinstance(body, dict) and body.keys() - {"paymentId", "payment_id"} else "payment"  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- JSON of any shape
+    """`{paymentId}` alone is a payment's, what names a purchase is about that; whatever says more is the direct door's."""
+    names: set[Any] = set(cast("dict[Any, Any]", body)) if isinstance(body, dict) else set()
+    if names & {"purchaseId", "purchase_id"}:
+        return "again"
+    return "direct" if names - {"paymentId", "payment_id"} else "payment"
 
 
 class StartBody(
     RootModel[
         Annotated[
-            Annotated[StartPurchases, Tag("payment")] | Annotated[DirectPurchase, Tag("direct")], Discriminator(_shape)
+            Annotated[StartPurchases, Tag("payment")]
+            | Annotated[StartAgain, Tag("again")]
+            | Annotated[DirectPurchase, Tag("direct")],
+            Discriminator(_shape),
         ]
     ]
 ):
-    """Either a payment, whose every line is started, or an item for a student."""
+    """A payment, whose every line is started; a purchase, to be started again; or an item for a student."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_OF_PAYMENT, _DIRECT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_OF_PAYMENT, _OF_PURCHASE, _DIRECT]})
 
 
 class StartedLine(Answer):
@@ -115,7 +129,7 @@ class StartedLine(Answer):
 
 
 class StartedLines(Answer):
-    """One entry per line of the payment."""
+    """One entry per line of the payment, or the one of the purchase."""
 
     lines: list[StartedLine]
     model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_LINE]}]})
@@ -144,6 +158,6 @@ class PurchaseEnvelope(Answer):
 
 
 class StartAnswer(RootModel[StartedLines | PurchaseEnvelope]):
-    """Of a payment: its lines. Of the direct door: the purchase in its envelope."""
+    """Of a payment or a purchase: its lines. Of the direct door: the purchase in its envelope."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_LINE]}]})

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.event_shape import ConfirmedData, PurchaseConfirmed, read_event
 from api.problems import NotFound
@@ -19,6 +20,7 @@ from api.settling import settled
 from api.starting import LineStarted, start_lines
 from db.reads.events import was_handled
 from db.reads.payments import PaymentToStart, payment_to_start
+from db.reads.starts import starts_of_payment
 from db.starts import IncomingEvent, event_handled
 
 _log = structlog.get_logger()
@@ -43,16 +45,21 @@ async def ingest(at: Services, raw: bytes) -> Ingested:
     async with at.reading() as conn:
         # First: what says another student's is refused, also once the true one was handled.
         payment = _theirs(await payment_to_start(conn, event.data.payment_id), event.data)
-        handled = await was_handled(conn, event.key)
+        handled = await was_handled(conn, event.key) and not await _goes_on(conn, payment)
     if handled:
         _log.info("event_duplicate", key=event.key, payment_id=event.data.payment_id)
         return Ingested(event.key, duplicate=True, lines=[])
     payment = await settled(at, payment)
     lines = await start_lines(at, payment, "event", _incoming(event, payment))
-    await event_handled(at.engine, event.key)
+    await event_handled(at.engine, event.key, at.clock())
     new = [line for line in lines if line.state == "started"]
     _log.info("event_taken", key=event.key, payment_id=payment.payment_id, started=len(new))
     return Ingested(event.key, duplicate=not new, lines=lines)
+
+
+async def _goes_on(conn: AsyncConnection, payment: PaymentToStart) -> bool:
+    """Whether a line has no ending: then its run may have been closed by hand, and the event is a door like any other."""
+    return any(row.ending is None for row in (await starts_of_payment(conn, payment.payment_id)).values())
 
 
 def _theirs(payment: PaymentToStart | None, said: ConfirmedData) -> PaymentToStart:
@@ -70,7 +77,7 @@ def _incoming(event: PurchaseConfirmed, payment: PaymentToStart) -> IncomingEven
         type=event.type,
         payment_id=payment.payment_id,
         occurred_at=event.occurred_at,
-        data=event.data.model_dump(by_alias=True),
+        data=event.data.model_dump(by_alias=True, exclude_unset=True),
         metadata=_by_line(payment, event.data.metadata),
     )
 

@@ -15,9 +15,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
-from api.ids import Key, PaymentId, PersonId
+from api.ids import Key, PaymentId, StudentId
 from api.json_values import require_storable
 from api.problems import Unprocessable
+from domain.ids import confirmed_key_of
 
 PURCHASE_CONFIRMED = "PURCHASE_CONFIRMED"
 LARGEST = 64 * 1024  # bytes, as of every body of the API; ids and the details of some lessons are far smaller
@@ -27,7 +28,7 @@ EXAMPLE: JsonDict = {
     "id": "018f4c1e-9d5b-7c3a-8a51-0a6d1b1f3c7e",
     "type": PURCHASE_CONFIRMED,
     "occurredAt": "2026-11-21T10:00:00Z",
-    "key": f"payment:pay-1:{PURCHASE_CONFIRMED}",
+    "key": confirmed_key_of("pay-1", PURCHASE_CONFIRMED),
     "data": {
         "paymentId": "pay-1",
         "studentId": "student-1",
@@ -51,11 +52,11 @@ class _Told(BaseModel):
 
 
 class ConfirmedData(_Told):
-    """Which payment was confirmed, and what the buyer asked for."""
+    """Which payment was confirmed, and what the buyer asked for. `status` says no more than the event's type does."""
 
     payment_id: PaymentId
-    student_id: PersonId
-    status: Literal["succeeded"]
+    student_id: StudentId
+    status: Literal["succeeded"] | None = None
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
@@ -105,7 +106,7 @@ def _shaped(said: Any) -> PurchaseConfirmed:
     except ValidationError as err:
         wrong = [f"{'.'.join(map(str, each['loc'])) or 'event'}: {each['msg']}" for each in err.errors()[:5]]
         raise Unprocessable(code="EVENT_INVALID", detail="; ".join(wrong)[:500]) from None
-    wanted = f"payment:{event.data.payment_id}:{PURCHASE_CONFIRMED}"
+    wanted = confirmed_key_of(event.data.payment_id, PURCHASE_CONFIRMED)
     if event.key != wanted:
         raise Unprocessable(code="EVENT_KEY_MISMATCH", detail=f"The key of this event is {wanted}.")
     return event

@@ -19,6 +19,7 @@ _COMMON: dict[str, Any] = {
     "startedAt": "2026-11-21T10:00:00Z",
     "stage": "assign_trainer",
     "nextRetry": "2026-11-21T10:15:01Z",
+    "givesUp": None,
 }
 _ACTION = "Add a trainer or open availability; the purchase is tried again by itself, or retry it now."
 _MESSAGE = "none of 3 trainers of course-piano is free for all 10 lessons"
@@ -98,6 +99,7 @@ CASE: dict[str, Any] = {
     "student": "You are enrolled; we are finding your trainer.",
     "since": "2026-11-21T10:00:01Z",
     "nextRetry": "2026-11-21T10:15:01Z",
+    "givesUp": None,
     "nextAction": _ACTION,
     "actions": [
         {
@@ -113,6 +115,7 @@ CASE: dict[str, Any] = {
     "money": {
         "paid": 50000,
         "refunded": 0,
+        "givenBackAtProvider": 0,
         "currency": "USD",
         "status": "succeeded",
         "refundStatus": None,

@@ -8,9 +8,9 @@ from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateHandle, 
 from temporalio.common import WorkflowIDConflictPolicy
 
 from api.services import Services
-from api.temporal import RPC_TIMEOUT, answering
+from api.temporal import RPC_TIMEOUT
 from db.reads.starts import StartRow
-from domain.access import expiry_id_of
+from domain.ids import expiry_id_of, update_id_of
 from workflows.expiry import ExpiryInput, ExpiryWorkflow, about, summary
 from workflows.messages import Extend
 
@@ -33,23 +33,6 @@ async def send_extension(at: Services, start: StartRow, said: Extend) -> Workflo
         said,
         start_workflow_operation=begun,
         wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-        id=f"{said.request_key}:{said.actor}",
+        id=update_id_of("extend", said.request_key, said.actor),
         rpc_timeout=RPC_TIMEOUT,
     )
-
-
-async def look_again(at: Services, start: StartRow) -> None:
-    """The last day was changed by other means: whoever waits for it looks again. Raises Unavailable."""
-    order = start.order
-    async with answering("signal"):
-        await at.temporal.start_workflow(
-            ExpiryWorkflow.run,
-            ExpiryInput(order, at.rules),
-            id=expiry_id_of(order.purchase_id),
-            task_queue=at.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            start_signal="look_again",
-            search_attributes=about(order),
-            static_summary=summary(order),
-            rpc_timeout=RPC_TIMEOUT,
-        )

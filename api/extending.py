@@ -11,10 +11,17 @@ from api.acts import no_worker, outcome_of, require_taken, require_valid, starte
 from api.auth import CallerDep
 from api.expiry import send_extension
 from api.ids import PurchaseInPath, purchase_id_from
+from api.lesson_changes import ACTS
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
+from api.services import Services, ServicesDep
+from api.standing import require_unpaused
 from api.temporal import answering
+from db.reads.cases import acts_of
 from db.reads.purchases import bought
+from db.reads.starts import StartRow
+from db.request_keys import KeyReused, claim_key
+from domain.ids import expiry_id_of
+from workflows.messages import Extend
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
 
@@ -41,6 +48,8 @@ async def extend(
             raise Conflict(code="WRONG_STAGE", detail="There is no purchase yet whose access could be extended.")
     said = body.act(who.subject)
     require_valid("extend", said)
+    await require_unpaused(at.temporal, expiry_id_of(start.purchase_id))
+    await _require_own_key(at, start, said)
     async with answering("update"):
         try:
             update = await send_extension(at, start, said)
@@ -58,3 +67,16 @@ async def extend(
         done=done,
         outcome=outcome,
     )
+
+
+async def _require_own_key(at: Services, start: StartRow, said: Extend) -> None:
+    """Raises KeyReused when the key was used for another act on this purchase, also one that is still under way."""
+    async with at.reading() as conn:
+        kept = next(
+            (act for act in await acts_of(conn, start.purchase_id) if act.request_key == said.request_key), None
+        )
+    asked = ("extend", said.values, said.reason)
+    if kept is not None and (kept.verb, kept.values or said.values, kept.reason) != asked:
+        raise KeyReused
+    body = {"verb": "extend", "values": said.values, "reason": said.reason}
+    await claim_key(at.engine, ACTS, start.purchase_id, said.request_key, body)

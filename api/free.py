@@ -12,14 +12,15 @@ from pydantic import ConfigDict
 from api.auth import CallerDep
 from api.direct import WAIT, envelope
 from api.direct_bodies import PurchaseEnvelope
-from api.ids import PersonId
+from api.ids import GivenId, IdempotencyKey, bare
 from api.problems import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
-from api.unpaid import begin, require_for_sale, settled, unpaid
+from api.unpaid import Prefer, begin, require_for_sale, settled, unpaid, wait_of
 from api.wire import Body
 from db.reads.shelf import shelf_of
+from db.request_keys import Key
 from db.requests import Request, claim_free
-from domain.purchase import free_workflow_id_of
+from domain.ids import free_workflow_id_of
 
 router = APIRouter(prefix="/api/public", tags=["purchases"])
 
@@ -28,7 +29,7 @@ class FreeItem(Body):
     """Which item. For whom says the token, what it costs the catalogue."""
 
     item_type: Literal["course", "subject", "bundle", "test"]
-    item_id: PersonId
+    item_id: GivenId
     model_config = ConfigDict(json_schema_extra={"examples": [{"itemType": "test", "itemId": "test-free"}]})
 
 
@@ -42,11 +43,19 @@ class FreeItem(Body):
         **problems(NotFound, Conflict, Unprocessable, Unavailable),
     },
 )
-async def take_free_item(body: FreeItem, at: ServicesDep, who: CallerDep, response: Response) -> PurchaseEnvelope:
+async def take_free_item(
+    body: FreeItem,
+    at: ServicesDep,
+    who: CallerDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = "",
+) -> PurchaseEnvelope:
     """A course is its materials, without lessons; a subject brings its test cards. An item with a price is 403 (`ITEM_NOT_FREE`).
 
     While the student has it, every call answers with the same purchase; once that was voided, refunded or has expired,
-    the next call makes a new one.
+    the next call makes a new one, unless it comes with an Idempotency-Key of before: that keeps its purchase. Waits 8 s
+    for it, or as long as `Prefer: wait` says.
     """
     student, item = who.subject, (body.item_type, body.item_id)
     async with at.reading() as conn:
@@ -57,7 +66,9 @@ async def take_free_item(body: FreeItem, at: ServicesDep, who: CallerDep, respon
     said = {"courseId": body.item_id} if body.item_type == "course" else {}
     request = Request(student, *item, said, actor=student)
     name = partial(free_workflow_id_of, student, *item)
-    purchase_id = await claim_free(at.engine, name, request, at.clock())
+    key = bare(idempotency_key)
+    named = Key("free", student, key, body.model_dump()) if key else None
+    purchase_id = await claim_free(at.engine, name, request, at.clock(), named)
     begun = await begin(at, purchase_id, student, unpaid(shelf, *item))
-    _, message = await settled(at, begun, WAIT, response)
+    _, message = await settled(at, begun, wait_of(prefer, WAIT), response)
     return envelope(begun, message)

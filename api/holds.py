@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +20,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from api.auth import CallerDep
 from api.healing import Healed, wake_later
-from api.ids import PERSON_PATTERN, PersonId
+from api.ids import GivenId, GivenInPath
 from api.preflight import Asked, asked_of, plan_of
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
@@ -41,10 +41,11 @@ from db.holds import (
 from db.reads.cart import cart_of
 from db.reads.preflight import student_facts, who_could_teach
 from domain.choosing import choose
+from domain.ids import hold_workflow_id_of
 from domain.matching import Place, place_of
 from domain.refusals import REFUSALS, Refused
 from domain.schedule import Lesson
-from workflows.hold import HoldInput, SlotHoldWorkflow, hold_workflow_id_of
+from workflows.hold import HoldInput, SlotHoldWorkflow
 
 router = APIRouter(prefix="/api/v1/checkout/holds", tags=["shop"])
 
@@ -64,7 +65,7 @@ _HOLD: dict[str, Any] = {
 class HoldBody(Body):
     """Which thing of the caller's cart."""
 
-    cart_item_id: PersonId
+    cart_item_id: GivenId
     model_config = ConfigDict(json_schema_extra={"examples": [{"cartItemId": "cart-1"}]})
 
 
@@ -138,7 +139,7 @@ async def list_holds(at: ServicesDep, who: CallerDep) -> HoldList:
     summary="Let the times go",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def let_times_go(hold_id: Annotated[str, Path(pattern=PERSON_PATTERN)], at: ServicesDep, who: CallerDep) -> None:
+async def let_times_go(hold_id: GivenInPath, at: ServicesDep, who: CallerDep) -> None:
     """At once; purchases that wait for a trainer are tried again. Another student's hold is answered as none."""
     async with at.engine.begin() as conn:
         ended = await end_own(conn, hold_id, who.subject, at.clock())

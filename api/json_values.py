@@ -7,6 +7,8 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator
 
+from domain.texts import is_storable
+
 _DEEPEST = 20  # levels; what people say of lessons has two
 
 
@@ -23,7 +25,7 @@ def require_storable(value: Any, depth: int = 0) -> None:
             require_storable(inner, depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("holds a number that is none (NaN, Infinity)")
-    elif isinstance(value, str) and ("\0" in value or any("\ud800" <= char <= "\udfff" for char in value)):
+    elif isinstance(value, str) and not is_storable(value):
         raise ValueError("holds a character that cannot be stored (NUL, half a surrogate pair)")
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from api.ids import Key, PersonId, Words
+from api.ids import Day, GivenId, Key, Words
 from api.wire import Answer, Body
+from domain.lesson_changes import LONGEST_LESSON
 
 
 def _example(**more: Any) -> ConfigDict:
     said: JsonDict = {"reason": "the student is away", "requestKey": "ticket-4712", **more}
     return ConfigDict(json_schema_extra={"examples": [said]})
-
-
-def _day(said: str) -> str:
-    return date.fromisoformat(said).isoformat()
 
 
 class ChangeBody(Body):
@@ -36,16 +33,16 @@ class ChangeBody(Body):
 class RescheduleBody(ChangeBody):
     """`date` and `timeSlot` are the student's wall time; `minutes`: as long as before when left out."""
 
-    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_day)]
+    date: Day
     time_slot: str = Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
-    minutes: Annotated[int, Field(ge=1, le=24 * 60)] | None = None
+    minutes: Annotated[int, Field(ge=1, le=LONGEST_LESSON)] | None = None
     model_config = _example(date="2026-12-20", timeSlot="17:30")
 
 
 class SubstituteBody(ChangeBody):
     """`rest`: this lesson and all that come after it."""
 
-    trainer_id: PersonId
+    trainer_id: GivenId
     rest: bool = False
     model_config = _example(trainerId="trainer-2", rest=False)
 
@@ -53,7 +50,7 @@ class SubstituteBody(ChangeBody):
 class TransferBody(ChangeBody):
     """`trainerId`: who gives all the lessons that are still to come."""
 
-    trainer_id: PersonId
+    trainer_id: GivenId
     model_config = _example(trainerId="trainer-2")
 
 

@@ -20,18 +20,13 @@ from api.ids import PurchaseInPath, purchase_id_from
 from api.lesson_bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
+from api.standing import require_unpaused
 from api.temporal import RPC_TIMEOUT, answering
 from db.reads.cases import ActRow, acts_of
 from db.reads.lessons import lessons_one_by_one
-from domain.lesson_changes import (
-    RESCHEDULE,
-    SUBSTITUTE,
-    TRANSFER,
-    LessonChange,
-    change_workflow_id_of,
-    same_ask,
-    sweep_id_of,
-)
+from db.request_keys import KeyReused, claim_key
+from domain.ids import change_workflow_id_of, sweep_id_of
+from domain.lesson_changes import RESCHEDULE, SUBSTITUTE, TRANSFER, LessonChange, same_ask
 from workflows.lesson_changes import LessonChangeWorkflow
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
@@ -40,6 +35,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {"model": ActAnswer, "description": "Stored and under way; the same request again tells the outcome."},
     **problems(NotFound, Conflict, Unprocessable, Unavailable),
 }
+ACTS = "acts"  # on one purchase, of request keys
 _REFUSED = "refused: "
 _PROBLEMS = {"LESSON_NOT_FOUND": NotFound, "INVALID_ACT": Unprocessable}
 Number = Annotated[int, Path(ge=1, le=1000, description="the lesson's number")]
@@ -101,6 +97,8 @@ async def _answer(
     outcome = await _on_record(at, change)
     if outcome is None:
         await _require_lessons(at, change)
+        asked = {"verb": verb, "values": values, "reason": body.reason}
+        await claim_key(at.engine, ACTS, start.purchase_id, body.request_key, asked)
         outcome = await _made(at, change)
     if outcome is not None:
         _require_done(outcome)
@@ -117,15 +115,15 @@ async def _answer(
 
 
 async def _on_record(at: Services, change: LessonChange) -> str | None:
-    """The outcome of this very change, if it is on record. Raises Unprocessable: the key is another act's."""
+    """The outcome of this very change, if it is on record. Raises KeyReused: the key is another act's."""
     async with at.reading() as conn:
         kept: ActRow | None = next(
             (act for act in await acts_of(conn, change.purchase_id) if act.request_key == change.request_key), None
         )
     if kept is None:
         return None
-    if not same_ask(change.verb, change.values, kept.verb, kept.after):
-        raise Unprocessable(code="INVALID_ACT", detail="This requestKey was used for another act.")
+    if kept.reason != change.reason or not same_ask(change.verb, change.values, kept.verb, kept.after):
+        raise KeyReused
     return kept.outcome
 
 
@@ -158,6 +156,7 @@ async def _made(at: Services, change: LessonChange) -> str | None:
             outcome = await run.result(rpc_timeout=timedelta(seconds=ANSWER_WITHIN))
     except (TimeoutError, RPCError, WorkflowFailureError) as err:
         _log.warning("lesson_change_outcome_unknown", request_key=change.request_key, error=type(err).__name__)
+        await require_unpaused(at.temporal, run.id)
         return None
     return await _on_record(at, change) or outcome
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Response
@@ -10,10 +12,10 @@ from fastapi_rfc9457.server import problems
 from api.auth import CallerDep
 from api.calendars import calendar_of
 from api.found import found
-from api.ids import PersonInPath, PurchaseInPath, purchase_id_from
+from api.ids import GivenInPath, PurchaseInPath, StudentInPath, purchase_id_from
 from api.lesson_bodies import LessonsAnswer, LessonView
 from api.problems import NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
+from api.services import Services, ServicesDep
 from api.views import wall
 from db.reads.lessons import (
     LessonRow,
@@ -27,7 +29,7 @@ router = APIRouter(prefix="/api/v1", tags=["lessons"])
 
 KEPT = timedelta(days=90)  # how long a lesson that is over stays in a calendar
 CALENDAR = "text/calendar"
-_FEED = {
+CALENDAR_FEED = {
     200: {
         "content": {CALENDAR: {"schema": {"type": "string"}, "example": "BEGIN:VCALENDAR"}},
         "description": "iCalendar",
@@ -61,30 +63,45 @@ async def list_lessons(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep
     "/students/{student_id}/lessons.ics",
     summary="A student's lessons as a calendar",
     response_class=CalendarResponse,
-    responses=_FEED,
+    responses=CALENDAR_FEED,
 )
-async def student_calendar(student_id: PersonInPath, at: ServicesDep, who: CallerDep) -> Response:
+async def student_calendar(student_id: StudentInPath, at: ServicesDep, who: CallerDep) -> Response:
     """From 90 days back on. An entry keeps its UID when its lesson is moved, and stays, cancelled, when that is."""
-    async with at.reading() as conn:
-        rows = await lessons_of_student(conn, student_id, _since(at.clock()), who.own)
-    if rows is None:
-        raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id.")
-    return CalendarResponse(calendar_of(rows, with_whom=lambda row: row.trainer_name))
+    return await calendar_of_student(at, student_id, who.own)
 
 
 @router.get(
     "/admin/trainers/{trainer_id}/lessons.ics",
     summary="A trainer's lessons as a calendar",
     response_class=CalendarResponse,
-    responses=_FEED,
+    responses=CALENDAR_FEED,
 )
-async def trainer_calendar(trainer_id: PersonInPath, at: ServicesDep) -> Response:
+async def trainer_calendar(trainer_id: GivenInPath, at: ServicesDep) -> Response:
     """From 90 days back on; a lesson that another trainer gives now stays as a cancelled entry."""
+    return await calendar_of_trainer(at, trainer_id)
+
+
+async def calendar_of_student(at: Services, student_id: str, own: str | None = None) -> Response:
+    """`own`: the only student whose calendar may be read. Raises NotFound."""
+    async with at.reading() as conn:
+        rows = await lessons_of_student(conn, student_id, _since(at.clock()), own)
+    if rows is None:
+        raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id.")
+    return await _calendar(rows, with_whom=lambda row: row.trainer_name)
+
+
+async def calendar_of_trainer(at: Services, trainer_id: str) -> Response:
+    """Raises NotFound."""
     async with at.reading() as conn:
         rows = await lessons_of_trainer(conn, trainer_id, _since(at.clock()))
     if rows is None:
         raise NotFound(code="TRAINER_NOT_FOUND", detail="No trainer has this id.")
-    return CalendarResponse(calendar_of(rows, with_whom=lambda row: row.student_id))
+    return await _calendar(rows, with_whom=lambda row: row.student_id)
+
+
+async def _calendar(rows: list[LessonRow], with_whom: Callable[[LessonRow], str]) -> Response:
+    """Written in a thread, so that others are answered meanwhile."""
+    return CalendarResponse(await asyncio.to_thread(calendar_of, rows, with_whom))
 
 
 def _since(now: datetime) -> datetime:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from api import matching_words as words
 from api.auth import CallerDep
 from api.found import found
-from api.ids import PERSON_PATTERN, PurchaseInPath, purchase_id_from
+from api.ids import GIVEN_PATTERN, PurchaseInPath, purchase_id_from
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
 from api.wire import Answer
@@ -126,7 +126,7 @@ async def show_matching(
     purchase: PurchaseInPath,
     at: ServicesDep,
     who: CallerDep,
-    trainer: Annotated[str | None, Query(pattern=PERSON_PATTERN, description="tell of this one alone")] = None,
+    trainer: Annotated[str | None, Query(pattern=GIVEN_PATTERN, description="tell of this one alone")] = None,
     limit: Annotated[int, Query(ge=1, le=5000, description="candidates listed of each look at most")] = 200,
 ) -> Matching:
     """The decision as it was stored when it was made; needs neither Temporal nor a worker."""

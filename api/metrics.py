@@ -17,14 +17,16 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.problems import Unavailable
+from api.run_states import RunState
 from api.services import Services, ServicesDep
-from api.temporal import RunState, running_runs
+from api.standing import needing_somebody
+from api.temporal import parked_runs, running_runs
 from db.reads.figures import Figures, figures
-from workflows.attributes import NEEDS_ATTENTION, REPORTED_PROBLEMS
+from workflows.attributes import REPORTED_PROBLEMS
 
 router = APIRouter(tags=["health"])
 
-_NEEDS_SOMEBODY = f"({NEEDS_ATTENTION.name} = true OR {REPORTED_PROBLEMS.name} IS NOT NULL)"
+_NEEDS_ENGINEER = f"{REPORTED_PROBLEMS.name} IS NOT NULL"
 
 
 @router.get(
@@ -108,6 +110,10 @@ async def _stored(at: Services) -> Figures | None:
 async def _running(at: Services) -> list[RunState] | None:
     """Those that wait for somebody; all that run are more than a scrape needs."""
     try:
-        return list((await running_runs(at.temporal, _NEEDS_SOMEBODY)).values())
+        try:
+            waiting = await needing_somebody(at)
+        except SQLAlchemyError:  # without the record only those that say so themselves are known
+            waiting = await parked_runs(at.temporal)
+        return list((waiting | await running_runs(at.temporal, where=_NEEDS_ENGINEER)).values())
     except Unavailable:
         return None

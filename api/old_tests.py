@@ -13,7 +13,7 @@ from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
 from api.auth import CallerDep
-from api.ids import PersonId
+from api.ids import GivenId
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
 from api.wire import Answer, Body
@@ -48,7 +48,7 @@ class OldTest(Answer):
 class OldTestAsked(Body):
     """Which attempt, by the `attemptId` of available-tests."""
 
-    attempt_id: PersonId
+    attempt_id: GivenId
     model_config = ConfigDict(json_schema_extra={"examples": [{"attemptId": _ATTEMPT}]})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import time
 from typing import Annotated, Any, Self, cast
 
 from fastapi import APIRouter, Response
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 
 from api.auth import CallerDep
 from api.healing import Healed, wake_later
-from api.ids import PersonId, PersonInPath, Words
+from api.ids import Day, GivenId, GivenInPath, StudentInPath, Words
 from api.lesson_changes import sweep_lessons_later
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
@@ -40,12 +40,7 @@ def _zone(name: str) -> str:
     return name
 
 
-def _day(text: str) -> str:
-    return date.fromisoformat(text).isoformat()
-
-
 Zone = Annotated[str, Field(max_length=100), AfterValidator(_zone)]
-Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_day)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 
@@ -83,7 +78,7 @@ class TrainerBody(Body):
     `latitude` and `longitude` (as in the marketplace file)."""
 
     name: Words
-    courses: list[PersonId] = Field(max_length=200)
+    courses: list[GivenId] = Field(max_length=200)
     timezone: Zone
     place: PlaceBody | None = None
     radius_km: float = Field(ge=0, le=20_100, allow_inf_nan=False)
@@ -165,7 +160,7 @@ class WakeAnswer(Answer):
     responses={201: {"model": TrainerAnswer, "description": "New."}, **problems(Unprocessable, Unavailable)},
 )
 async def write_trainer(
-    trainer_id: PersonInPath, body: TrainerBody, at: ServicesDep, response: Response
+    trainer_id: GivenInPath, body: TrainerBody, at: ServicesDep, response: Response
 ) -> TrainerAnswer:
     """Purchases parked as NO_TRAINER_AVAILABLE are tried again at once; lessons on days blocked now are moved."""
     is_new = await put_trainer(
@@ -194,7 +189,7 @@ async def write_trainer(
     summary="Store where a student lives",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def write_profile(student_id: PersonInPath, body: ProfileBody, at: ServicesDep, who: CallerDep) -> ProfileAnswer:
+async def write_profile(student_id: StudentInPath, body: ProfileBody, at: ServicesDep, who: CallerDep) -> ProfileAnswer:
     """Purchases of this student that wait for the profile, the place or a trainer near it are tried again at once."""
     if not await set_profile(at.engine, student_id, body.timezone, body.latitude, body.longitude, who.own):
         raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id.")

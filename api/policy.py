@@ -31,6 +31,7 @@ POLICY: dict[str, Row] = {
     "healthz": PUBLIC,
     "readyz": PUBLIC,
     "metrics": PUBLIC,
+    "linked_calendar": PUBLIC,  # the link is the key
     #                                  student support admin service
     "start_purchases": _row(NONE, NONE, ANY, ANY),
     "take_free_item": _row(OWN, NONE, NONE, NONE),
@@ -50,6 +51,8 @@ POLICY: dict[str, Row] = {
     "approve_allocation": _row(NONE, NONE, ANY, NONE),
     "create_sessions": _row(NONE, NONE, ANY, NONE),
     "cancel": _row(NONE, NONE, ANY, NONE),
+    "settle_refund": _row(NONE, NONE, ANY, NONE),
+    "withdraw": _row(NONE, NONE, ANY, NONE),
     "extend": _row(NONE, NONE, ANY, NONE),
     "list_lessons": _row(OWN, ANY, ANY, NONE),
     "reschedule_lesson": _row(NONE, NONE, ANY, NONE),
@@ -57,6 +60,10 @@ POLICY: dict[str, Row] = {
     "transfer_lessons": _row(NONE, NONE, ANY, NONE),
     "student_calendar": _row(OWN, ANY, ANY, NONE),
     "trainer_calendar": _row(NONE, ANY, ANY, NONE),
+    "link_student_calendar": _row(OWN, NONE, ANY, NONE),
+    "unlink_student_calendar": _row(OWN, NONE, ANY, NONE),
+    "link_trainer_calendar": _row(NONE, NONE, ANY, NONE),
+    "unlink_trainer_calendar": _row(NONE, NONE, ANY, NONE),
     "unknown_verb": _row(NONE, NONE, ANY, NONE),
     "bulk": _row(NONE, NONE, ANY, NONE),
     "list_dead_letters": _row(NONE, ANY, ANY, NONE),

@@ -19,6 +19,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from db.request_keys import KeyReused
+from domain.refusals import REFUSALS
+
 RETRY_AFTER = 2  # seconds; a database or a Temporal server that restarts is back in a few
 
 # sqlstate classes in which the server, not the request, is the trouble: connection, resources, shutdown,
@@ -182,6 +185,7 @@ def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]
     add_problem_handlers(app, strip_debug=True)
     app.add_exception_handler(RequestValidationError, unreadable)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(KeyReused, _key_reused)
     app.add_exception_handler(SQLAlchemyError, _database)
     app.add_exception_handler(Exception, _bug)
 
@@ -229,6 +233,11 @@ async def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     code = _HTTP_CODES.get(exc.status_code, HTTPStatus(exc.status_code).name)
     return problem_response(request.url.path, exc.status_code, code, exc.detail, exc.headers)
+
+
+async def _key_reused(request: Request, _: Exception) -> Response:
+    row = REFUSALS["KEY_REUSED"]
+    return problem_response(request.url.path, row.status, row.code, f"{row.operator} {row.next_action}")
 
 
 async def _database(request: Request, exc: Exception) -> Response:

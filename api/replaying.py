@@ -8,7 +8,7 @@ import structlog
 
 from api.event_door import ingest
 from api.event_shape import read_event
-from api.problems import Conflict, NotFound, Unprocessable
+from api.problems import NotFound, Unprocessable
 from api.services import Services
 from db.dead_letters import LetterAct, acted_before, fix_letter, letter_refused, letter_replayed
 from db.reads.events import LetterRow, letter
@@ -38,10 +38,10 @@ async def letter_or_404(at: Services, letter_id: int) -> LetterRow:
 
 
 async def fix(at: Services, letter_id: int, payload: str, act: LetterAct) -> str:
-    """Keep a mended payload beside the original; it must be an event of ours. Raises NotFound, Unprocessable, Conflict."""
+    """Keep a mended payload beside the original; it must be an event of ours. Raises NotFound, Unprocessable, KeyReused."""
     await letter_or_404(at, letter_id)
     read_event(payload.encode())
-    await _first(at, letter_id, act)
+    await _first(at, letter_id, act, payload)
     outcome = await fix_letter(at.engine, letter_id, payload, act)
     _log.info("dead_letter_fixed", dead_letter=letter_id, actor=act.actor, request_key=act.request_key)
     return outcome
@@ -50,7 +50,7 @@ async def fix(at: Services, letter_id: int, payload: str, act: LetterAct) -> str
 async def replay(at: Services, letter_id: int, act: LetterAct) -> tuple[str, str | None]:
     """Bring the mended event in, or the original: `taken`, `duplicate`, or the code and detail of its refusal.
 
-    The same key again answers the first outcome. Raises NotFound, Conflict, Unavailable; then nothing is on record.
+    The same key again answers the first outcome. Raises NotFound, KeyReused, Unavailable; then nothing is on record.
     """
     found = await letter_or_404(at, letter_id)
     if first := await _first(at, letter_id, act):
@@ -68,12 +68,7 @@ async def replay(at: Services, letter_id: int, act: LetterAct) -> tuple[str, str
     return outcome, None
 
 
-async def _first(at: Services, letter_id: int, act: LetterAct) -> str | None:
-    """What came of the act with this key the first time. Raises Conflict when that was another verb."""
+async def _first(at: Services, letter_id: int, act: LetterAct, payload: str | None = None) -> str | None:
+    """What came of this act the first time. Raises KeyReused when the key was used for another one."""
     async with at.reading() as conn:
-        first = await acted_before(conn, letter_id, act.request_key)
-    if first is None:
-        return None
-    if first[0] != act.verb:
-        raise Conflict(code="REQUEST_KEY_USED", detail=f"This requestKey was used to {first[0]} this letter.")
-    return first[1]
+        return await acted_before(conn, letter_id, act, payload)

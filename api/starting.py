@@ -1,7 +1,8 @@
 """The door: from a payment to running workflows, one per line, however often and however concurrently it is asked.
 
 Order of things (spec section 10): the payment is read; a row per line is committed; only then a workflow starts. A row
-without a workflow (Temporal was away) is started by the next caller, so an open row never answers for Temporal.
+without a workflow (Temporal was away), or whose run was closed by hand, is started by the next caller, so an open row
+never answers for Temporal.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from api.problems import Unavailable
 from api.services import Services
 from api.temporal import RPC_TIMEOUT, answering, run_state
 from db.reads.payments import PaidLine, PaymentToStart
-from db.reads.starts import Outcome, StartRow, outcomes_of, starts_of
-from db.starts import IncomingEvent, record_new_attempt, record_starts
-from domain.purchase import PurchaseOrder, purchase_id_of, workflow_id_of
+from db.reads.starts import Outcome, StartRow, Unfinished, outcomes_of, starts_of, starts_of_payment, unfinished_of
+from db.starts import IncomingEvent, record_new_attempt, record_starts, taking_turns
+from domain.ids import purchase_id_of, workflow_id_of
+from domain.purchase import PurchaseOrder
 from workflows.attributes import ITEM_ID, NEEDS_ATTENTION, ORIGIN, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
+from workflows.steps import CONFIRM_PAYMENT, TABLE
+from workflows.story import Resumed
 
 _GOOD = frozenset({"succeeded", "partially_refunded"})
 _SUMMARY = 130  # characters; the server takes 400 bytes
@@ -52,14 +56,14 @@ async def start_lines(
 
     `event`: what the event door was told; it is taken together with the rows of its lines.
     """
-    orders = {line.line: _order(payment, line, origin) for line in payment.lines}
-    await record_starts(at.engine, list(orders.values()), event)
-    rows = await _rows(at, orders)
+    await record_starts(at.engine, [order_of(payment, line, origin) for line in payment.lines], at.clock(), event)
+    async with at.reading() as conn:
+        rows = await starts_of_payment(conn, payment.payment_id)  # one of an older version has the ids of its day
     answers: list[LineStarted] = []
     for line in payment.lines:
-        order = orders[line.line]
-        state = await _start(at, payment, line, order, rows[order.purchase_id])
-        answers.append(LineStarted(line.line, order.purchase_id, order.workflow_id, state))
+        row = rows[line.line]
+        state = await _start(at, payment, line, row)
+        answers.append(LineStarted(line.line, row.purchase_id, row.workflow_id, state))
     return answers
 
 
@@ -76,7 +80,8 @@ async def wait_for_rows(at: Services, lines: list[LineStarted], seconds: float) 
         await asyncio.sleep(_LOOK_AGAIN)
 
 
-def _order(payment: PaymentToStart, line: PaidLine, origin: str) -> PurchaseOrder:
+def order_of(payment: PaymentToStart, line: PaidLine, origin: str) -> PurchaseOrder:
+    """What the workflow of a line that nobody has started yet is told."""
     workflow_id = workflow_id_of(payment.payment_id, line.line)
     return PurchaseOrder(
         purchase_id=purchase_id_of(workflow_id),
@@ -88,42 +93,80 @@ def _order(payment: PaymentToStart, line: PaidLine, origin: str) -> PurchaseOrde
     )
 
 
-async def _rows(at: Services, orders: dict[int, PurchaseOrder]) -> dict[str, StartRow]:
-    async with at.reading() as conn:
-        return await starts_of(conn, [order.purchase_id for order in orders.values()])
-
-
-async def _start(at: Services, payment: PaymentToStart, line: PaidLine, order: PurchaseOrder, row: StartRow) -> str:
+async def _start(at: Services, payment: PaymentToStart, line: PaidLine, row: StartRow) -> str:
     if row.ending:
-        if not (row.took_no_money and payment.status in _GOOD):
+        if not (row.took_no_money and payment.status in _GOOD and not line.given_back):
             return row.ending
         row = await _next_attempt(at, row)
         if row.ending:
             return row.ending
-    return await start_order(at, line, replace(order, origin=row.origin, attempt=row.attempt))
+    return await start_row(at, line, row)
 
 
-async def start_order(at: Services, line: PaidLine, order: PurchaseOrder) -> str:
-    """The state of an order whose row is there: started (by this call), running, or how it ended meanwhile."""
-    if not await _start_workflow(at, line, order):
-        return await _ending_now(at, order) or "running"
+async def start_row(at: Services, line: PaidLine, row: StartRow) -> str:
+    """The state of what a row stands for: started (by this call), running, or how it ended meanwhile."""
+    order = row.order
+    if row.begun:  # there was a run, though Temporal may have forgotten it
+        return await _start_again(at, line, order)
+    if not await _start_workflow(at, line, order, WorkflowIDReusePolicy.REJECT_DUPLICATE):
+        return await _ending_now(at, order) or await _start_again(at, line, order)
     _log.info("purchase_started", payment_id=order.payment_id, workflow_id=order.workflow_id, attempt=order.attempt)
     return "started"
 
 
-async def _start_workflow(at: Services, line: PaidLine, order: PurchaseOrder) -> bool:
+async def _start_again(at: Services, line: PaidLine, order: PurchaseOrder) -> str:
+    """The same of an order that has had a run. One that was closed before its ending gets another, of all doors once.
+
+    Its ledger answers what is done; so it stays at its attempt, where whatever the closed run has still under way meets
+    the same rows.
+    """
+    run = await run_state(at.temporal, order.workflow_id)
+    if run and run.kind.open:
+        return "running"
+    async with taking_turns(at.engine, order.purchase_id) as conn:
+        run = await run_state(at.temporal, order.workflow_id)
+        row = (await starts_of(conn, [order.purchase_id]))[order.purchase_id]
+        if row.ending or (run and run.kind.open):
+            return row.ending or "running"
+        resumed = _resumed(await unfinished_of(conn, order.purchase_id))
+        order = replace(order, attempt=row.attempt)
+        if not await _start_workflow(at, line, order, WorkflowIDReusePolicy.ALLOW_DUPLICATE, resumed):
+            return "running"
+    closed = run.kind.status if run else None
+    _log.warning("purchase_started_again", workflow_id=order.workflow_id, attempt=order.attempt, closed=closed)
+    return "started"
+
+
+def _resumed(left: Unfinished) -> Resumed:
+    """What operators decided of the run before, and that a rollback is to be finished, never to be begun anew.
+
+    All undos are owed: the run before may have done any of the steps, and a cancel may come before this one knows.
+    """
+    code = "CANCELLED" if left.cancelled else "ALREADY_MADE_WHOLE" if left.undone else ""
+    return Resumed(
+        stage="rolling_back" if code else CONFIRM_PAYMENT.name,
+        patience={},
+        undos=[step.name for step in TABLE if step.undo],
+        skipped=left.skipped,
+        acts=[],
+        held=[],
+        code=code,
+        past_pivot=left.past_pivot,
+    )
+
+
+async def _start_workflow(
+    at: Services, line: PaidLine, order: PurchaseOrder, reuse: WorkflowIDReusePolicy, resumed: Resumed | None = None
+) -> bool:
     """False when Temporal has a run of this id that stands in the way: it was started before."""
-    again = order.attempt > 1
     async with answering("start"):
         try:
             await at.temporal.start_workflow(
                 PurchaseWorkflow.run,
-                PurchaseInput(order, at.rules),
+                PurchaseInput(order, at.rules, resumed),
                 id=order.workflow_id,
                 task_queue=at.task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
-                if again
-                else WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 rpc_timeout=RPC_TIMEOUT,
                 static_summary=f"{_paid_by(order)}: {line.item_type} {line.item_id}"[:_SUMMARY],
@@ -158,8 +201,8 @@ def _details(order: PurchaseOrder, line: PaidLine) -> str:
             f"- student `{order.student_id}`",
             f"- payment `{order.payment_id}`, line {order.line}" if order.payment_id else "- no payment",
             f"- purchase `{order.purchase_id}`, started by the door `{order.origin}`",
-            f"- case file: `coursaga purchases case {order.workflow_id}`,"
-            f" or `GET /api/v1/admin/purchases/{order.workflow_id}/case`",
+            f"- case file: `coursaga purchases case {order.purchase_id}`,"
+            f" or `GET /api/v1/admin/purchases/{order.purchase_id}/case`",
             "- what to do about each reason to wait: docs/runbook.md",
         )
     )
@@ -167,9 +210,9 @@ def _details(order: PurchaseOrder, line: PaidLine) -> str:
 
 async def _next_attempt(at: Services, row: StartRow) -> StartRow:
     run = await run_state(at.temporal, row.workflow_id)
-    if run and run.running:  # its row says ended, its run closes in a moment; a start now would meet the old run
+    if run and run.kind.open:  # its row says ended, its run closes in a moment; a start now would meet the old run
         raise Unavailable(code="PREVIOUS_ATTEMPT_CLOSING", detail="The line's earlier attempt is just ending.")
-    await record_new_attempt(at.engine, row.purchase_id, row.attempt)
+    await record_new_attempt(at.engine, row.purchase_id, row.attempt, at.clock())
     async with at.reading() as conn:
         return (await starts_of(conn, [row.purchase_id]))[row.purchase_id]
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.auth import CallerDep
 from api.idempotency import RequiredKey
-from api.ids import PERSON_PATTERN
+from api.ids import GivenInPath
 from api.old_tests import OLD_TEST, OldTest
 from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
@@ -110,7 +110,7 @@ async def available_tests(at: ServicesDep, who: CallerDep) -> AvailableTests:
     },
 )
 async def start_test(
-    test_card_id: Annotated[str, Path(pattern=PERSON_PATTERN)],
+    test_card_id: GivenInPath,
     at: ServicesDep,
     who: CallerDep,
     key: RequiredKey,

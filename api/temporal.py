@@ -6,73 +6,72 @@ Every call is bounded. What Temporal does not answer becomes `Unavailable`, a 50
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+import hashlib
+import json
+import re
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import (
-    Client,
-    WorkflowExecution,
-    WorkflowExecutionStatus,
-    WorkflowUpdateHandle,
-    WorkflowUpdateStage,
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    DescribeWorkflowExecutionRequest,
+    ListWorkflowExecutionsRequest,
 )
+from temporalio.client import Client, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.problems import temporal_unavailable
-from workflows.attributes import (
-    ATTENTION_REASON,
-    ATTENTION_SINCE,
-    NEEDS_ATTENTION,
-    PURCHASE_STAGE,
-    REPORTED_PROBLEMS,
-    SESSIONS_MISSING,
-)
+from api.run_states import RunState, read_run
+from domain.ids import update_id_of
+from domain.runs import kind_of
+from workflows.attributes import NEEDS_ATTENTION
 from workflows.messages import Act
 
 RPC_TIMEOUT = timedelta(seconds=5)  # the SDK's own retries would hide ten
 _CALL_TIMEOUT = 8.0  # connecting included, which `rpc_timeout` does not cover
 # A worker's poll ends after 60 s at most and the next one follows at once.
 _POLL_FRESH = timedelta(seconds=75)
-_RUNNING = "ExecutionStatus = 'Running'"
+_OPEN = "CloseTime IS NULL"  # also of a status that this version does not know
+_OF_PURCHASES = "WorkflowType = 'PurchaseWorkflow'"
+_IDS_AT_ONCE = 500
+_UNNAMEABLE = re.compile(r'["\\\x00-\x1f\x7f]')
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Attention:
-    """Why a purchase is parked, since when, when it tries again by itself and what an operator can do."""
+class Condition:
+    """One of these values of a search attribute, or of the workflow id.
 
-    reason: str
-    since: datetime | None
-    next_retry: str | None
-    next_action: str | None
-    message: str | None = None
+    The server's queries cannot name every value (see `_literal`). Of those that they cannot name the clause finds more, and
+    `holds` leaves out what does not fit.
+    """
 
-
-@dataclass(frozen=True)
-class RunState:
-    """A run as Temporal knows it. `status`: RUNNING, COMPLETED, FAILED, CANCELED, TERMINATED, TIMED_OUT."""
-
-    workflow_id: str
-    status: str
-    stage: str | None
-    attention: Attention | None
-    next_retry: str | None  # also of a run on a named timer that needs nobody
-    problems: list[str] = field(default_factory=list[str])  # its workflow tasks fail: an engineer is needed
-    sessions_missing: int = 0
-    second_person: dict[str, str] = field(default_factory=dict[str, str])  # waited for; who asked first, by request key
+    name: str
+    values: tuple[str, ...]
 
     @property
-    def running(self) -> bool:
-        return self.status == WorkflowExecutionStatus.RUNNING.name
+    def clause(self) -> str:
+        named = [literal for value in self.values if (literal := _literal(value))]
+        parts = [f"{self.name} IN ({', '.join(named)})"] if named else []
+        parts += [_begins(self.name, value) for value in self.values if _literal(value) is None]
+        return f"({' OR '.join(parts)})"
+
+    def holds(self, info: WorkflowExecutionInfo) -> bool:
+        """Whether this run meets it."""
+        return not any(_literal(value) is None for value in self.values) or self._of(info) in self.values
+
+    def _of(self, info: WorkflowExecutionInfo) -> object:
+        return json.loads(info.search_attributes.indexed_fields[self.name].data or b"null")
 
 
 @asynccontextmanager
@@ -95,39 +94,64 @@ async def answering(what: str) -> AsyncGenerator[None]:
 
 async def run_state(client: Client, workflow_id: str) -> RunState | None:
     """How the latest run of this id stands; None when Temporal never knew it or has forgotten it."""
+    asked = DescribeWorkflowExecutionRequest(
+        namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
+    )
     async with answering("describe"):
         try:
-            found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT)
+            said = await client.workflow_service.describe_workflow_execution(asked, retry=True, timeout=RPC_TIMEOUT)
         except RPCError as err:
             if err.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        return _state(found, await found.memo())
+        return await read_run(client, said.workflow_execution_info, said.workflow_extended_info)
 
 
-async def parked_runs(client: Client, *conditions: str) -> dict[str, RunState]:
-    """Every run that needs attention and meets the conditions (visibility query clauses), by workflow id."""
-    return await running_runs(client, f"{NEEDS_ATTENTION.name} = true", *conditions)
+async def parked_runs(client: Client, *conditions: Condition) -> dict[str, RunState]:
+    """Every purchase's run that waits for somebody and meets the conditions, by workflow id; paused ones, too."""
+    return await running_runs(client, *conditions, where=f"{NEEDS_ATTENTION.name} = true")
 
 
-async def running_runs(client: Client, *conditions: str) -> dict[str, RunState]:
-    """Every run that has not ended and meets the conditions (visibility query clauses), by workflow id."""
-    return await _listed(client, " AND ".join([_RUNNING, *conditions]))
-
-
-async def running_states(client: Client, workflow_ids: Collection[str]) -> dict[str, RunState]:
-    """How these runs stand, in one question; those that do not run are absent."""
-    if not workflow_ids:
-        return {}
-    return await _listed(client, f"{one_of('WorkflowId', workflow_ids)} AND {_RUNNING}")
-
-
-async def _listed(client: Client, query: str) -> dict[str, RunState]:
+async def running_runs(client: Client, *conditions: Condition, where: str = "") -> dict[str, RunState]:
+    """Every purchase's run that is not closed and meets the conditions, by workflow id. `where`: one clause more."""
+    clauses = [_OPEN, _OF_PURCHASES, *([where] if where else []), *(condition.clause for condition in conditions)]
     async with answering("list"):
         return {
-            run.id: _state(run, await run.memo())
-            async for run in client.list_workflows(query, page_size=1000, rpc_timeout=RPC_TIMEOUT)
+            info.execution.workflow_id: await read_run(client, info)
+            async for info in executions(client, " AND ".join(clauses))
+            if all(condition.holds(info) for condition in conditions)
         }
+
+
+async def run_states(client: Client, workflow_ids: Iterable[str]) -> dict[str, RunState]:
+    """How the latest run of each of these ids stands, closed or not; absent: there is none, as far as lists know yet.
+
+    Ids that no query can name are absent, too: ask for them one by one.
+    """
+    named = [literal for workflow_id in workflow_ids if (literal := _literal(workflow_id))]
+    latest: dict[str, WorkflowExecutionInfo] = {}
+    async with answering("list"):
+        for first in range(0, len(named), _IDS_AT_ONCE):
+            query = f"WorkflowId IN ({', '.join(named[first : first + _IDS_AT_ONCE])})"
+            async for info in executions(client, query):
+                before = latest.setdefault(info.execution.workflow_id, info)
+                if _age(info) > _age(before):
+                    latest[info.execution.workflow_id] = info
+        return {workflow_id: await read_run(client, info) for workflow_id, info in latest.items()}
+
+
+async def executions(client: Client, query: str) -> AsyncGenerator[WorkflowExecutionInfo]:
+    """What visibility says of the runs that a query finds, as it came. Raises the SDK's errors as they are."""
+    token = b""
+    while True:
+        asked = ListWorkflowExecutionsRequest(
+            namespace=client.namespace, query=query, page_size=1000, next_page_token=token
+        )
+        page = await client.workflow_service.list_workflow_executions(asked, retry=True, timeout=RPC_TIMEOUT)
+        for info in page.executions:
+            yield info
+        if not (token := page.next_page_token):
+            return
 
 
 async def send_act(client: Client, workflow_id: str, verb: str, said: Act) -> WorkflowUpdateHandle[Any]:
@@ -140,19 +164,24 @@ async def send_act(client: Client, workflow_id: str, verb: str, said: Act) -> Wo
         verb,
         said,
         wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-        id=f"{said.request_key}:{said.actor}",
+        id=update_id_of(verb, said.request_key, said.actor, _digest(said)),
         rpc_timeout=RPC_TIMEOUT,
     )
 
 
-def equals(key: SearchAttributeKey[str], value: str) -> str:
-    """A visibility clause. Values are ids and codes checked at the door; a quote can never be in one."""
-    return f"{key.name} = '{_quoteless(value)}'"
+def _digest(said: Act) -> str:
+    """Of the body: another one under the same key is another Update, so that it is looked at."""
+    return hashlib.sha256(json.dumps(said.values, sort_keys=True).encode()).hexdigest()[:16] if said.values else ""
 
 
-def one_of(name: str, values: Iterable[str]) -> str:
-    """A visibility clause for any of these values."""
-    return f"{name} IN ({', '.join(repr(_quoteless(value)) for value in values)})"
+def equals(key: SearchAttributeKey[str], value: str) -> Condition:
+    """This value, whatever characters it is of."""
+    return Condition(key.name, (value,))
+
+
+def one_of(name: str, values: Iterable[str]) -> Condition:
+    """Any of these values."""
+    return Condition(name, tuple(values))
 
 
 async def workers_poll(client: Client, task_queue: str) -> bool:
@@ -173,25 +202,23 @@ async def workers_poll(client: Client, task_queue: str) -> bool:
     )
 
 
-def _state(run: WorkflowExecution, memo: Mapping[str, Any]) -> RunState:
-    known = run.typed_search_attributes
-    retry, action = memo.get("next_retry"), memo.get("next_action")
-    attention = None
-    if known.get(NEEDS_ATTENTION) and run.status is WorkflowExecutionStatus.RUNNING:
-        reason, since = known.get(ATTENTION_REASON) or "", known.get(ATTENTION_SINCE)
-        attention = Attention(reason, since, retry, action, memo.get("message"))
-    status = run.status.name if run.status else "UNKNOWN"
-    missing = known.get(SESSIONS_MISSING) or 0
-    held: dict[str, str] = memo.get("second_person") or {}
-    return RunState(run.id, status, known.get(PURCHASE_STAGE), attention, retry, _problems(run), missing, held)
+def _literal(value: str) -> str | None:
+    """The value in a query; None for one that the server's queries cannot name.
+
+    It compares what stands between the quotes after writing it anew: a backslash, a double quote and control characters
+    come out otherwise than they went in, and quotes at either end are taken off.
+    """
+    if _UNNAMEABLE.search(value) or value.strip("'") != value:
+        return None
+    return "'{}'".format(value.replace("'", "''"))
 
 
-def _problems(run: WorkflowExecution) -> list[str]:
-    """What the server says of workflow tasks that keep failing, such as `category=WorkflowTaskFailed`."""
-    return list(run.typed_search_attributes.get(REPORTED_PROBLEMS) or [])
+def _begins(name: str, value: str) -> str:
+    start = _UNNAMEABLE.split(value, maxsplit=1)[0].rstrip("'")
+    literal = _literal(start) if start else None
+    return f"{name} STARTS_WITH {literal}" if literal else f"{name} IS NOT NULL"
 
 
-def _quoteless(value: str) -> str:
-    if "'" in value or "\\" in value:
-        raise ValueError("a value with a quote in a visibility query")
-    return value
+def _age(info: WorkflowExecutionInfo) -> tuple[int, int, bool]:
+    """Later is greater; of two that started together the open one."""
+    return info.start_time.seconds, info.start_time.nanos, kind_of(info.status).open

@@ -19,6 +19,7 @@ from joserfc.jwk import RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 
 from domain.roles import ROLES, Role
+from domain.students import is_student_id
 
 _MOST = 8192  # characters
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -68,7 +69,10 @@ class Tokens:
         self._rules(trusted).validate(claims)
         if claims["aud"] != self._audience:  # the library also accepts a list that holds it
             raise TokenRefused
-        return _subject(claims["sub"]), _role(claims["role"])
+        subject, role = _subject(claims["sub"]), _role(claims["role"])
+        if role == "student" and not is_student_id(subject):
+            raise TokenRefused
+        return subject, role
 
     def _rules(self, trusted: Trusted) -> JWTClaimsRegistry:
         return JWTClaimsRegistry(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Response
+from fastapi import Header, Response
 
 from api.problems import Conflict, NotFound, Unprocessable
 from api.services import Services
-from api.starting import LineStarted, start_order, wait_for_rows
+from api.starting import LineStarted, start_row, wait_for_rows
 from db.reads.payments import PaidLine
 from db.reads.shelf import Shelf
 from db.reads.starts import StartRow, starts_of
 
+Prefer = Annotated[str, Header(description="`wait=10` waits up to that many seconds (30 at most)")]
+_MOST_WAIT = 30.0
 MADE_WHOLE = ("refused", "cancelled")
 
 
@@ -22,6 +26,12 @@ class Begun:
 
     row: StartRow
     state: str
+
+
+def wait_of(prefer: str, otherwise: float) -> float:
+    """Seconds of `Prefer: wait=N`; a preference that cannot be read is ignored (RFC 7240)."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", prefer, re.IGNORECASE)
+    return min(float(found[1]), _MOST_WAIT) if found else otherwise
 
 
 def require_for_sale(shelf: Shelf, student_id: str, item_type: str, item_id: str) -> None:
@@ -50,7 +60,7 @@ async def begin(at: Services, purchase_id: str, student_id: str, line: PaidLine)
         raise other_owner()
     if row.ending or row.payment_id is not None:
         return Begun(row, row.ending or "running")
-    return Begun(row, await start_order(at, line, row.order))
+    return Begun(row, await start_row(at, line, row))
 
 
 async def settled(at: Services, begun: Begun, wait: float, response: Response) -> tuple[int, str]:

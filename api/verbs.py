@@ -16,6 +16,7 @@ from api.act_bodies import (
     AssignTrainerBody,
     CancelBody,
     CreateSessionsBody,
+    SettleRefundBody,
     SkipStepBody,
 )
 from api.acts import perform, started
@@ -97,9 +98,25 @@ async def cancel(
 ) -> ActAnswer:
     """`refund` says how much: full, undelivered or none. A large amount waits (202) for a second person.
 
-    The second person sends the same `requestKey` as another subject.
+    The answer then is `awaiting_second_person`; another subject sends the same verb, `requestKey` and `refund`.
     """
     return await _act(at, who, purchase, "cancel", body, response)
+
+
+@_verb("settle_refund", "The stuck refund was given outside the provider")
+async def settle_refund(
+    purchase: PurchaseInPath, body: SettleRefundBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
+    """Ends a rollback whose refund can never succeed. Waits (202) for a second person, whatever the amount."""
+    return await _act(at, who, purchase, "settle_refund", body, response)
+
+
+@_verb("withdraw", "Take back an act that waits for a second person")
+async def withdraw(
+    purchase: PurchaseInPath, body: ActBody, at: ServicesDep, who: CallerDep, response: Response
+) -> ActAnswer:
+    """`requestKey` is that of the held act. Anybody who may act may withdraw; the audit keeps who and why."""
+    return await _act(at, who, purchase, "withdraw", body, response)
 
 
 @router.post("/{purchase}/{verb}", include_in_schema=False)

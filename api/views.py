@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from api.examples import PURCHASE, PURCHASE_ROW
-from api.temporal import RunState
+from api.run_states import RunState
 from api.wire import Answer
 from db.reads.access import Access, Renewal
 from db.reads.purchase_list import ListedPurchase
@@ -16,7 +16,7 @@ from db.reads.purchases import BoughtRow, Held, Lessons, StepDone
 from db.reads.starts import StartRow
 
 ENDINGS = ("completed", "refused", "attention", "running", "cancelled")
-_ENDING = "completed, refused (a refusal or a deadline ended it), cancelled, attention (parked) or running"
+_ENDING = "completed, refused (a refusal or a deadline ended it), cancelled, attention (needs somebody) or running"
 
 
 class StepView(Answer):
@@ -116,6 +116,7 @@ class PurchaseView(Answer):
     stage: str | None
     attention: AttentionView | None
     next_retry: str | None
+    gives_up: str | None = Field(description="when it is undone by itself, and the money goes back; null: never")
     session_count: int | None
     session_count_source: str | None
     item: ItemView | None
@@ -160,6 +161,7 @@ class PurchaseRow(Answer):
     stage: str | None
     since: datetime | None
     next_retry: str | None
+    gives_up: str | None = Field(description="when it is undone by itself, and the money goes back; null: never")
     next_action: str | None
     problems: list[str] = Field(description="not empty: the workflow's code fails on it, an engineer is needed")
     model_config = ConfigDict(json_schema_extra={"examples": [PURCHASE_ROW]})
@@ -180,7 +182,7 @@ def purchase_view(
     worker: str,
 ) -> PurchaseView:
     """`run` None with `reached`: Temporal has forgotten it (or it never started)."""
-    live = run if run and run.running and not start.ending else None
+    live = run if run and not start.ending else None
     attention = live.attention if live else None
     return PurchaseView(
         id=start.purchase_id,
@@ -198,6 +200,7 @@ def purchase_view(
         stage=live.stage if live else None,
         attention=AttentionView(**vars(attention)) if attention else None,
         next_retry=live.next_retry if live else None,
+        gives_up=live.gives_up if live else None,
         session_count=item.session_count if item else None,
         session_count_source=item.session_count_source if item else None,
         item=_item(item) if item else None,
@@ -223,7 +226,7 @@ def purchase_view(
         if held
         else None,
         source="temporal+database" if live else "database",
-        temporal=run.status.lower() if run else "forgotten" if reached else "unreachable",
+        temporal=run.kind.status.lower() if run else "forgotten" if reached else "unreachable",
         worker=worker,
     )
 
@@ -256,6 +259,7 @@ def purchase_row(row: ListedPurchase, run: RunState | None) -> PurchaseRow:
         stage=run.stage if run else None,
         since=attention.since if attention else None,
         next_retry=run.next_retry if run else None,
+        gives_up=run.gives_up if run else None,
         next_action=attention.next_action if attention else None,
         problems=run.problems if run else [],
     )

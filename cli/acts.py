@@ -113,6 +113,34 @@ async def cancel(
     return await act(purchase, "cancel", reason, request_key, actor, json, refund=refund)
 
 
+async def settle_refund(
+    purchase: str,
+    *,
+    proof: Annotated[str, Parameter(help="how the money was given back, such as the bank's reference")],
+    reason: Reason,
+    request_key: Key = None,
+    actor: Actor = None,
+    json: Json = False,
+) -> int:
+    """End a rollback whose refund is stuck, because the money was given back outside the provider. Two people.
+
+    Another person sends the same with the same --request-key.
+    """
+    return await act(purchase, "settle_refund", reason, request_key, actor, json, proof=proof)
+
+
+async def withdraw(
+    purchase: str,
+    *,
+    request_key: Annotated[str, Parameter(help="the key of the act that waits for a second person")],
+    reason: Reason,
+    actor: Actor = None,
+    json: Json = False,
+) -> int:
+    """Take back an act that waits for a second person."""
+    return await act(purchase, "withdraw", reason, request_key, actor, json)
+
+
 async def extend(
     purchase: str,
     *,
@@ -140,7 +168,19 @@ async def acts(purchase: str, *, json: Json = False) -> int:
 
 def add_verbs(app: App) -> None:
     """The verbs become commands of `app`."""
-    for verb in (retry_now, amend, skip_step, assign_trainer, approve, create_sessions, cancel, extend, acts):
+    for verb in (
+        retry_now,
+        amend,
+        skip_step,
+        assign_trainer,
+        approve,
+        create_sessions,
+        cancel,
+        settle_refund,
+        withdraw,
+        extend,
+        acts,
+    ):
         app.command(verb, name=verb.__name__.replace("_", "-"))
 
 
@@ -161,7 +201,8 @@ async def act(
     elif answer["done"]:
         print_line(f"{answer['workflowId']}: {answer['outcome']}")
     elif answer["outcome"]:
-        print_line(f"{answer['workflowId']}: {answer['outcome']} ({body['requestKey']})")
+        key = body["requestKey"]
+        print_line(f"{answer['workflowId']}: waits for a second person, who sends the same with --request-key {key}")
     else:
         again = f"ask again with --request-key {body['requestKey']}"
         print_line(

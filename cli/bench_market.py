@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from domain.purchase import PurchaseOrder, purchase_id_of, workflow_id_of
+from domain.ids import purchase_id_of, workflow_id_of
+from domain.purchase import PurchaseOrder
 
 LESSONS = 30
 _COURSES = 5

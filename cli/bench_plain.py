@@ -37,11 +37,11 @@ def calls(names: Sequence[str], engine: Engine, provider: PaymentProvider, now: 
     known: dict[str, Call] = {
         "confirm_payment": PaymentActivities(engine, provider, now).confirm_payment,
         "create_purchase": purchase.create_purchase,
-        "enroll": EnrollmentActivities(engine).enroll,
+        "enroll": EnrollmentActivities(engine, now).enroll,
         "assign_trainer": trainer.assign_trainer,
         "approve_allocation": trainer.approve_allocation,
         "create_sessions": SessionActivities(engine, now).create_sessions,
-        "clear_cart": CartActivities(engine).clear_cart,
+        "clear_cart": CartActivities(engine, now).clear_cart,
         "invalidate_learning_cache": LearningActivities(engine).invalidate_learning_cache,
         "announce": announce,
     }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def _times(alone: Timed, many: Timed) -> dict[str, float]:
 async def _open(database_url: str, orders: Sequence[PurchaseOrder]) -> None:
     """The rows that the API writes before it starts a workflow; they are not part of the plain calls."""
     engine = make_async_engine(database_url, pool_size=1)
-    await record_starts(engine, orders)
+    await record_starts(engine, orders, datetime.now(UTC))
     await engine.dispose()
 
 

@@ -37,7 +37,7 @@ async def bulk(
 ) -> int:
     """Count the parked purchases a verb would be sent to; with --apply send it, one audit row each.
 
-    Interrupted? The same --request-key again goes on with what is left.
+    Interrupted? The same --request-key again goes on with what is left: what it did before, it does not do or count again.
     """
     given = {"attention": attention, "code": code, "stage": stage, "student": student, "payment": payment, "item": item}
     wanted = {name: value for name, value in given.items() if value is not None}
@@ -57,7 +57,8 @@ async def bulk(
         print_json(answer | {"requestKey": body["requestKey"]})
     else:
         _tell(verb, answer, body["requestKey"])
-    return FAILED if answer["failed"] or (apply and answer["left"]) else FINE
+    undone = answer["failed"] or (apply and (answer["left"] or answer["newKeyNeeded"]))
+    return FAILED if undone else FINE
 
 
 async def _send(api: Api, body: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +74,7 @@ async def _send(api: Api, body: dict[str, Any]) -> dict[str, Any]:
             total = {**answer, "matched": total.get("matched", answer["matched"]), "done": done}
             progress.update(bar, total=total["matched"], completed=done)
             still = 0 if answer["done"] else still + 1
-            if not answer["left"] or still >= _STILL:
+            if answer["awaitingSecondPerson"] or not answer["left"] or still >= _STILL:
                 return total
             await asyncio.sleep(0.2)
 
@@ -84,8 +85,16 @@ def _tell(verb: str, answer: dict[str, Any], key: str) -> None:
         for workflow_id in answer["sample"]:
             print_line(f"  {workflow_id}")
         return
+    if answer["awaitingSecondPerson"]:
+        print_line(
+            f"{answer['matched']} purchases, nothing sent yet: together they give back more than one person may. "
+            f"Somebody else sends the same with --request-key {key}"
+        )
+        return
     print_line(f"of {answer['matched']}: " + ", ".join(f"{answer[name]} {name}" for name in _COUNTS))
     for failure in answer["failures"]:
         print_line(f"  {failure}")
-    if answer["left"] or answer["pending"] or answer["failed"]:
+    if answer["held"]:
+        print_line(f"{answer['held']} wait for a second person: somebody else sends the same with --request-key {key}")
+    if answer["left"] or answer["pending"] > answer["held"] or answer["failed"]:
         print_line(f"go on with --request-key {key}")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.purchase_story import COLOURS
+from cli.purchase_story import COLOURS, gives_up
 
 _COMMANDS = {"approve_allocation": "approve"}
 _SIGNED = ("reason", "requestKey")
@@ -39,6 +39,8 @@ def tell_case(case: dict[str, Any], console: Console | None = None) -> None:
 def command_of(workflow_id: str, action: dict[str, Any]) -> str:
     """The command that sends an action of a case file."""
     verb, body = str(action["verb"]), action["body"]
+    if verb == "start_again":
+        return shlex.join(["coursaga", "purchases", "start", workflow_id])
     words: list[str] = ["coursaga", "purchases", _COMMANDS.get(verb, verb.replace("_", "-")), workflow_id]
     for name, value in body.items():
         if name == "changes":
@@ -59,6 +61,8 @@ def _coins(money: dict[str, Any]) -> str:
 def _facts(case: dict[str, Any]) -> dict[str, Any]:
     money, lessons = case["money"], case["lessons"]
     paid = money and f"paid {money['paid']}, refunded {money['refunded']} minor units {money['currency']}"
+    if money and money["givenBackAtProvider"] > money["refunded"]:
+        paid += f"; at the provider {money['givenBackAtProvider']} were given back"
     planned = f"{lessons['count']} of {lessons['of']}" if lessons["of"] else None
     when = f", {lessons['first']} to {lessons['last']} {lessons['timezone']}" if lessons["first"] else ""
     return {
@@ -67,6 +71,7 @@ def _facts(case: dict[str, Any]) -> dict[str, Any]:
         "item": case["item"],
         "since": case["since"],
         "next try by itself": case["nextRetry"],
+        "gives up": gives_up(case),
         "what to do": case["nextAction"],
         "waits for a second person": case["secondPerson"],
         "needs an engineer": ", ".join(case["problems"]) or None,

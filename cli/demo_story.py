@@ -19,7 +19,7 @@ from cli.demo_chapter import Chapter, Json, clock_time, money, wall_time
 from cli.demo_market import NEW_TRAINER, NEW_TRAINER_ID
 from cli.demo_screen import Screen
 from cli.demo_timeline import timeline
-from domain.purchase import workflow_id_of
+from domain.ids import workflow_id_of
 from domain.refusals import REFUSALS
 from gateways.payments import HttpPaymentProvider, ProviderTrouble
 from runtime.children import tail
@@ -140,7 +140,7 @@ class Story:
             chapter.fact("mended", "nobody woke it, so an operator retries it now")
             said = {"reason": "a trainer was added", "requestKey": f"demo-{chapter.payment['id']}"}
             with suppress(ApiRefused):  # it has just gone on after all
-                await self.api.post(f"/api/v1/admin/purchases/{quote(chapter.workflow_id)}/retry_now", said)
+                await self.api.post(f"/api/v1/admin/purchases/{quote(chapter.workflow_id, safe='')}/retry_now", said)
             await self._until(chapter, lambda purchase: purchase["endedAt"] is not None)
 
     async def _buy(self, chapter: Chapter) -> None:
@@ -155,7 +155,7 @@ class Story:
         """Looks at the purchase until it has got there and nothing of it is under way."""
         async with self._in_time(f"purchase {chapter.workflow_id}", "worker"):
             while True:
-                chapter.purchase = await self.api.get(f"/api/v1/purchases/{quote(chapter.workflow_id)}")
+                chapter.purchase = await self.api.get(f"/api/v1/purchases/{quote(chapter.workflow_id, safe='')}")
                 try:
                     chapter.happenings = await timeline(self.client, chapter.workflow_id)
                 except RPCError as error:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from cli.marketplace_file import VERSION, Marketplace, Shape
 from domain.refusals import Refused
 from domain.schedule import zone_named
+from domain.texts import is_storable
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
@@ -121,10 +122,8 @@ def _unstorable(value: Json, path: str) -> Iterator[Fault]:
     elif isinstance(value, list):
         for n, inner in enumerate(value):
             yield from _unstorable(inner, f"{path}[{n}]")
-    elif isinstance(value, str) and "\0" in value:
-        yield Fault(path, "a NUL character cannot be stored")
-    elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-        yield Fault(path, "half a surrogate pair is no character")
+    elif isinstance(value, str) and not is_storable(value):
+        yield Fault(path, "a NUL character, or half a surrogate pair, cannot be stored")
     elif isinstance(value, float) and not math.isfinite(value):
         yield Fault(path, "this number is too large")
 

@@ -13,12 +13,23 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from domain.days import YEARS
+from domain.students import is_student_id
+
 VERSION = 1
 
 
 def _utc(value: datetime) -> datetime:
     """Without an offset it is UTC."""
+    if value.year not in YEARS:  # and so no offset leads out of the calendar
+        raise ValueError(f"a moment from {YEARS.start} to {YEARS.stop - 1}")
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _student(said: str) -> str:
+    if not is_student_id(said):
+        raise ValueError("a student's id is 1 to 128 printable ASCII characters, and not 'me'")
+    return said
 
 
 def _from(value: object) -> time:
@@ -32,7 +43,8 @@ def _to(value: object) -> time:
     return time(23, 59, 59) if value == "24:00" else _from(value)
 
 
-Id = Annotated[str, Field(min_length=1, max_length=200)]
+Id = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$")]
+StudentId = Annotated[str, AfterValidator(_student)]
 Minor = Annotated[int, Field(ge=0, le=2**53)]
 Small = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}\z")]
@@ -59,7 +71,7 @@ class Profile(Shape):
 class Student(Shape):
     """`coins`: the opening balance."""
 
-    id: Id
+    id: StudentId
     name: str
     email: str | None = None
     profile: Profile | None = None
@@ -122,7 +134,7 @@ class CartItem(Shape):
 class Cart(Shape):
     """What lies in a student's cart."""
 
-    student_id: Id
+    student_id: StudentId
     items: list[CartItem]
 
 
@@ -141,7 +153,7 @@ class Payment(Shape):
     """One charge; its lines add up to it. Without `created_at` it is made at the import."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}\z")]
-    student_id: Id
+    student_id: StudentId
     status: Literal["pending", "succeeded", "failed", "refunded", "partially_refunded"]
     amount_minor: Minor
     currency: Currency

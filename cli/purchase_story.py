@@ -27,6 +27,12 @@ def tell(purchase: dict[str, Any], console: Console | None = None) -> None:
         out.print(steps)
 
 
+def gives_up(told: dict[str, Any]) -> str | None:
+    """When it ends by itself, and what becomes of the money."""
+    money = "the money goes back" if told["ending"] == "attention" else "the payment is cancelled"
+    return f"{told['givesUp']}, and {money}" if told["givesUp"] else None
+
+
 def _facts(purchase: dict[str, Any]) -> dict[str, Any]:
     sessions, trainer, waits = purchase["sessions"], purchase["trainer"], purchase["attention"]
     lessons = None
@@ -49,6 +55,7 @@ def _facts(purchase: dict[str, Any]) -> dict[str, Any]:
         "stage": purchase["stage"],
         "waits since": waits["since"] if waits else None,
         "next try": purchase["nextRetry"],
+        "gives up": gives_up(purchase),
         "what to do": waits["nextAction"] if waits else None,
         "workers": purchase["worker"] if purchase["worker"] != "up" and purchase["endedAt"] is None else None,
     }

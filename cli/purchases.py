@@ -48,16 +48,17 @@ class Started:
 
 @app.command
 async def start(
-    *payment_id: str, all_payments: Annotated[bool, Parameter(name="--all", negative=())] = False, json: Json = False
+    *payment: str, all_payments: Annotated[bool, Parameter(name="--all", negative=())] = False, json: Json = False
 ) -> int:
     """Start a purchase for every line of these payments, or of all payments that have a line not started yet.
 
-    Safe to repeat: what was started is left alone.
+    The workflow id of a purchase (purchase:...) in place of a payment starts that one again, if its run was closed in
+    Temporal before it had an ending. Safe to repeat: what was started is left alone.
     """
-    if bool(payment_id) == all_payments:
+    if bool(payment) == all_payments:
         raise WrongUsage("say which payment to start, or --all")
     async with open_api(patient=True) as api:
-        ids: Iterable[str] = [i async for i in _unstarted(api)] if all_payments else payment_id
+        ids: Iterable[str] = [i async for i in _unstarted(api)] if all_payments else payment
         done = await start_payments(api, list(ids), show=not json)
     if json:
         print_json(done.summary())
@@ -142,7 +143,7 @@ async def matching(
 
 
 async def start_payments(api: Api, payment_ids: list[str], *, show: bool = False) -> Started:
-    """POST each payment, some at a time; the rest goes on when one fails."""
+    """POST each payment (or purchase), some at a time; the rest goes on when one fails."""
     done = Started()
     gate = asyncio.Semaphore(_AT_ONCE)
     console = to_people()
@@ -160,7 +161,8 @@ async def start_payments(api: Api, payment_ids: list[str], *, show: bool = False
 
 async def _start_one(api: Api, payment_id: str, done: Started) -> None:
     try:
-        _, answer = await api.post(_PURCHASES, {"paymentId": payment_id})
+        what = "purchaseId" if payment_id.startswith("purchase:") else "paymentId"
+        _, answer = await api.post(_PURCHASES, {what: payment_id})
     except (ApiRefused, ApiUnreachable) as err:
         code = err.code if isinstance(err, ApiRefused) else "API_UNREACHABLE"
         done.failures.append({"paymentId": payment_id, "code": code, "detail": str(err)})

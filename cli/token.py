@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cli.acts import WrongUsage
 from cli.output import FINE, Json, print_json, print_line
 from domain.roles import Role
+from domain.students import is_student_id
 from runtime.dev_auth import dev_token
 from runtime.settings import duration, load_settings
 
@@ -27,6 +28,8 @@ def token(
     good_for = duration(ttl)
     if good_for is None or not timedelta(0) < good_for <= _LONGEST:
         raise WrongUsage(f"--ttl {ttl}: say 90s, 15m, 8h or 3d, up to 30d")
+    if role == "student" and not is_student_id(subject):
+        raise WrongUsage("--subject: a student's id is 1 to 128 printable ASCII characters, and not `me`")
     made = dev_token(load_settings(), role, subject, good_for)
     if json:
         ends = (datetime.now(UTC) + good_for).isoformat(timespec="seconds")

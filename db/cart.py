@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from db.request_keys import KeyReused, claim_in
+
 MOST_ITEMS = 50  # in one cart, and so in one payment
 
 _STUDENT = text("INSERT INTO students (id, name) VALUES (:student_id, :student_id) ON CONFLICT DO NOTHING")
@@ -43,12 +45,8 @@ class CartFull(Exception):
     """The cart holds MOST_ITEMS."""
 
 
-class OtherItem(Exception):
-    """There is something else in a cart under this id."""
-
-
-async def add_to_cart(engine: AsyncEngine, item: ToAdd) -> bool:
-    """Put it in, once per id: False when it is in already. Raises CartFull, OtherItem."""
+async def add_to_cart(engine: AsyncEngine, item: ToAdd, key: str | None = None) -> bool:
+    """Put it in, once per key: False when that was done before, wherever it is now. Raises CartFull, KeyReused."""
     values = {
         "id": item.id,
         "student_id": item.student_id,
@@ -59,10 +57,14 @@ async def add_to_cart(engine: AsyncEngine, item: ToAdd) -> bool:
     async with engine.begin() as conn:
         await conn.execute(_STUDENT, values)
         await conn.execute(_LOCK, values)  # two that fill one cart take turns, so the limit and the id hold
+        said = {"itemType": item.item_type, "itemId": item.item_id, "metadata": item.details}
+        is_new = bool(key) and await claim_in(conn, "cart", item.student_id, str(key), said)
         kept = (await conn.execute(_KEPT, values)).one_or_none()
         if kept is not None:
             if tuple(kept) != (item.student_id, item.item_type, item.item_id, item.details):
-                raise OtherItem
+                raise KeyReused
+            return False
+        if key and not is_new:
             return False
         if (await conn.execute(_COUNT, values)).scalar_one() >= MOST_ITEMS:
             raise CartFull

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.request_keys import KeyReused
 from domain.bill import Bill
 
 Json = dict[str, Any]
@@ -116,10 +117,6 @@ class StoredPayment:
     amount_minor: int
     currency: str
     lines: list[StoredLine]
-
-
-class KeyReused(Exception):
-    """The key belongs to another request of this caller."""
 
 
 class KeyInFlight(Exception):

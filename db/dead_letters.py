@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.request_keys import KeyReused
+
 
 @dataclass(frozen=True)
 class DeadMessage:
@@ -45,7 +47,9 @@ _KEEP = text(
 )
 # Whoever acts on a letter holds its row until the act is on record: of two at once the second sees the first.
 _HOLD = text("SELECT code, fixed_payload IS NOT NULL AS fixed, replayed_at FROM dead_letters WHERE id = :id FOR UPDATE")
-_ACTED = text("SELECT verb, outcome FROM dead_letter_acts WHERE dead_letter_id = :id AND request_key = :request_key")
+_ACTED = text("""
+SELECT verb, reason, after, outcome FROM dead_letter_acts WHERE dead_letter_id = :id AND request_key = :request_key
+""")
 _FIX = text("UPDATE dead_letters SET fixed_payload = :payload WHERE id = :id")
 _REPLAYED = text("UPDATE dead_letters SET replayed_at = coalesce(replayed_at, now()) WHERE id = :id")
 _REFUSED = text("UPDATE dead_letters SET code = :code, detail = :detail WHERE id = :id AND replayed_at IS NULL")
@@ -65,10 +69,14 @@ async def keep_dead_letter(engine: AsyncEngine, dead: DeadMessage) -> None:
         await conn.execute(_KEEP, {**vars(dead), "digest": digest})
 
 
-async def acted_before(conn: AsyncConnection, letter_id: int, request_key: str) -> tuple[str, str] | None:
-    """Verb and outcome of the act that this key has on record; None when there is none."""
-    row = (await conn.execute(_ACTED, {"id": letter_id, "request_key": request_key})).one_or_none()
-    return (row.verb, row.outcome) if row else None
+async def acted_before(conn: AsyncConnection, letter_id: int, act: LetterAct, payload: str | None = None) -> str | None:
+    """The outcome of this very act, `payload` what a fix makes of it; None when it is new. Raises KeyReused."""
+    row = (await conn.execute(_ACTED, {"id": letter_id, "request_key": act.request_key})).one_or_none()
+    if row is None:
+        return None
+    if (row.verb, row.reason) != (act.verb, act.reason) or row.after.get("payload") != payload:
+        raise KeyReused
+    return row.outcome
 
 
 async def fix_letter(engine: AsyncEngine, letter_id: int, payload: str, act: LetterAct) -> str:
@@ -97,8 +105,8 @@ async def _once(
 ) -> str:
     async with engine.begin() as conn:
         held = (await conn.execute(_HOLD, {"id": letter_id})).one()
-        if first := await acted_before(conn, letter_id, act.request_key):
-            return first[1]
+        if first := await acted_before(conn, letter_id, act, values.get("payload")):
+            return first
         before = {"code": held.code, "fixed": held.fixed, "replayed": held.replayed_at is not None}
         await conn.execute(change, {"id": letter_id, **values})
         said = {"before": json.dumps(before), "after": json.dumps(after), "outcome": outcome}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, LiteralString
 
 from sqlalchemy import Connection, Engine, text
@@ -26,7 +27,7 @@ Json = dict[str, Any]
 _CLAIM: LiteralString = """
 claim AS (
   INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
-  SELECT :purchase_id, :attempt, :step, 'done', CAST(:result AS jsonb), now() FROM unchanged
+  SELECT :purchase_id, :attempt, :step, 'done', CAST(:result AS jsonb), :now FROM unchanged
   ON CONFLICT (purchase_id, attempt, step) DO NOTHING
   RETURNING purchase_id
 )"""
@@ -41,8 +42,8 @@ _ALWAYS: LiteralString = "unchanged AS (SELECT)"
 # Answers the do's result when there is something to take back, NULL for a new tombstone, no row when undone before.
 _UNDO = text("""
 INSERT INTO purchase_steps AS kept (purchase_id, attempt, step, state, at)
-VALUES (:purchase_id, :attempt, :step, 'undone', now())
-ON CONFLICT (purchase_id, attempt, step) DO UPDATE SET state = 'undone', at = now() WHERE kept.state = 'done'
+VALUES (:purchase_id, :attempt, :step, 'undone', :now)
+ON CONFLICT (purchase_id, attempt, step) DO UPDATE SET state = 'undone', at = :now WHERE kept.state = 'done'
 RETURNING result
 """)
 
@@ -56,24 +57,38 @@ class Stale(Exception):
 
 
 def do(
-    engine: Engine, order: PurchaseOrder, step: str, result: Json, effect: LiteralString = "", **values: object
+    engine: Engine,
+    order: PurchaseOrder,
+    step: str,
+    result: Json,
+    effect: LiteralString = "",
+    *,
+    now: datetime,
+    **values: object,
 ) -> Json:
     """Happen once: `effect` and the ledger row in one statement, one round trip; answer the first result.
 
     `effect` is one or more CTEs, separated by commas, that read from `claim (purchase_id)`: one row when this call is
-    the first, none otherwise, so that a repeat changes nothing. `values` are its parameters; :purchase_id is there
-    too. All parts of one statement see the database as it was before it: what one writes the others learn only from
+    the first, none otherwise, so that a repeat changes nothing. `values` are its parameters; :purchase_id and :now are
+    there too. All parts of one statement see the database as it was before it: what one writes the others learn only from
     its RETURNING. Raises Refused("ALREADY_MADE_WHOLE") after an undo.
 
     A step that acts on operators' decisions passes `decisions`, their count as it was when it read them; raises Stale
     when there are more by now.
     """
     with at_once(engine) as connection:
-        return do_within(connection, order, step, result, effect, **values)[1]
+        return do_within(connection, order, step, result, effect, now=now, **values)[1]
 
 
 def do_within(
-    connection: Connection, order: PurchaseOrder, step: str, result: Json, effect: LiteralString = "", **values: object
+    connection: Connection,
+    order: PurchaseOrder,
+    step: str,
+    result: Json,
+    effect: LiteralString = "",
+    *,
+    now: datetime,
+    **values: object,
 ) -> tuple[bool, Json]:
     """`do` in the caller's transaction, for a step that looks at its effect before it is committed.
 
@@ -81,7 +96,7 @@ def do_within(
     """
     parts = [UNCHANGED if "decisions" in values else _ALWAYS, _CLAIM, *([effect] if effect else [])]
     statement = text(f"WITH {','.join(parts)} SELECT count(*) FROM claim")  # noqa: S608 - literals of our own, typed so
-    named = {**values, **_key(order, step), "result": json.dumps(result)}
+    named = {**values, **_key(order, step), "now": now, "result": json.dumps(result)}
     if connection.execute(statement, named).scalar_one():
         return True, result
     return False, _first(connection, order, step)
@@ -97,22 +112,32 @@ def answered(state: str | None, result: Json | None) -> Json | None:
     return result
 
 
-def undo(engine: Engine, order: PurchaseOrder, step: str, *reversals: LiteralString, **values: object) -> Undone:
+def undo(
+    engine: Engine, order: PurchaseOrder, step: str, *reversals: LiteralString, now: datetime, **values: object
+) -> Undone:
     """Take back once what `step` did: the statements `reversals` and the ledger row in one transaction.
 
     Nothing had been done: a tombstone, `Undone(changed=False)`. Undone before: the same answer as then, no effect.
     Each reversal is a statement of its own, so it sees all that the do wrote, even one that has only just committed.
     """
     with engine.begin() as connection:
-        claimed = connection.execute(_UNDO, _key(order, step)).one_or_none()
-        if claimed is None:
-            kept = connection.execute(_READ, _key(order, step)).one()
-            return Undone(changed=kept.result is not None)
-        if claimed.result is None:
-            return Undone(changed=False)
-        for reversal in reversals:
-            connection.execute(text(reversal), {**values, **_key(order, step)})
-        return Undone(changed=True)
+        return undo_within(connection, order, step, *reversals, now=now, **values)
+
+
+def undo_within(
+    connection: Connection, order: PurchaseOrder, step: str, *reversals: LiteralString, now: datetime, **values: object
+) -> Undone:
+    """`undo` in the caller's transaction, for one that locks more than the ledger's row."""
+    timed = {**_key(order, step), "now": now}
+    claimed = connection.execute(_UNDO, timed).one_or_none()
+    if claimed is None:
+        kept = connection.execute(_READ, _key(order, step)).one()
+        return Undone(changed=kept.result is not None)
+    if claimed.result is None:
+        return Undone(changed=False)
+    for reversal in reversals:
+        connection.execute(text(reversal), {**values, **timed})
+    return Undone(changed=True)
 
 
 def _first(connection: Connection, order: PurchaseOrder, step: str) -> Json:

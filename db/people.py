@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.request_keys import KeyReused
+from domain.ids import older_top_up_key, top_up_key
 
 
 @dataclass(frozen=True)
@@ -17,14 +21,6 @@ class Hours:
     weekday: int
     starts: str
     ends: str
-
-
-@dataclass(frozen=True)
-class ToppedUp:
-    """`coins` that came under the key, this time or the first; `balance` as it is now."""
-
-    coins: int
-    balance: int
 
 
 @dataclass(frozen=True)
@@ -79,16 +75,17 @@ _PROFILE = text(
 _TOP_UP = text(
     """
     INSERT INTO coin_movements (key, student_id, kind, coins, actor, reason, moved_at)
-    SELECT :key, id, 'top_up', :coins, :actor, :reason, now() FROM students WHERE id = :id
+    SELECT :key, id, 'top_up', :coins, :actor, :reason, :now FROM students
+     WHERE id = :id AND NOT EXISTS (SELECT FROM coin_movements WHERE student_id = :id AND key = :older)
     ON CONFLICT (key) DO NOTHING
     """
 )
 # A statement of its own, so that it sees the movement of another caller of the same key that was waited for.
 _TOPPED_UP = text(
     """
-    SELECT movement.coins AS topped_up, balance.coins AS balance
+    SELECT movement.coins AS topped_up, movement.reason, balance.coins AS balance
       FROM coin_movements AS movement JOIN coin_balances AS balance USING (student_id)
-     WHERE movement.key = :key
+     WHERE movement.student_id = :id AND movement.key IN (:key, :older)
     """
 )
 
@@ -117,12 +114,14 @@ async def set_profile(
 
 
 async def top_up_coins(
-    engine: AsyncEngine, student_id: str, coins: int, *, request_key: str, actor: str, reason: str
-) -> ToppedUp | None:
-    """Add coins to a student's balance, once per request key; None when there is no such student."""
-    key = f"student:{student_id}:{request_key}:COIN_TOP_UP"
-    values = {"key": key, "id": student_id, "coins": coins, "actor": actor, "reason": reason}
+    engine: AsyncEngine, student_id: str, coins: int, *, request_key: str, actor: str, reason: str, now: datetime
+) -> int | None:
+    """Add coins to a student's balance, once per request key; the balance now, None when there is no such student. Raises KeyReused."""
+    keys = {"key": top_up_key(student_id, request_key), "older": older_top_up_key(student_id, request_key)}
+    values = {**keys, "id": student_id, "coins": coins, "actor": actor, "reason": reason, "now": now}
     async with engine.begin() as conn:
         await conn.execute(_TOP_UP, values)
-        row = (await conn.execute(_TOPPED_UP, {"key": key})).one_or_none()
-    return ToppedUp(row.topped_up, row.balance) if row else None
+        row = (await conn.execute(_TOPPED_UP, {**keys, "id": student_id})).one_or_none()
+    if row and (row.topped_up, row.reason) != (coins, reason):
+        raise KeyReused
+    return row.balance if row else None

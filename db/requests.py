@@ -16,7 +16,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.reads.access import today_of
-from domain.purchase import PurchaseOrder, purchase_id_of
+from db.request_keys import Key, answered_once
+from domain.ids import purchase_id_of
+from domain.purchase import PurchaseOrder
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,14 @@ class Request:
 _START = text(
     """
     INSERT INTO purchase_starts (purchase_id, workflow_id, payment_id, line, student_id, origin, attempt, started_at)
-    VALUES (:purchase_id, :workflow_id, nullif(:payment_id, ''), :line, :student_id, :origin, 1, now())
+    VALUES (:purchase_id, :workflow_id, nullif(:payment_id, ''), :line, :student_id, :origin, 1, :now)
     ON CONFLICT DO NOTHING
     """
 )
 _REQUEST = text(
     """
     INSERT INTO purchase_requests (purchase_id, item_type, item_id, metadata, supersede, actor, reason, requested_at)
-    VALUES (:purchase_id, :item_type, :item_id, CAST(:metadata AS jsonb), :supersede, :actor, :reason, now())
+    VALUES (:purchase_id, :item_type, :item_id, CAST(:metadata AS jsonb), :supersede, :actor, :reason, :now)
     ON CONFLICT DO NOTHING
     """
 )
@@ -76,36 +78,50 @@ _FREE_BEFORE = text(
 )
 
 
-async def record_request(engine: AsyncEngine, order: PurchaseOrder, request: Request) -> None:
+async def record_request(engine: AsyncEngine, order: PurchaseOrder, request: Request, now: datetime) -> None:
     """The start row of a paid line, if no door has made it yet, and the request beside it. Twice is once."""
     async with engine.begin() as conn:
-        await _insert(conn, order, request)
+        await _insert(conn, order, request, now)
 
 
-async def claim_by_key(engine: AsyncEngine, workflow_id: str, request: Request, now: datetime) -> str:
-    """The id of the purchase that answers this request: the key's own, else the one the student has, else a new one.
+async def claim_by_key(
+    engine: AsyncEngine, workflow_id: str, request: Request, now: datetime, key: Key | None = None
+) -> str:
+    """The id of the purchase that answers this request: what `key` was answered with before, the purchase of its own
+    workflow, the one the student has, else a new one. Raises KeyReused.
 
     A request that supersedes is a new one although the student has one.
     """
-    async with engine.begin() as conn:
-        about = await _take_turns(conn, request)
+
+    async def find() -> str:
         if mine := (await conn.execute(_BY_WORKFLOW, {"workflow_id": workflow_id})).scalar_one_or_none():
             return mine
         has = None if request.supersede else await _has(conn, about, now)
-        return has or await _insert(conn, _unpaid(workflow_id, request, "admin"), request)
+        return has or await _insert(conn, _unpaid(workflow_id, request, "admin"), request, now)
+
+    async with engine.begin() as conn:
+        about = await _take_turns(conn, request)
+        return await answered_once(conn, key, find)
 
 
-async def claim_free(engine: AsyncEngine, workflow_id: Callable[[int], str], request: Request, now: datetime) -> str:
-    """The id of the purchase that answers this request: the one the student has, else a new one.
+async def claim_free(
+    engine: AsyncEngine, workflow_id: Callable[[int], str], request: Request, now: datetime, key: Key | None = None
+) -> str:
+    """The id of the purchase that answers this request: what `key` was answered with before, the one the student has,
+    else a new one. Raises KeyReused.
 
     `workflow_id` of the n-th free purchase of this item; all before it have ended.
     """
-    async with engine.begin() as conn:
-        about = await _take_turns(conn, request)
+
+    async def find() -> str:
         if has := await _has(conn, about, now):
             return has
         before: int = (await conn.execute(_FREE_BEFORE, about)).scalar_one()
-        return await _insert(conn, _unpaid(workflow_id(before + 1), request, "free"), request)
+        return await _insert(conn, _unpaid(workflow_id(before + 1), request, "free"), request, now)
+
+    async with engine.begin() as conn:
+        about = await _take_turns(conn, request)
+        return await answered_once(conn, key, find)
 
 
 async def _take_turns(conn: AsyncConnection, request: Request) -> dict[str, object]:
@@ -123,7 +139,7 @@ async def _has(conn: AsyncConnection, about: dict[str, object], now: datetime) -
     return (await conn.execute(_HAS, {**about, "today": today})).scalar_one_or_none()
 
 
-async def _insert(conn: AsyncConnection, order: PurchaseOrder, request: Request) -> str:
+async def _insert(conn: AsyncConnection, order: PurchaseOrder, request: Request, now: datetime) -> str:
     start = {
         "purchase_id": order.purchase_id,
         "workflow_id": order.workflow_id,
@@ -131,6 +147,7 @@ async def _insert(conn: AsyncConnection, order: PurchaseOrder, request: Request)
         "line": order.line,
         "student_id": order.student_id,
         "origin": order.origin,
+        "now": now,
     }
     asked = {
         "purchase_id": order.purchase_id,
@@ -140,6 +157,7 @@ async def _insert(conn: AsyncConnection, order: PurchaseOrder, request: Request)
         "supersede": request.supersede,
         "actor": request.actor,
         "reason": request.reason,
+        "now": now,
     }
     await conn.execute(_START, start)
     await conn.execute(_REQUEST, asked)

@@ -6,13 +6,14 @@ What an event starts is decided in the transaction that takes the event, so that
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.purchase import PurchaseOrder
 
@@ -33,16 +34,16 @@ class IncomingEvent:
 _TAKE = text(
     """
     INSERT INTO taken_events (key, event_id, type, payment_id, data, occurred_at, taken_at)
-    VALUES (:key, :event_id, :type, :payment_id, CAST(:data AS jsonb), :occurred_at, now())
+    VALUES (:key, :event_id, :type, :payment_id, CAST(:data AS jsonb), :occurred_at, :now)
     ON CONFLICT DO NOTHING
     """
 )
-_HANDLED = text("UPDATE taken_events SET handled_at = now() WHERE key = :key AND handled_at IS NULL")
+_HANDLED = text("UPDATE taken_events SET handled_at = :now WHERE key = :key AND handled_at IS NULL")
 _INSERT = text(
     """
     INSERT INTO purchase_starts
       (purchase_id, workflow_id, payment_id, line, student_id, origin, attempt, event_metadata, started_at)
-    VALUES (:purchase_id, :workflow_id, :payment_id, :line, :student_id, :origin, 1, CAST(:metadata AS jsonb), now())
+    VALUES (:purchase_id, :workflow_id, :payment_id, :line, :student_id, :origin, 1, CAST(:metadata AS jsonb), :now)
     ON CONFLICT DO NOTHING
     """
 )
@@ -54,17 +55,18 @@ _TELL = text(
      WHERE purchase_id = :purchase_id AND event_metadata IS NULL AND ending IS NULL
     """
 )
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended('start again ' || :purchase_id, 0))")
 _AGAIN = text(
     """
     UPDATE purchase_starts
-       SET attempt = attempt + 1, ending = NULL, code = NULL, refunded = NULL, ended_at = NULL, started_at = now()
+       SET attempt = attempt + 1, ending = NULL, code = NULL, refunded = NULL, ended_at = NULL, started_at = :now
      WHERE purchase_id = :purchase_id AND attempt = :attempt AND ending IS NOT NULL AND refunded IS NOT TRUE
     """
 )
 
 
 async def record_starts(
-    engine: AsyncEngine, orders: Sequence[PurchaseOrder], event: IncomingEvent | None = None
+    engine: AsyncEngine, orders: Sequence[PurchaseOrder], now: datetime, event: IncomingEvent | None = None
 ) -> None:
     """Insert a row for each order that has none, committed before anything starts. Twice is once.
 
@@ -80,6 +82,7 @@ async def record_starts(
             "student_id": order.student_id,
             "origin": order.origin,
             "metadata": json.dumps(said[order.line]) if order.line in said else None,
+            "now": now,
         }
         for order in sorted(orders, key=lambda order: order.line)  # one order of locks for all who come at once
     ]
@@ -87,23 +90,31 @@ async def record_starts(
         return
     async with engine.begin() as conn:
         if event:
-            await conn.execute(_TAKE, _taken(event))
+            await conn.execute(_TAKE, {**_taken(event), "now": now})
         if rows:
             await conn.execute(_INSERT, rows)
         if told := [{name: row[name] for name in ("purchase_id", "metadata")} for row in rows if row["metadata"]]:
             await conn.execute(_TELL, told)
 
 
-async def record_new_attempt(engine: AsyncEngine, purchase_id: str, ended_attempt: int) -> None:
+async def record_new_attempt(engine: AsyncEngine, purchase_id: str, ended_attempt: int, now: datetime) -> None:
     """Open an ended row for its next attempt; of several callers one wins, the others change nothing."""
     async with engine.begin() as conn:
-        await conn.execute(_AGAIN, {"purchase_id": purchase_id, "attempt": ended_attempt})
+        await conn.execute(_AGAIN, {"purchase_id": purchase_id, "attempt": ended_attempt, "now": now})
 
 
-async def event_handled(engine: AsyncEngine, key: str) -> None:
+@asynccontextmanager
+async def taking_turns(engine: AsyncEngine, purchase_id: str) -> AsyncGenerator[AsyncConnection]:
+    """Who starts this purchase again, one door after the other; each sees what the one before has left."""
+    async with engine.begin() as conn:
+        await conn.execute(_TAKE_TURNS, {"purchase_id": purchase_id})
+        yield conn
+
+
+async def event_handled(engine: AsyncEngine, key: str, now: datetime) -> None:
     """Every line of the event's payment has its workflow: from now on a redelivery is a duplicate."""
     async with engine.begin() as conn:
-        await conn.execute(_HANDLED, {"key": key})
+        await conn.execute(_HANDLED, {"key": key, "now": now})
 
 
 def _taken(event: IncomingEvent) -> dict[str, Any]:

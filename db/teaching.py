@@ -41,15 +41,16 @@ CONFLICT: LiteralString = """
 # index that keeps them free of overlaps, their slots. What `gone` holds is counted apart and taken off, so that index
 # alone is read.
 # The slots of a trainer too far away for a home lesson are not looked at: the distance alone decides there. It is that on
-# a sphere, as in domain.matching.kilometres, with 2% to spare where that one is wrong by 1% at most.
+# a sphere, as in domain.matching.kilometres, with 2% and a metre to spare where that one is wrong by 1% at most. Nothing in
+# it is out of range, whatever place and radius are stored: `1e-200 ^ 2` or `1e308 * 2` would be an error for everybody.
 TRAINERS: LiteralString = """
   WITH known AS MATERIALIZED (
     SELECT trainers.id, timezone, latitude, longitude, radius_km, max_group_size, last_assigned_at,
       CAST(:north AS float8) IS NULL OR latitude IS NULL OR longitude IS NULL
-        OR 2 * 6371.0088 * asin(least(1, sqrt(
-             sin(radians(latitude - :north) / 2) ^ 2
-             + cos(radians(latitude)) * cos(radians(:north)) * sin(radians(longitude - :east) / 2) ^ 2
-           ))) <= radius_km * 1.02 AS in_reach
+        OR 2 * 6371.0088 * asin(least(1, sqrt(greatest(0,
+             sind(greatest(abs(latitude - :north), 1e-9) / 2) ^ 2
+             + cosd(latitude) * cosd(:north) * sind(greatest(abs(longitude - :east), 1e-9) / 2) ^ 2
+           )))) / 1.02 - 0.001 <= radius_km AS in_reach
     FROM trainer_courses AS course JOIN trainers ON trainers.id = course.trainer_id
     WHERE course.course_id = :course_id
   ), hours AS (

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.reads.access import today_of
 from db.reads.test_cards import ATTEMPTS, USABLE
+from db.request_keys import claim_in
 
 # Starts of one card take turns at its row, and with void_test_cards, which locks it too.
 _CARD = text(f"""
@@ -56,7 +57,7 @@ async def start_attempt(
 ) -> tuple[Attempt, bool]:
     """The attempt of this key, and whether this call started it; the same key again uses no other attempt (row 8).
 
-    Raises NoSuchCard, AttemptsExhausted.
+    Raises NoSuchCard, AttemptsExhausted, KeyReused (the key started a test on another card).
     """
     async with engine.begin() as conn:
         today = await today_of(conn, student_id, now)
@@ -64,6 +65,7 @@ async def start_attempt(
         card = (await conn.execute(_CARD, values)).one_or_none()
         if card is None:
             raise NoSuchCard
+        await claim_in(conn, "tests", student_id, key, {"card": card_id})
         if (before := await _one(conn, _BY_KEY, values)) is not None:
             return before, False
         if not card.usable:

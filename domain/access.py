@@ -30,11 +30,6 @@ class Extension:
     expiry_date: str
 
 
-def expiry_id_of(purchase_id: str) -> str:
-    """The workflow id of what ends the access of a purchase."""
-    return f"expiry:{purchase_id}"
-
-
 def access_ends(last_day: date, zone: str | None) -> datetime:
     """The moment after the last day, in UTC: midnight in the student's zone, or the first moment there is after it.
 
@@ -61,12 +56,18 @@ def _where(zone: str | None) -> tzinfo:
 
 
 def why_no_extension(
-    *, status: str, renewed_by: str | None, last_day: date | None, until: date, now: datetime, zone: str | None
+    *,
+    taken_back: bool,
+    renewed_by: str | None,
+    last_day: date | None,
+    until: date,
+    now: datetime,
+    zone: str | None,
 ) -> str | None:
     """Why access cannot be given until this day, in words; None when it can. Only more access is an extension."""
-    if status == "voided":
+    if taken_back:
         return "the purchase was taken back"
-    if status == "superseded":
+    if renewed_by:
         return f"it was renewed by purchase {renewed_by}: extend that one"
     if last_day is None:
         return "its access does not end"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
 from typing import Any
 
+from domain.days import DAY, day_of, is_day
 from domain.metadata import CANONICAL, lesson_faults
 from domain.purchase import ITEM_TYPES, PurchaseOrder
 from domain.session_count import LARGEST_COUNT, TIERS
@@ -16,6 +16,17 @@ REFUNDS = ("full", "undelivered", "none")
 SCHEDULE = ("startDate", "timeSlot", "scheduleType", "sessionDuration", "isSundayOnly")
 _LESSONS = (*SCHEDULE, "learningMode", "groupSize", "preferredTrainerId")
 _TEXTS = ("classTypeId", "processingItemId", "courseId", "itemId")
+
+
+# What offers of an act hold where only a person knows the value; refused when sent as it is.
+SAMPLE = {
+    "day": "YYYY-MM-DD",
+    "time": "HH:MM",
+    "item": "the-right-course",
+    "trainer": "the-trainer-you-found",
+    "count": "how many",
+    "proof": "how it was given back",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Decision:
     actor: str
     reason: str
     values: dict[str, Any]
+    stores: bool = True  # steps or undos read it; else only its key is looked at
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class ActRecord:
     after: dict[str, Any]
     outcome: str
     second_actor: str = ""
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def check_values(verb: str, values: Mapping[str, Any]) -> list[str]:
@@ -50,7 +63,8 @@ def check_values(verb: str, values: Mapping[str, Any]) -> list[str]:
     check = _CHECKS.get(verb)
     if check is None:
         return [f"{_shown(verb)} is no verb; there are {', '.join(_CHECKS)}"]
-    return check(values)
+    samples = [name for name, value in values.items() if isinstance(value, str) and value in SAMPLE.values()]
+    return [f"{name}: this is only the sample, say what it is to be" for name in samples] or check(values)
 
 
 def _amend(values: Mapping[str, Any]) -> list[str]:
@@ -94,8 +108,13 @@ def _cancel(values: Mapping[str, Any]) -> list[str]:
 
 def _extend(values: Mapping[str, Any]) -> list[str]:
     day = values.get("expiryDate")
-    exact = _is_day(day) and len(str(day)) == len("YYYY-MM-DD")
-    return _unknown(values, "expiryDate") + ([] if exact else [f"expiryDate {_shown(day)} is not a date YYYY-MM-DD"])
+    return _unknown(values, "expiryDate") + ([] if day_of(day) else [f"expiryDate {_shown(day)} is not {DAY}"])
+
+
+def _settle_refund(values: Mapping[str, Any]) -> list[str]:
+    proof = values.get("proof")
+    fine = _is_text(proof) and len(str(proof)) <= 500
+    return _unknown(values, "proof") + ([] if fine else ["proof is missing: say how the money was given back"])
 
 
 def _nothing(values: Mapping[str, Any]) -> list[str]:
@@ -111,6 +130,8 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "extend": _extend,
     "skip_step": _skip_step,
     "retry_now": _nothing,
+    "settle_refund": _settle_refund,
+    "withdraw": _nothing,
 }
 
 
@@ -131,17 +152,6 @@ def _is_count(value: Any) -> bool:
     return _is_integer(value) and 1 <= value <= LARGEST_COUNT
 
 
-def _is_day(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        date.fromisoformat(value[:10])
-        datetime.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
-
-
 def _shown(value: object) -> str:
     text = ascii(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
@@ -152,7 +162,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_TEXTS, (_is_text, "a text that says something")),
     "sessionCount": (_is_count, _COUNT),
     "purchaseTier": (lambda value: _is_integer(value) and value in TIERS, "10, 20 or 30"),
-    "expiryDate": (_is_day, "a date YYYY-MM-DD"),
+    "expiryDate": (is_day, DAY),
     "itemType": (lambda value: isinstance(value, str) and value in ITEM_TYPES, f"one of {', '.join(ITEM_TYPES)}"),
     "treatAs": (lambda value: value == "renewal", "'renewal'"),
 }

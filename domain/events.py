@@ -6,17 +6,8 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
 
-
-def event_id_of(key: str) -> str:
-    """The id of the event with this key; by it a receiver knows a repeat."""
-    return str(uuid5(NAMESPACE_URL, f"coursaga:event:{key}"))
-
-
-def subject_of(key: str) -> str:
-    """What the event is about: `purchase:{id}` of `purchase:{id}:PURCHASE_CREATED`. Its events are told in order."""
-    return key.rpartition(":")[0]
+from domain.ids import event_id_of
 
 
 def envelope(key: str, kind: str, occurred_at: datetime, data: Mapping[str, Any]) -> bytes:

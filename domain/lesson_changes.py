@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from domain.days import DAY, day_of
+from domain.session_count import LARGEST_COUNT
+from domain.texts import is_storable, signature_faults
+
 RESCHEDULE, SUBSTITUTE, TRANSFER = "reschedule_lesson", "substitute_trainer", "transfer_lessons"
 MOVE_STRANDED = "move_stranded_lessons"  # by the system: lessons that stand on a day somebody closed later
 SYSTEM = "system"
+LONGEST_LESSON = 24 * 60  # minutes
+LONGEST_ID = 255
+KEY_REUSED = "this requestKey was used for another act"
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,31 @@ class LessonChange:
     values: dict[str, Any]
 
 
-def change_workflow_id_of(purchase_id: str, request_key: str) -> str:
-    """One workflow per change: the same key is the same change."""
-    return f"lesson-change:{purchase_id}:{request_key}"
+def faults_of(change: LessonChange) -> list[str]:
+    """Why this change can never be made, a sentence each: by what it says, whatever stands. Empty when it may be."""
+    said = change.values
+    faults = signature_faults(actor=change.actor, reason=change.reason, request_key=change.request_key)
+    if not is_storable(change.purchase_id):
+        faults.append("there is no such purchase")
+    if change.verb not in (RESCHEDULE, SUBSTITUTE, TRANSFER):
+        return [*faults, f"{ascii(change.verb)[:40]} is no change of lessons"]
+    if change.verb != TRANSFER and not _whole(said.get("number"), 1, LARGEST_COUNT):
+        faults.append(f"number is not a whole number from 1 to {LARGEST_COUNT}")
+    if change.verb != RESCHEDULE:
+        trainer = said.get("trainerId")
+        fits = isinstance(trainer, str) and trainer.isprintable() and 0 < len(trainer.strip()) <= LONGEST_ID
+        return faults if fits else [*faults, "trainerId is missing: say who"]
+    if day_of(said.get("date")) is None:
+        faults.append(f"date is not {DAY}")
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", str(said.get("timeSlot"))):
+        faults.append("timeSlot is not a time HH:MM")
+    if said.get("minutes") is not None and not _whole(said["minutes"], 1, LONGEST_LESSON):
+        faults.append(f"minutes is not a whole number from 1 to {LONGEST_LESSON}")
+    return faults
 
 
-def sweep_id_of(task_queue: str) -> str:
-    """The schedule that looks for lessons standing on blocked days, and the workflow it starts."""
-    return f"{task_queue}:lesson-sweep"
+def _whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def refused(code: str, message: str) -> str:

@@ -10,7 +10,7 @@ from math import asin, ceil, cos, radians, sin, sqrt
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from geopy.distance import geodesic  # pyright: ignore[reportMissingTypeStubs] -- geopy ships no types
+from geographiclib.geodesic import Geodesic  # pyright: ignore[reportMissingTypeStubs] -- it ships no types
 
 from domain.refusals import Refused
 from domain.schedule import Lesson, zone_named
@@ -135,10 +135,16 @@ def _out_of_reach(trainer: TrainerFacts, home: Place, learning_mode: str) -> str
         return "no known place to come from"
     distance = kilometres(trainer.place, home)
     if abs(distance - trainer.radius_km) <= distance * SPHERE_ERROR:
-        here, there = (trainer.place.latitude, trainer.place.longitude), (home.latitude, home.longitude)
-        distance = cast(float, geodesic(here, there).km)  # pyright: ignore[reportUnknownMemberType]
+        distance = _geodesic(trainer.place, home)
     # Rounded up, so that what is shown as 30 km is never more than 30 km.
     return f"{ceil(distance)} km away, takes {trainer.radius_km:g} km" if distance > trainer.radius_km else None
+
+
+def _geodesic(here: Place, there: Place) -> float:
+    """Kilometres on the ellipsoid WGS 84."""
+    ends = here.latitude, here.longitude, there.latitude, there.longitude
+    found = cast(dict[str, float], Geodesic.WGS84.Inverse(*ends, Geodesic.DISTANCE))  # pyright: ignore[reportUnknownMemberType]
+    return found["s12"] / 1000
 
 
 def kilometres(here: Place, there: Place) -> float:

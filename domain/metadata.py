@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import Any, TypeVar
 
+from domain.days import DAY, day_of
 from domain.refusals import Refused
 
 CANONICAL: tuple[str, ...] = (
@@ -39,8 +40,6 @@ DEFAULT_MINUTES = 60
 # Half a day: longer is a typing error (19:00-18:00), and shorter lessons of a daily series can never
 # overlap each other, whatever the clocks do.
 LONGEST_MINUTES = 720
-# Outside of these a date is a typing error, and inside of them a series of 1000 weeks cannot overflow.
-_PLAUSIBLE_YEARS = range(1970, 2201)
 
 _T = TypeVar("_T")
 
@@ -205,15 +204,8 @@ def _shown(value: object) -> str:
 
 
 def _date(value: object) -> date:
-    why = f"a date YYYY-MM-DD from {_PLAUSIBLE_YEARS.start} to {_PLAUSIBLE_YEARS.stop - 1}"
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        raise ValueError(why)
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
-        raise ValueError(why) from None
-    if day.year not in _PLAUSIBLE_YEARS:
-        raise ValueError(why)
+    if (day := day_of(value)) is None:
+        raise ValueError(DAY)
     return day
 
 

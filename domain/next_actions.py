@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any
 
-from domain.acts import SKIPPABLE
+from domain.acts import SAMPLE, SKIPPABLE
 
 _STUCK = ("REFUND_FAILED", "REFUND_UNKNOWN", "COMPENSATION_STUCK")
 _NO_WAY_BACK = ("clear_cart", "rolling_back", "announce", "completed")  # stages at which a cancel comes too late
@@ -23,9 +22,15 @@ class Action:
     values: dict[str, Any]
 
 
-def actions_for(stage: str | None, code: str | None, today: date) -> list[Action]:
-    """What an operator can do for a running purchase at this stage, parked for this reason (None: not parked)."""
-    found = _mending(stage, code, today) if code else []
+START_AGAIN = Action("start_again", "Its run is closed or lost: start it again, what was done is not done twice.", {})
+
+
+def actions_for(stage: str | None, code: str | None) -> list[Action]:
+    """What an operator can do for a running purchase at this stage, parked for this reason (None: not parked).
+
+    What only a person can know stands there as a sample, which is refused when it is sent as it is.
+    """
+    found = _mending(stage, code) if code else []
     verbs = {action.verb for action in found}
     if code and "retry_now" not in verbs and code != "AWAITING_APPROVAL":
         found.append(Action("retry_now", "Once the cause is mended: try at once instead of at the next time.", {}))
@@ -37,14 +42,13 @@ def actions_for(stage: str | None, code: str | None, today: date) -> list[Action
     return found
 
 
-def _mending(stage: str | None, code: str, today: date) -> list[Action]:
-    first_day = (today + timedelta(days=7)).isoformat()
+def _mending(stage: str | None, code: str) -> list[Action]:
     at_trainer = stage == "assign_trainer"
     if code == "METADATA_INCOMPLETE":
-        details = {"changes": {"startDate": first_day, "timeSlot": "18:00"}}
+        details = {"changes": {"startDate": SAMPLE["day"], "timeSlot": SAMPLE["time"]}}
         return [Action("amend", "Fill in what is missing, as agreed with the student.", details)]
     if code == "UNKNOWN_ITEM":
-        item = {"changes": {"itemType": "course", "itemId": "the-right-course"}}
+        item = {"changes": {"itemType": "course", "itemId": SAMPLE["item"]}}
         return [
             Action("retry_now", "Once the item is in the catalogue.", {}),
             Action("amend", "If the payment names the wrong item.", item),
@@ -55,18 +59,22 @@ def _mending(stage: str | None, code: str, today: date) -> list[Action]:
             Action("amend", "The student wants both: keep it as a renewal.", {"changes": {"treatAs": "renewal"}}),
         ]
     if code == "SCHEDULE_CONFLICT":
-        return [Action("amend", "Another time, as agreed with the student.", {"changes": {"timeSlot": "19:00"}})]
+        return [Action("amend", "Another time, as agreed with the student.", {"changes": {"timeSlot": SAMPLE["time"]}})]
     if code in ("AWAITING_APPROVAL", "ALLOCATION_NOT_APPROVED"):
         return [Action("approve_allocation", "Say yes to the proposed trainer; the lessons follow at once.", {})]
     if code in _WAITS_FOR_LESSONS:
-        overrides = {"count": 10} if code == "SESSION_COUNT_MISSING" else {}
+        overrides = {"count": SAMPLE["count"]} if code == "SESSION_COUNT_MISSING" else {}
         return [Action("create_sessions", "Create what is missing; what exists stays.", {"overrides": overrides})]
     if code in _STUCK:
-        return [Action("retry_now", "Once what it names is mended: try the undo again at once.", {})]
+        again = Action("retry_now", "Once what it names is mended: try the undo again at once.", {})
+        outside = Action(
+            "settle_refund", "The money was given back outside the provider; two people.", {"proof": SAMPLE["proof"]}
+        )
+        return [again] if code == "COMPENSATION_STUCK" else [again, outside]
     if code == "NO_TRAINER_AVAILABLE" and at_trainer:
         return [
-            Action("assign_trainer", "Give the lessons to a trainer you have found.", {"trainerId": "trainer-1"}),
+            Action("assign_trainer", "Give the lessons to a trainer you have found.", {"trainerId": SAMPLE["trainer"]}),
             Action("retry_now", "Once a trainer was added or has more time.", {}),
-            Action("amend", "Another time, as agreed with the student.", {"changes": {"timeSlot": "19:00"}}),
+            Action("amend", "Another time, as agreed with the student.", {"changes": {"timeSlot": SAMPLE["time"]}}),
         ]
     return []

@@ -3,36 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import NAMESPACE_URL, uuid5
 
 ITEM_TYPES = ("course", "subject", "bundle", "test")
 CARDS_PER_SUBJECT = 50  # test cards of each subject of a purchase (mission row 3)
-
-
-def workflow_id_of(payment_id: str, line: int) -> str:
-    """The workflow id of a paid line, the same from every door (mission row 60)."""
-    return f"purchase:{payment_id}:{line}"
-
-
-def manual_workflow_id_of(request_key: str) -> str:
-    """The workflow id of a purchase made by hand, without a payment (mission row 59)."""
-    return f"purchase:manual:{request_key}"
-
-
-def free_workflow_id_of(student_id: str, item_type: str, item_id: str, nth: int = 1) -> str:
-    """The workflow id of a free item (mission row 39). `nth` counts from 1: the one before has ended by then."""
-    first = f"purchase:free:{student_id}:{item_type}:{item_id}"
-    return first if nth == 1 else f"{first}:{nth}"
-
-
-def purchase_id_of(workflow_id: str) -> str:
-    """The purchase id of a workflow: a UUIDv5, so every door computes the same one (mission row 24)."""
-    return str(uuid5(NAMESPACE_URL, f"coursaga:{workflow_id}"))
-
-
-def coins_key(payment_id: str, line: int, movement: str) -> str:
-    """The key of a line's `redemption` or `recredit`: one of each for good, whatever attempt it is at (mission row 69)."""
-    return f"payment:{payment_id}:{line}:COIN_{movement.upper()}"
 
 
 @dataclass(frozen=True)

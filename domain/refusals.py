@@ -15,6 +15,7 @@ class Fate(StrEnum):
     END = "end"  # roll back what was done, refund included, and fail with the code
     PARK = "park"  # wait, visibly, for time, data or an operator
     WAIT = "wait"  # a named timer with its own pause and deadline, no attention
+    HAND = "hand"  # told of a run that somebody stopped from outside (see `domain/runs.py`); never raised by a step
     MESSAGE = "message"  # refuses a message, never the purchase
 
 
@@ -104,6 +105,12 @@ _ROWS = [
         "This cannot be done now.",
         "The purchase is not at a point where this act makes sense.",
         "Read the purchase's stage and choose an act that fits it.",
+    ),
+    Refusal(
+        "KEY_REUSED", Fate.MESSAGE,
+        "This was not done: its key came with another request before.",
+        "The key names another request, or another act: it was used before, for something else.",
+        "Send it under a new key, or send the first request again to hear what came of it.",
     ),
     Refusal(
         "UNKNOWN_ITEM", Fate.PARK,
@@ -210,7 +217,7 @@ _ROWS = [
     Refusal(
         "REFUND_UNKNOWN", Fate.PARK,
         "Your refund is taking longer than usual; we are on it.",
-        "It is not known whether the refund happened; the provider is asked again by itself.",
+        "It is not known whether the money went back, or the provider no longer knows what was paid; it is asked again by itself.",
         "Nothing: it is looked up again by itself. If it lasts, look in the provider's dashboard.",
         heals=True,
     ),
@@ -220,6 +227,24 @@ _ROWS = [
         "An undo keeps failing; the others went on.",
         "Look at the named undo and the service it needs, then retry now.",
         heals=True,
+    ),
+    Refusal(
+        "PAUSED_BY_HAND", Fate.HAND,
+        "Your purchase has been put on hold; nothing is lost.",
+        "Somebody paused its run in Temporal: nothing happens by itself, and no act is taken up.",
+        "Unpause it in Temporal UI, or with `temporal workflow unpause`; it goes on where it stood.",
+    ),
+    Refusal(
+        "TERMINATED_BY_HAND", Fate.HAND,
+        "Your purchase has been interrupted; nothing is lost, and we are on it.",
+        "Its run was terminated, or timed out, in Temporal before the purchase had ended; nothing was undone.",
+        "Start it again with `coursaga purchases start`: what was done is not done twice. To undo it, cancel it then.",
+    ),
+    Refusal(
+        "UNKNOWN_RUN_STATE", Fate.HAND,
+        "We are looking at your purchase; nothing is lost.",
+        "What Temporal says of its run does not fit the record, or cannot be read by this version.",
+        "If its run is closed or gone, start it again with `coursaga purchases start`; else call an engineer.",
     ),
     Refusal(
         "LESSON_NOT_FOUND", Fate.MESSAGE,
@@ -255,3 +280,6 @@ _ROWS = [
 ]  # fmt: skip
 
 REFUSALS: dict[str, Refusal] = {row.code: row for row in _ROWS}
+
+# Undos that are stuck: somebody is called at any hour (spec section 3).
+PAGING = ("REFUND_FAILED", "REFUND_UNKNOWN", "COMPENSATION_STUCK")

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import tzdata
 from dateutil.tz import resolve_imaginary
 
+from domain.days import LAST_YEAR
 from domain.metadata import WantedLessons
 from domain.refusals import Refused
 
@@ -111,6 +112,8 @@ def _series(
     closed = frozenset(holidays)
     for ahead in count_from():
         day = start + ahead * _DAY
+        if day.year > LAST_YEAR:
+            raise Refused("METADATA_INCOMPLETE", f"lessons would be after {LAST_YEAR}: too many days are closed")
         if not _is_own(wanted, day) or day in closed:
             continue
         wall = datetime.combine(day, wanted.start_time)

@@ -18,19 +18,27 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
+from tzdata import IANA_VERSION
 
 from db.engine import at_once, make_engine
 from db.migrate import MIGRATIONS
 from db.stranded import STRANDED, stranded_of
+from domain.refusals import Refused
+from domain.schedule import zone_named
 from runtime.clock import clock
 from runtime.settings import Settings
 from runtime.temporal import RPC, TemporalUnreachable, attribute_gaps, connect
-from runtime.temporal_binary import locate, server_version
+from runtime.temporal_binary import REMEDIES, locate, server_version
 from workflows.attributes import REPORTED_PROBLEMS
 
 FINE, WRONG, UNREACHABLE = "fine", "wrong", "unreachable"
-_MOST_NAMED = 10  # runs
+_MOST_NAMED = 10  # runs, zones
 _OLD_EVENT = 60  # seconds; a relay needs less than one
+_ZONES = "SELECT timezone FROM students WHERE timezone IS NOT NULL UNION SELECT timezone FROM trainers ORDER BY 1"
+_OFFSETS = """
+SELECT moment, (moment AT TIME ZONE %(zone)s) - (moment AT TIME ZONE 'UTC')
+  FROM generate_series(date_trunc('day', now()), now() + interval '3 years', '1 week') AS moment
+"""
 _NOT_RUNNING = "start everything with `coursaga up`, or set {}"
 
 
@@ -71,7 +79,7 @@ def temporal_program(settings: Settings) -> Check:
         return Check("temporal program", FINE, "not needed, a server is named or runs")
     if found := locate():
         return Check("temporal program", FINE, f"{found} (server {server_version(found)})")
-    return Check("temporal program", WRONG, "none on PATH, none cached", "run `make temporal`")
+    return Check("temporal program", WRONG, "not installed, none on PATH", REMEDIES)
 
 
 def postgres(settings: Settings) -> list[Check]:
@@ -83,7 +91,8 @@ def postgres(settings: Settings) -> list[Check]:
         with psycopg.connect(url, connect_timeout=5) as connection:
             answers = Check("postgresql", FINE, f"server {connection.info.server_version // 10000}")
             schema = _schema(connection)
-            return [answers, schema, _outbox(connection)] if schema.state == FINE else [answers, schema]
+            of_data = [_outbox(connection), _zones(connection)] if schema.state == FINE else []
+            return [answers, schema, *of_data]
     except psycopg.OperationalError as error:
         return [Check("postgresql", UNREACHABLE, str(error).strip(), "start it, or correct DATABASE_URL")]
 
@@ -110,6 +119,29 @@ def _outbox(connection: psycopg.Connection) -> Check:
     if age > _OLD_EVENT:
         return Check("outbox", WRONG, says, "start a relay with `coursaga relay`, or see why Kafka does not answer it")
     return Check("outbox", FINE, says)
+
+
+def _zones(connection: psycopg.Connection) -> Check:
+    """Whether PostgreSQL would show the same local times as we do, in the zones people live in, for three years to come."""
+    differ: list[str] = []
+    zones = [row[0] for row in connection.execute(_ZONES).fetchall()]
+    for name in zones:
+        try:
+            ours = zone_named(name)
+            with connection.transaction():
+                told = connection.execute(_OFFSETS, {"zone": name}).fetchall()
+        except (Refused, psycopg.errors.InvalidParameterValue):
+            differ.append(f"{name!r} (not known to both)")
+            continue
+        for moment, theirs in told:
+            if theirs != moment.astimezone(ours).utcoffset():
+                differ.append(f"{name} (from {moment:%Y-%m-%d} on)")
+                break
+    if not differ:
+        return Check("time zones", FINE, f"PostgreSQL agrees on {len(zones)} zones, tzdata {IANA_VERSION}")
+    says = f"PostgreSQL's data differ from tzdata {IANA_VERSION}: {', '.join(differ[:_MOST_NAMED])}"
+    remedy = "lessons are right; update the database server's time zone data, so that queries by hand tell the same"
+    return Check("time zones", WRONG, says, remedy)
 
 
 def lessons(settings: Settings) -> list[Check]:
@@ -145,6 +177,7 @@ async def temporal(settings: Settings) -> list[Check]:
             await _attributes(client),
             await _pollers(client, settings.task_queue),
             await _problems(client),
+            await _paused(client),
         ]
     except (TemporalUnreachable, RPCError) as error:
         return [Check("temporal", UNREACHABLE, str(error), _NOT_RUNNING.format("TEMPORAL_ADDRESS"))]
@@ -180,6 +213,16 @@ async def _problems(client: Client) -> Check:
     ids = [run.id async for run in client.list_workflows(query, limit=_MOST_NAMED, rpc_timeout=RPC)]
     remedy = "an engineer is needed: deploy a worker with a fix, they go on by themselves"
     return Check("workflow code", WRONG, f"{count} runs fail in our code: {', '.join(ids)}", remedy)
+
+
+async def _paused(client: Client) -> Check:
+    """Runs of any kind that somebody paused: purchases, ends of access, holds, sweeps; none goes on by itself."""
+    query = "ExecutionStatus = 'Paused'"
+    count = (await client.count_workflows(query, rpc_timeout=RPC)).count
+    if not count:
+        return Check("paused runs", FINE, "none")
+    remedy = f'see `temporal workflow list --query "{query}"`; each goes on after `temporal workflow unpause`'
+    return Check("paused runs", WRONG, f"{count} are paused by hand", remedy)
 
 
 def provider(settings: Settings) -> Check:

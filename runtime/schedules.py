@@ -18,7 +18,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from domain.lesson_changes import sweep_id_of
+from domain.ids import sweep_id_of
 from runtime.temporal import RPC
 
 LESSON_SWEEP_EVERY = timedelta(minutes=15)  # beside the sweep that follows each change of a trainer at once

@@ -217,7 +217,6 @@ class Stack:
             settings.temporal_port,
             settings.temporal_ui_port,
             namespace=settings.temporal_namespace,
-            say=self._say,
         )
 
     def _child(self, name: str, *module: str) -> Child:

@@ -1,6 +1,7 @@
 """The Temporal client, and the search attributes that purchases are listed by.
 
-The default data converter is used everywhere: what crosses Temporal are dataclasses of plain values.
+What crosses Temporal are dataclasses of plain values; every client made here, and so every worker, reads them as
+`runtime.payloads` says.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from runtime.errors import CannotRun, ServerUnreachable
+from runtime.payloads import DATA_CONVERTER
 from runtime.settings import Settings
 from workflows.attributes import SEARCH_ATTRIBUTES
 
@@ -63,6 +65,7 @@ async def connect_to(
     """Connects to this server; raises TemporalUnreachable after `seconds`."""
     config = cast("dict[str, Any]", {**ClientConfig.load_client_connect_config(disable_file=True)})
     config |= {"target_host": address, "namespace": namespace, "lazy": lazy, "runtime": runtime}
+    config["data_converter"] = DATA_CONVERTER
     try:
         return await asyncio.wait_for(Client.connect(**config), seconds)
     except (RuntimeError, TimeoutError) as error:  # the SDK's connection error is a plain RuntimeError

@@ -15,7 +15,6 @@ from temporalio.service import RPCError
 from runtime.aside import aside
 from runtime.children import Child, StartFailed, environment_without, free_ports
 from runtime.files import open_folder
-from runtime.progress import Say, say_nothing
 from runtime.temporal import TemporalUnreachable, answers, connect_to, ensure_search_attributes, keep_closed_runs
 from runtime.temporal_binary import ensure, server_version
 from workflows.attributes import SEARCH_ATTRIBUTES
@@ -27,6 +26,7 @@ _TAKEN = "address already in use"
 _DYNAMIC: dict[str, object] = {
     "frontend.WorkflowPauseEnabled": True,
     "history.transferProcessorMaxPollRPS": 2000,  # without it every hand-over waits 50 ms
+    "history.timerProcessorMaxTimeShift": "1ms",  # without it every timer and retry may be a second late
     "system.enableActivityEagerExecution": True,
     "matching.numTaskqueueReadPartitions": 1,
     "matching.numTaskqueueWritePartitions": 1,
@@ -37,7 +37,7 @@ _DYNAMIC: dict[str, object] = {
 class TemporalServer:
     """One server with its data under `home`. Ports 0 pick free ones, kept for the life of this object.
 
-    `program` is the server to run; without one it is found, or made, at the first start.
+    `program` is the server to run; without one it is found at the first start.
     """
 
     name = "temporal"
@@ -52,8 +52,7 @@ class TemporalServer:
         namespace: str = "default",
         program: Path | None = None,
         log: Path | None = None,
-        dynamic: Mapping[str, int] | None = None,
-        say: Say = say_nothing,
+        dynamic: Mapping[str, object] | None = None,
     ) -> None:
         self._wanted = {"TEMPORAL_PORT": port, "TEMPORAL_UI_PORT": ui_port}
         self._told = False  # whether somebody knows its ports
@@ -63,7 +62,6 @@ class TemporalServer:
         self._namespace = namespace
         self._program = program
         self._dynamic = {**_DYNAMIC, **(dynamic or {})}
-        self._say = say
         self._child: Child | None = None
 
     @property
@@ -94,7 +92,7 @@ class TemporalServer:
     def launch(self) -> None:
         """Starts it without waiting."""
         self.stop()  # one that was killed holds its file until it is gone
-        self._program = self._program or ensure(self._say)
+        self._program = self._program or ensure()
         open_folder(self.data.parent)
         self._check_version(self._program)
         self._child = Child(self.name, self._command(self._program), self._log, env=environment_without("TEMPORAL_"))

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from domain.purchase import PurchaseOrder, purchase_id_of, workflow_id_of
+from domain.ids import purchase_id_of, workflow_id_of
+from domain.purchase import PurchaseOrder
 from gateways.payments import ProviderIntent, ProviderLine, ProviderPayment, ProviderRefund, ProviderRefused
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -139,6 +140,15 @@ class FakeProvider:
         if "refund" in self._after:
             raise self._after.pop("refund")
         return self.refunds[refund_id]
+
+    def find_refund(self, refund_id: str, payment_id: str) -> ProviderRefund | None:
+        self._call("find_refund")
+        return self.refunds.get(refund_id)
+
+    def by_hand(self, amount_minor: int, payment_id: str = "pay-1", line: int = 1) -> None:
+        """Somebody gives back part of a line at the provider, past every key of ours."""
+        with self._one_at_a_time:
+            self._refund(payment_id, line, amount_minor)
 
     def cancel(self, payment_id: str) -> ProviderPayment:
         self._call("cancel")

@@ -31,17 +31,32 @@ WITH op AS MATERIALIZED (
   SELECT "paymentId" AS payment_id, (request ->> 'line')::integer AS line,
          count(*) AS times, sum((request ->> 'amountMinor')::bigint) AS amount
   FROM op WHERE operation = 'refund' AND status = 200 GROUP BY 1, 2
+), by_hand AS (
+  SELECT "paymentId" AS payment_id, (request ->> 'line')::integer AS line, sum((request ->> 'amountMinor')::bigint) AS amount
+  FROM op WHERE operation = 'refund_by_hand' AND status = 200 GROUP BY 1, 2
+), ours AS (
+  SELECT payment_id, line, sum(amount_minor) FILTER (WHERE status = 'succeeded') AS succeeded,
+         coalesce(sum(amount_minor) FILTER (WHERE status = 'settled_outside'), 0) AS outside
+  FROM refunds GROUP BY 1, 2
 ), line AS (
   SELECT start.*, purchase.status AS purchase_status, purchase.fulfilment, purchase.session_count,
+         charge.payment_id IS NOT NULL AS known,
          coalesce(charge.taken, false) AND charge.request ->> 'studentId' = start.student_id AS taken,
          coalesce((share ->> 'amountMinor')::bigint, 0) AS amount, coalesce(given.amount, 0) AS given,
-         coalesce((share ->> 'refundedMinor')::bigint, 0) AS given_before, coalesce(given.times, 0) AS times
+         coalesce((share ->> 'refundedMinor')::bigint, 0) + coalesce(by_hand.amount, 0) AS given_before,
+         coalesce(ours.outside, 0) AS outside, coalesce(given.times, 0) AS times,
+         EXISTS (SELECT FROM operator_decisions AS decision WHERE decision.purchase_id = start.purchase_id
+                 AND verb = 'cancel' AND values ->> 'refund' = 'none') AS nothing_back,
+         coalesce(told.data -> 'skipped', '[]') AS skipped
   FROM purchase_starts AS start
   LEFT JOIN student_course_purchases AS purchase ON purchase.id = start.purchase_id
   LEFT JOIN charge ON charge.payment_id = start.payment_id
   LEFT JOIN LATERAL jsonb_array_elements(charge.request -> 'lines') AS share
     ON (share ->> 'line')::integer = start.line
   LEFT JOIN given ON given.payment_id = start.payment_id AND given.line = start.line
+  LEFT JOIN by_hand ON by_hand.payment_id = start.payment_id AND by_hand.line = start.line
+  LEFT JOIN ours ON ours.payment_id = start.payment_id AND ours.line = start.line
+  LEFT JOIN outbox AS told ON told.key = 'purchase:' || start.purchase_id || ':' || 'PURCHASE_COMPLETED'
 )
 """
 
@@ -50,9 +65,15 @@ _RULES: dict[str, LiteralString] = {
     "I1 completed without a purchase": """
         SELECT workflow_id FROM line WHERE ending = 'completed'
         AND purchase_status IS DISTINCT FROM 'active' AND purchase_status IS DISTINCT FROM 'superseded'""",
+    "I1 refused as unknown, and the provider knows it": """
+        SELECT workflow_id FROM line WHERE code = 'PAYMENT_NOT_FOUND' AND known""",
     "I1 ended, paid, and not given back": """
         SELECT workflow_id || ' ' || given || ' of ' || amount FROM line
-        WHERE ending IN ('refused', 'cancelled') AND taken AND given + given_before <> amount""",
+        WHERE ending IN ('refused', 'cancelled') AND taken AND NOT nothing_back
+        AND given + given_before + outside <> amount""",
+    "I1 cancelled with nothing given back, and something was": """
+        SELECT workflow_id || ' ' || given + outside FROM line
+        WHERE nothing_back AND (given + outside > 0 OR ending IN ('refused', 'completed'))""",
     "I1 ended, and still holds the purchase": """
         SELECT workflow_id FROM line WHERE ending IN ('refused', 'cancelled') AND purchase_status <> 'voided'""",
     "I2 holds the purchase and has the money back": """
@@ -65,8 +86,7 @@ _RULES: dict[str, LiteralString] = {
         WHERE amount > 0 AND amount <> payment_lines.amount_minor""",
     "I2 completed, and the coins taken are not what the line costs": """
         SELECT workflow_id FROM line JOIN payment_lines AS paid USING (payment_id, line)
-        LEFT JOIN outbox ON key = 'purchase:' || purchase_id || ':' || 'PURCHASE_COMPLETED'
-        WHERE ending = 'completed' AND NOT coalesce(data -> 'skipped' ? 'redeem_coins', false) AND paid.coins +
+        WHERE ending = 'completed' AND NOT skipped ? 'redeem_coins' AND paid.coins +
           (SELECT coalesce(sum(coins), 0) FROM coin_movements AS moved WHERE moved.purchase_id = line.purchase_id) <> 0""",
     "I2 made whole, and coins are kept": """
         SELECT workflow_id FROM line WHERE ending IN ('refused', 'cancelled') AND NOT EXISTS (
@@ -84,17 +104,17 @@ _RULES: dict[str, LiteralString] = {
         LEFT JOIN coin_movements AS back ON back.purchase_id = line.purchase_id AND back.kind = 'recredit'
         WHERE taken.coins <> -paid.coins OR back.coins > paid.coins""",
     "I3 refunded twice, or too much": """
-        SELECT workflow_id FROM line WHERE times > 1 OR given > amount""",
+        SELECT workflow_id FROM line WHERE times > 1 OR given + given_before > amount""",
     "I3 refunded although nobody was to be": """
         SELECT workflow_id FROM line WHERE given > 0 AND (ending = 'completed' OR code = 'STEP_TROUBLE' OR NOT taken)""",
-    "I3 the row of the refund is not what the provider did": """
-        SELECT coalesce(line.workflow_id, refund.id) FROM line FULL JOIN refunds AS refund USING (payment_id, line)
-        WHERE (line.ending IS NOT NULL OR refund.status IN ('succeeded', 'failed'))
-        AND coalesce(refund.status = 'succeeded', false) <> (coalesce(line.times, 0) > 0)""",
+    "I3 the rows of the refund are not what the provider did": """
+        SELECT coalesce(line.workflow_id, ours.payment_id) FROM line FULL JOIN ours USING (payment_id, line)
+        WHERE (line.ending IS NOT NULL OR ours.succeeded > 0) AND coalesce(ours.succeeded, 0) <> coalesce(line.given, 0)""",
     "I3 shows as refunded and is not, or the other way round": """
-        SELECT workflow_id FROM line WHERE ending IS NOT NULL AND coalesce(refunded, false) <> (times > 0)""",
+        SELECT workflow_id FROM line WHERE ending IS NOT NULL AND coalesce(refunded, false) <> (times > 0 OR outside > 0)""",
     "I4 lessons are not 1..N": """
-        SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment = 'sessions' AND
+        SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment = 'sessions'
+        AND NOT skipped ?| ARRAY['assign_trainer', 'approve_allocation', 'create_sessions'] AND
         (SELECT array_agg(session.number ORDER BY session.number) FROM sessions AS session
          JOIN allocations AS allocation ON allocation.id = session.allocation_id AND allocation.status = 'approved'
          WHERE session.purchase_id = line.purchase_id AND session.status = 'scheduled')
@@ -137,14 +157,15 @@ _RULES: dict[str, LiteralString] = {
         JOIN student_course_purchases AS purchase ON purchase.id = enrolled.purchase_id
         WHERE enrolled.ended_at IS NULL AND purchase.status = 'voided'""",
     "I6 has the purchase and is not enrolled": """
-        SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment <> 'ownership' AND NOT EXISTS (
+        SELECT workflow_id FROM line WHERE ending = 'completed' AND fulfilment <> 'ownership'
+        AND NOT skipped ? 'enroll' AND NOT EXISTS (
           SELECT FROM enrollments AS e WHERE e.purchase_id = line.purchase_id AND (e.ended_at IS NULL OR e.expired))""",
     "I6 enrolled in other subjects than were bought": """
         SELECT workflow_id || ' ' || coalesce(bought.subject_id, item_id) FROM line
         JOIN purchase_subjects AS bought USING (purchase_id)
         FULL JOIN (SELECT * FROM enrollments WHERE (ended_at IS NULL OR expired) AND item_type = 'subject') AS e
           ON e.purchase_id = line.purchase_id AND e.item_id = bought.subject_id
-        WHERE (e.item_id IS NULL AND ending = 'completed') OR bought.subject_id IS NULL""",
+        WHERE (e.item_id IS NULL AND ending = 'completed' AND NOT skipped ? 'enroll') OR bought.subject_id IS NULL""",
     "I6 access ended with time, and the purchase does not say so, or says so of access that goes on": """
         SELECT enrolled.purchase_id FROM enrollments AS enrolled
         JOIN student_course_purchases AS purchase ON purchase.id = enrolled.purchase_id
@@ -171,9 +192,10 @@ _RULES: dict[str, LiteralString] = {
     "I9 an event nobody knows": """
         SELECT key FROM outbox WHERE key NOT LIKE 'purchase:%:' || type
           AND NOT (key LIKE 'purchase:%:' || type || '@____-__-__' AND type IN ('PURCHASE_EXPIRED', 'PURCHASE_EXTENDED'))
+          AND NOT (type IN ('PURCHASE_NEEDS_ATTENTION', 'PURCHASE_ATTENTION_ESCALATED') AND key LIKE 'purchase:%:' || type || '.%')
           AND (type NOT LIKE 'LESSONS!_%' ESCAPE '!' OR key NOT LIKE 'purchase:%:' || type || '-%')
         OR type NOT IN ('PURCHASE_EXPIRED', 'PURCHASE_EXTENDED', 'PURCHASE_CREATED', 'PURCHASE_VOIDED',
-          'PURCHASE_COMPLETED', 'PURCHASE_REFUNDED', 'PURCHASE_NEEDS_ATTENTION', 'PURCHASE_ENDED', 'LESSONS_CHANGED',
+          'PURCHASE_COMPLETED', 'PURCHASE_REFUNDED', 'PURCHASE_NEEDS_ATTENTION', 'PURCHASE_ATTENTION_ESCALATED', 'PURCHASE_ENDED', 'LESSONS_CHANGED',
           'LESSONS_STRANDED')""",
     "I11 the ledger is not of one mind": """
         SELECT workflow_id || ' ' || step || ' ' || state FROM line JOIN purchase_steps AS kept USING (purchase_id, attempt)
@@ -210,7 +232,8 @@ async def violations_of_runs(engine: Engine, client: Client) -> list[str]:
         starts = connection.execute(text("SELECT workflow_id, ending FROM purchase_starts")).all()
     for workflow_id, ending in starts:
         status = (await client.get_workflow_handle(workflow_id).describe()).status
-        # The ending is written just before the run closes.
-        if status not in fits[ending] | {WorkflowExecutionStatus.RUNNING}:
+        # The ending is written just before the run closes, and somebody may terminate it in between.
+        between = {WorkflowExecutionStatus.RUNNING, *((WorkflowExecutionStatus.TERMINATED,) if ending else ())}
+        if status not in fits[ending] | between:
             wrong.append(f"I11 {workflow_id} is {status and status.name}, its row says {ending}")
     return wrong

@@ -20,13 +20,14 @@ from workflows.attributes import (
     SESSIONS_MISSING,
     TRAINER_ID,
 )
+from workflows.inbox import Intent
 from workflows.messages import data_for_ui
 from workflows.story import Why
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Why somebody (or a timer) is waited for. Times are ISO 8601, UTC; `next_try` None: only a message helps.
+    """Why somebody (or a timer) is waited for. Times are ISO 8601, UTC; `next_try` None: nothing is tried by itself.
 
     `gives_up`: when it is undone and the money given back by itself, None: never.
     """
@@ -62,6 +63,8 @@ class PurchaseBoard:
     notes: list[str] = field(default_factory=list[str])
     attention: Attention | None = None
     waiting: Attention | None = None
+    waits_for_second: list[str] = field(default_factory=list[str])
+    carried: bool = False  # what an earlier run was parked for is still shown
 
     def at(self, stage: str) -> None:
         if stage != self.stage:
@@ -90,6 +93,8 @@ class PurchaseBoard:
         if why.waits:
             self.waiting = shown
         else:
+            if self.carried:
+                self._clear()
             if self.attention is None or self.attention.code != why.code:
                 _upsert(
                     [
@@ -100,7 +105,14 @@ class PurchaseBoard:
                     ]
                 )
             self.attention = shown
-        workflow.upsert_memo({"next_retry": shown.next_try, "next_action": shown.next_action, "message": shown.message})
+        workflow.upsert_memo(
+            {
+                "next_retry": shown.next_try,
+                "gives_up": shown.gives_up,
+                "next_action": shown.next_action,
+                "message": shown.message,
+            }
+        )
         self._tell()
 
     def gave_up(self, stage: str, why: Why) -> None:
@@ -119,9 +131,15 @@ class PurchaseBoard:
     def held_by(self, trainer_id: str) -> None:
         _upsert([TRAINER_ID.value_set(trainer_id)])
 
-    def held(self, acts: dict[str, str]) -> None:
-        """Acts that wait for a second person: who asked first, by request key. The API and the case file tell it."""
-        workflow.upsert_memo({"second_person": acts or None})
+    def held(self, acts: dict[str, Intent]) -> None:
+        """Acts that wait for a second person: what and who asked first, by request key. The case file tells it."""
+        said = {
+            key: f"{act.verb} {act.values or ''} asked for by {act.actor}".replace("  ", " ")
+            for key, act in acts.items()
+        }
+        workflow.upsert_memo({"second_person": said or None})
+        self.waits_for_second = [f"{text}, key `{key}`" for key, text in said.items()]
+        self._tell()
 
     def note(self, text: str) -> None:
         """Something support should know that changes nothing."""
@@ -132,7 +150,7 @@ class PurchaseBoard:
         return Progress(self.stage, list(self.done_steps), list(self.notes), self.attention, self.waiting)
 
     def _clear(self) -> None:
-        if self.attention:
+        if self.attention or self.carried:
             _upsert(
                 [
                     NEEDS_ATTENTION.value_set(False),
@@ -141,9 +159,10 @@ class PurchaseBoard:
                     SESSIONS_MISSING.value_unset(),
                 ]
             )
-        if self.attention or self.waiting:
-            workflow.upsert_memo({"next_retry": None, "next_action": None, "message": None})
+        if self.attention or self.waiting or self.carried:
+            workflow.upsert_memo({"next_retry": None, "gives_up": None, "next_action": None, "message": None})
         self.attention = self.waiting = None
+        self.carried = False
 
     def _tell(self) -> None:
         """The story in markdown. A list follows an empty line: Temporal UI shows it as one line otherwise."""
@@ -154,6 +173,8 @@ class PurchaseBoard:
             parts += ["### Waiting, nobody is needed", seen.message, _listed(*_by_itself(seen))]
         if seen:
             parts += self._what_you_can_do(seen)
+        if self.waits_for_second:
+            parts += ["### Waits for a second person", _listed(*self.waits_for_second)]
         parts += ["### Done", _listed(*self.done_steps or ["nothing yet"])]
         if self.notes:
             parts += ["### Notes", _listed(*self.notes)]
@@ -169,7 +190,7 @@ class PurchaseBoard:
 
     def _what_you_can_do(self, seen: Attention) -> list[str]:
         code = seen.code if seen is self.attention else None
-        actions = actions_for(seen.stage, code, workflow.now().date())
+        actions = actions_for(seen.stage, code)
         if not actions:
             return []
         told_at = f"{workflow.now():%Y%m%dT%H%M%S}"  # in the key: what is copied from here acts once, and later again
@@ -179,10 +200,11 @@ class PurchaseBoard:
 
 def _by_itself(seen: Attention) -> list[str]:
     """What happens if nobody does anything."""
-    if seen.next_try is None:
-        return ["**by itself:** nothing more happens, only an operator helps"]
-    told = [f"**next try by itself:** {seen.next_try}"]
-    return [*told, f"**undone and refunded by itself:** {seen.gives_up}"] if seen.gives_up else told
+    told = [f"**next try by itself:** {seen.next_try}"] if seen.next_try else []
+    if seen.gives_up:
+        money = "the payment is cancelled" if seen.code == "PAYMENT_PENDING" else "the money goes back"
+        told.append(f"**gives up:** {seen.gives_up}, and {money}")
+    return told or ["**by itself:** nothing more happens, only an operator helps"]
 
 
 def _listed(*lines: str) -> str:

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 
 from activities.acts import ActActivities
 from activities.purchase import PurchaseActivities
-from domain.acts import ActRecord
+from domain.acts import ActRecord, Decision
 from domain.purchase import Announcement, PurchaseOrder
+from workflows.expiry import watch_expiry
 from workflows.inbox import Intent
+from workflows.policies import Rules
 from workflows.story import Deed, Why
 
 
-@dataclass(frozen=True)
+@dataclass
 class PurchaseDesk:
-    """The deeds of one purchase."""
+    """The deeds of one purchase. `amount_minor`: what its line costs, None while that is not known."""
 
     order: PurchaseOrder
+    rules: Rules
+    amount_minor: int | None
+    exists: bool = False  # there is a purchase row
 
     def needs_attention(self, why: Why) -> Deed:
         return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_NEEDS_ATTENTION", code=why.code)
@@ -24,8 +29,30 @@ class PurchaseDesk:
     def escalated(self, why: Why) -> Deed:
         return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_ATTENTION_ESCALATED", code=why.code)
 
+    def needs_two(self, intent: Intent) -> bool:
+        """Money that was given back by other means needs two people; so does giving back much, or nobody knows how much.
+
+        What is paid while its cancel is decided goes back whole, whatever the cancel said: then nobody knows either.
+        """
+        if intent.verb == "settle_refund":
+            return True
+        limit = self.rules.two_person_limit
+        if not (limit and intent.cancel):
+            return False
+        if self.amount_minor is None:
+            return True
+        return self.amount_minor >= limit and intent.values.get("refund") != "none"
+
     def decide(self, intent: Intent) -> Deed:
-        return ActActivities.decide, intent.decision
+        decision = Decision(
+            self.order, intent.key, intent.verb, intent.actor, intent.reason, intent.values, intent.stores
+        )
+        return ActActivities.decide, decision
+
+    async def decided(self, intent: Intent) -> None:
+        """What follows, whichever way it was asked: another last day is waited for."""
+        if intent.verb == "amend" and "expiryDate" in intent.values and self.exists:
+            await watch_expiry(self.order, self.rules, look_again=True)
 
     def record(self, intent: Intent) -> Deed:
         record = ActRecord(
@@ -38,5 +65,6 @@ class PurchaseDesk:
             intent.after,
             intent.answer or "",
             intent.second_actor,
+            intent.values,
         )
         return ActActivities.record_act, record

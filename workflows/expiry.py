@@ -12,14 +12,16 @@ from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.access import AccessActivities
-    from domain.access import AccessLook, Extension, expiry_id_of
+    from domain.access import AccessLook, Extension
+    from domain.ids import expiry_id_of
     from domain.purchase import PurchaseOrder
     from workflows.attributes import STUDENT_ID
-    from workflows.messages import Extend, check
+    from workflows.messages import Extend, check, refuse
     from workflows.policies import Rules
 
 # Looks at the purchase at least so often: whoever was taken back needs no timer, whoever moved has another midnight.
 LONGEST_SLEEP = timedelta(days=30)
+_RACES = 3  # with one that ends just when it is to be told
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,13 @@ class ExpiryWorkflow:
     @extend.validator
     def _check_extend(self, act: Extend) -> None:
         check("extend", act)
+        first = self._asked.get(act.request_key)
+        if first and first.act.values != act.values:
+            raise refuse("KEY_REUSED", f"under this request_key access until {first.act.expiry_date} was asked for")
 
     @workflow.signal(description="The last day was changed elsewhere: look at the purchase again. Needs no input.")
-    def look_again(self, _: Any = None) -> None:
+    def look_again(self, *_said: Any) -> None:
+        """Never raises, whatever comes with it."""
         self._look_again = True
 
     @property
@@ -117,11 +123,19 @@ class ExpiryWorkflow:
         )
 
 
-async def watch_expiry(order: PurchaseOrder, rules: Rules) -> None:
+async def watch_expiry(order: PurchaseOrder, rules: Rules, *, look_again: bool = False) -> None:
     """Start what ends the purchase's access, beside the purchase and outliving it; it may be there already.
 
-    Raises nothing that would undo the purchase: without a timer the access still ends for whoever reads it.
+    `look_again`: the last day was changed, so one that is there looks at it. Raises nothing that would undo the
+    purchase: without a timer the access still ends for whoever reads it.
     """
+    for _ in range(_RACES):
+        if await _started(order, rules) or not look_again or await _told(order):
+            return
+
+
+async def _started(order: PurchaseOrder, rules: Rules) -> bool:
+    """False: one is there already."""
     try:
         await workflow.start_child_workflow(
             ExpiryWorkflow.run,
@@ -134,9 +148,20 @@ async def watch_expiry(order: PurchaseOrder, rules: Rules) -> None:
             static_summary=summary(order),
         )
     except WorkflowAlreadyStartedError:
-        return
+        return False
     except FailureError as err:
         workflow.logger.warning("expiry_not_started", extra={"purchase_id": order.purchase_id, "error": str(err)})
+    return True
+
+
+async def _told(order: PurchaseOrder) -> bool:
+    """False: it ended at this very moment."""
+    there = workflow.get_external_workflow_handle_for(ExpiryWorkflow.run, expiry_id_of(order.purchase_id))
+    try:
+        await there.signal(ExpiryWorkflow.look_again)
+    except FailureError:
+        return False
+    return True
 
 
 def about(order: PurchaseOrder) -> TypedSearchAttributes:

@@ -13,11 +13,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.policies import Rules
 
 
-def hold_workflow_id_of(hold_id: str) -> str:
-    """The workflow id of a hold's timer."""
-    return f"hold:{hold_id}"
-
-
 @dataclass(frozen=True)
 class HoldInput:
     """`seconds`: how long the times are held."""

@@ -9,16 +9,23 @@ from temporalio import workflow
 
 View = dict[str, Any]
 
+AWAITING_SECOND_PERSON = "awaiting_second_person"
+UNDER_WAY = "under_way"  # the run goes on in a new one: the same act sent again hears the outcome
+# Answered acts that a run remembers; older ones are known by the audit.
+_REMEMBERED = 100
+MOST_WAITING, MOST_HELD = 50, 10  # acts that wait for an answer, or for a second person; more are refused
+
 
 @dataclass
 class Intent:
-    """One act. `decision`: what is stored before it is acted on. `skip`: the step it skips."""
+    """One act. `stores`: steps read its values, so they are stored before it is acted on. `skip`: the step it skips."""
 
     key: str
     verb: str
     actor: str
     reason: str
-    decision: Any = None
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+    stores: bool = False
     skip: str = ""
     second_actor: str = ""
     before: View = field(default_factory=dict[str, Any])
@@ -29,6 +36,10 @@ class Intent:
     def cancel(self) -> bool:
         return self.verb == "cancel"
 
+    def same_as(self, verb: str, values: dict[str, Any]) -> bool:
+        """Whether this is that act: a request key names one verb with one body."""
+        return (self.verb, self.values) == (verb, values)
+
 
 @dataclass
 class Inbox:
@@ -38,42 +49,67 @@ class Inbox:
     waiting: list[Intent] = field(default_factory=list[Intent])
     taken: list[Intent] = field(default_factory=list[Intent])
     owed: list[Intent] = field(default_factory=list[Intent])  # answered, their audit row not yet written
+    held: dict[str, Intent] = field(default_factory=dict[str, Intent])  # they wait for a second person
+    arrivals: int = 0  # counts what came, so that a wait ends once for each
+    leaving: bool = False
+    woken_by: str = ""  # why the system woke the purchase since its last try
 
     @classmethod
-    def of(cls, answers: dict[str, str]) -> Inbox:
-        """What an earlier run has answered stays answered."""
-        return cls({key: Intent(key, "", "", "", answer=text) for key, text in answers.items()})
+    def of(cls, open_acts: list[Intent], held: list[Intent]) -> Inbox:
+        """What an earlier run left: acts not answered yet or not on record yet, and those that wait for a second person."""
+        return cls(
+            asked={intent.key: intent for intent in open_acts},
+            waiting=[intent for intent in open_acts if intent.answer is None],
+            owed=[intent for intent in open_acts if intent.answer is not None],
+            held={intent.key: intent for intent in held},
+        )
 
     @property
-    def answers(self) -> dict[str, str]:
-        return {key: intent.answer for key, intent in self.asked.items() if intent.answer is not None}
+    def open_acts(self) -> list[Intent]:
+        """Not answered or not on record."""
+        return [*self.taken, *self.waiting, *self.owed]
 
     @property
     def cancels(self) -> list[Intent]:
         return [intent for intent in self.waiting if intent.cancel]
 
     @property
-    def idle(self) -> bool:
-        """Nothing asked that is unanswered, nothing answered that is not on record."""
-        return not self.owed and all(intent.answer is not None for intent in self.asked.values())
+    def full(self) -> bool:
+        """So many wait for an answer that no more are taken."""
+        return len(self.waiting) + len(self.taken) >= MOST_WAITING
+
+    def known(self, key: str) -> Intent | None:
+        """The act of this key that this run has heard of."""
+        return self.asked.get(key) or self.held.get(key)
 
     def post(self, intent: Intent, view: View) -> Intent:
         """Ask for it, unless its key was asked before; the one intent of that key."""
-        if intent.key not in self.asked:  # two people confirm the very same intent: it must not wait twice
+        if intent.key not in self.asked:
             intent.before = view
             self.asked[intent.key] = intent
             self.waiting.append(intent)
+            self.arrivals += 1
         return self.asked[intent.key]
 
-    async def answered(self, intent: Intent) -> str:
-        """Wait until the main loop has tried."""
-        await workflow.wait_condition(lambda: intent.answer is not None)
-        return intent.answer or ""
+    def hold(self, intent: Intent) -> Intent | None:
+        """An act that needs two people: None while it waits for the second; then the act, no longer held."""
+        first = self.held.setdefault(intent.key, intent)
+        if first.actor == intent.actor:
+            return None
+        first.second_actor = intent.actor
+        return self.held.pop(intent.key)
 
-    def take(self, *, cancels_too: bool = False) -> None:
-        """Those waiting become the next try's; cancels stay where they are heeded."""
-        self.taken += [intent for intent in self.waiting if cancels_too or not intent.cancel]
-        self.waiting = [] if cancels_too else self.cancels
+    async def answered(self, intent: Intent) -> str:
+        """Wait until the main loop has tried, or goes on in a new run."""
+        await workflow.wait_condition(lambda: intent.answer is not None or self.leaving)
+        return UNDER_WAY if intent.answer is None else intent.answer
+
+    def take(self, *, cancels_too: bool = False) -> list[Intent]:
+        """Those waiting become the next try's, and are given back; cancels stay where they are heeded."""
+        new = [intent for intent in self.waiting if cancels_too or not intent.cancel]
+        self.taken += new
+        self.waiting = [intent for intent in self.waiting if intent not in new]
+        return new
 
     def reply(self, text: str, view: View) -> None:
         """Answer those taken."""
@@ -81,6 +117,17 @@ class Inbox:
             self.close(intent, text, view)
         self.taken = []
 
-    def close(self, intent: Intent, text: str, view: View) -> None:
+    def close(self, intent: Intent, text: str, view: View, *, on_record: bool = False) -> None:
+        """Answer it. `on_record`: its row in the audit is there already."""
         intent.answer, intent.after = text, {**view, "outcome": text}
-        self.owed.append(intent)
+        self.asked[intent.key] = intent
+        if not on_record:
+            self.owed.append(intent)
+        done = [key for key, act in self.asked.items() if act.answer is not None and act not in self.owed]
+        for key in done[:-_REMEMBERED]:
+            del self.asked[key]
+
+    def close_one(self, intent: Intent, text: str, view: View, *, on_record: bool = False) -> None:
+        """Answer one of those taken."""
+        self.taken.remove(intent)
+        self.close(intent, text, view, on_record=on_record)

@@ -11,6 +11,7 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 
 from domain.acts import check_values
+from domain.texts import SAMPLE_ACTOR, SAMPLE_REASON, signature_faults
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,21 @@ class Extend(Act):
         return {"expiryDate": self.expiry_date}
 
 
+@dataclass(frozen=True)
+class SettleRefund(Act):
+    """`proof`: how the money was given back outside the provider, such as the bank's reference."""
+
+    proof: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {"proof": self.proof}
+
+
 def data_for_ui(request_key: str, values: Mapping[str, Any]) -> str:
     """What to type as Data of an Update in Temporal UI; `values` as the API wants them beside the reason."""
     said = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in values.items()}
-    return json.dumps({"actor": "your name", "reason": "why you do it", "request_key": request_key, **said})
+    return json.dumps({"actor": SAMPLE_ACTOR, "reason": SAMPLE_REASON, "request_key": request_key, **said})
 
 
 def refuse(code: str, message: str) -> ApplicationError:
@@ -103,7 +115,7 @@ def refuse(code: str, message: str) -> ApplicationError:
 
 def check(verb: str, act: Act) -> None:
     """Raises INVALID_ACT naming everything that is missing or malformed."""
-    faults = [f"say {name}" for name in ("actor", "reason", "request_key") if not getattr(act, name).strip()]
+    faults = signature_faults(actor=act.actor, reason=act.reason, request_key=act.request_key)
     faults += check_values(verb, act.values)
     if faults:
         raise refuse("INVALID_ACT", "; ".join(faults))

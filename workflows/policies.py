@@ -5,7 +5,6 @@ A door copies the rules in force into the start input, so that a run keeps them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -36,14 +35,13 @@ class Rules:
         """The tries Temporal makes before the step counts as in trouble."""
         return RetryPolicy(initial_interval=timedelta(seconds=self.quick_pause), maximum_attempts=self.quick_tries)
 
-    def trouble_pauses(self) -> Iterator[timedelta]:
-        """Growing pauses, for ever."""
-        pause = self.trouble_pause
-        while True:
-            yield timedelta(seconds=pause)
-            pause = min(pause * 2, self.trouble_pause_most)
+    def trouble_pause_of(self, rounds: int) -> float:
+        """Seconds to wait after this many rounds of trouble: growing, up to a most."""
+        return min(self.trouble_pause * 2.0 ** min(rounds, 30), self.trouble_pause_most)
 
 
+# A run whose history is this long goes on in a new one although messages wait; the server ends one at 51,200.
+MOST_EVENTS = 20_000
 # Of changes of lessons, which have no deadline: a try, and the pauses between tries for as long as there is trouble.
 LESSON_TRY = timedelta(seconds=10)
 UNTIL_DONE = RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_interval=timedelta(minutes=1))

@@ -11,14 +11,25 @@ from temporalio import workflow
 # on what a step is (and each run would pay for SQLAlchemy).
 with workflow.unsafe.imports_passed_through():
     from activities.purchase import PurchaseActivities
-    from domain.acts import Decision, check_values
+    from domain.acts import check_values
     from domain.purchase import Announcement, PaymentConfirmed, PurchaseOrder
+    from domain.texts import signature_faults, storable
     from workflows.board import Progress, PurchaseBoard
     from workflows.desk import PurchaseDesk
     from workflows.expiry import watch_expiry
-    from workflows.inbox import Intent
+    from workflows.inbox import MOST_HELD, Intent
     from workflows.judging import judge
-    from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, SkipStep, check, refuse
+    from workflows.messages import (
+        Act,
+        Amend,
+        AssignTrainer,
+        Cancel,
+        CreateSessions,
+        SettleRefund,
+        SkipStep,
+        check,
+        refuse,
+    )
     from workflows.policies import Rules
     from workflows.saga import Saga
     from workflows.steps import (
@@ -39,11 +50,12 @@ with workflow.unsafe.imports_passed_through():
 
 @dataclass(frozen=True)
 class PurchaseInput:
-    """What a door starts a purchase with: ids, and the rules in force. `resumed` only when it goes on in a new run."""
+    """What a door starts a purchase with: ids, and the rules in force. The rest only when it goes on in a new run."""
 
     order: PurchaseOrder
     rules: Rules
     resumed: Resumed | None = None
+    amount_minor: int | None = None  # what the line costs, once that is known
 
 
 @workflow.defn(name="PurchaseWorkflow")
@@ -53,34 +65,40 @@ class PurchaseWorkflow:
     @workflow.init
     def __init__(self, start: PurchaseInput) -> None:
         self._start = start
-        self._board = PurchaseBoard(start.order.workflow_id)
+        self._board = PurchaseBoard(start.order.workflow_id, carried=start.resumed is not None)
         self._confirmed: PaymentConfirmed | None = None
-        self._held: dict[str, Intent] = {}  # acts that wait for a second person, by key
+        costs = start.amount_minor if start.order.payment_id else 0
+        self._desk = PurchaseDesk(start.order, start.rules, costs)
         self._saga: Saga[PurchaseOrder] = Saga(
             order=start.order,
             rules=start.rules,
             board=self._board,
             judge=judge,
             renew=self._renew,
-            desk=PurchaseDesk(start.order),
+            desk=self._desk,
             resumed=start.resumed,
         )
 
     @workflow.run
     async def run(self, start: PurchaseInput) -> str:
+        return await uncancellable(self._run())  # a cancel is an act, heeded by the saga
+
+    async def _run(self) -> str:
         saga = self._saga
         try:
             await saga.tell(self._fulfil(saga), TABLE)
         except STORY_ENDS:
-            await uncancellable(self._made_whole())
+            await self._made_whole()
             raise
-        await uncancellable(self._completed())
+        await self._announce("PURCHASE_COMPLETED", "completed")
+        await saga.close("completed")
         return "completed"
 
     async def _fulfil(self, saga: Saga[PurchaseOrder]) -> None:
         self._paid(await saga.run(CONFIRM_PAYMENT))
         purchase = await saga.run(CREATE_PURCHASE)
         self._board.has(purchase, self._confirmed)
+        self._desk.exists = purchase is not None
         await saga.mention(INVALIDATE_LEARNING_CACHE)
         if purchase and purchase.coins:  # most lines cost none: they are spared the step
             await saga.run(REDEEM_COINS)
@@ -99,10 +117,6 @@ class PurchaseWorkflow:
 
     # -- endings -----------------------------------------------------------------------------------------------
 
-    async def _completed(self) -> None:
-        await self._announce("PURCHASE_COMPLETED", "completed")
-        await self._saga.close("completed")
-
     async def _made_whole(self) -> None:
         await self._saga.mention(INVALIDATE_LEARNING_CACHE)
         ending = "cancelled" if self._saga.ending == "CANCELLED" else "refused"
@@ -115,9 +129,11 @@ class PurchaseWorkflow:
 
     def _paid(self, confirmed: PaymentConfirmed | None) -> None:
         self._confirmed = confirmed
+        if confirmed:
+            self._desk.amount_minor = confirmed.amount_minor
 
     def _renew(self, resumed: Resumed) -> None:
-        workflow.continue_as_new(replace(self._start, resumed=resumed))
+        workflow.continue_as_new(replace(self._start, resumed=resumed, amount_minor=self._desk.amount_minor))
 
     # -- messages: validators refuse, handlers post, the main loop acts ------------------------------------------
 
@@ -131,15 +147,16 @@ class PurchaseWorkflow:
 
     @workflow.update(description="Change metadata or the item of a parked purchase, then try again.")
     async def amend(self, act: Amend) -> str:
-        return await self._saga.ask(self._intent("amend", act, decides=True))
+        return await self._saga.ask(self._intent("amend", act, stores=True))
 
     @amend.validator
     def _check_amend(self, act: Amend) -> None:
-        self._check("amend", act, self._saga.why is not None and not self._saga.ending, "it is not parked at a step")
+        parked = self._saga.why is not None and not self._saga.ending
+        self._check("amend", act, parked, "it is not parked at a step")
 
     @workflow.update(description="Go on without the repair step it is parked at; a skipped trainer skips the lessons.")
     async def skip_step(self, act: SkipStep) -> str:
-        return await self._saga.ask(self._intent("skip_step", act, decides=True, skip=act.step))
+        return await self._saga.ask(self._intent("skip_step", act, stores=True, skip=act.step))
 
     @skip_step.validator
     def _check_skip_step(self, act: SkipStep) -> None:
@@ -147,7 +164,7 @@ class PurchaseWorkflow:
 
     @workflow.update(description="Give this trainer all the lessons, if free; for a purchase parked without one.")
     async def assign_trainer(self, act: AssignTrainer) -> str:
-        return await self._saga.ask(self._intent("assign_trainer", act, decides=True))
+        return await self._saga.ask(self._intent("assign_trainer", act, stores=True))
 
     @assign_trainer.validator
     def _check_assign_trainer(self, act: AssignTrainer) -> None:
@@ -155,7 +172,7 @@ class PurchaseWorkflow:
 
     @workflow.update(description="Say yes to the proposed trainer; the lessons follow at once.")
     async def approve_allocation(self, act: Act) -> str:
-        return await self._saga.ask(self._intent("approve_allocation", act, decides=True))
+        return await self._saga.ask(self._intent("approve_allocation", act, stores=True))
 
     @approve_allocation.validator
     def _check_approve_allocation(self, act: Act) -> None:
@@ -164,53 +181,96 @@ class PurchaseWorkflow:
 
     @workflow.update(description="Create the missing lessons now, with another count or schedule if given.")
     async def create_sessions(self, act: CreateSessions) -> str:
-        return await self._saga.ask(self._intent("create_sessions", act, decides=bool(act.overrides)))
+        return await self._saga.ask(self._intent("create_sessions", act, stores=bool(act.overrides)))
 
     @create_sessions.validator
     def _check_create_sessions(self, act: CreateSessions) -> None:
         self._check("create_sessions", act, self._at_sessions(), "it is not at its lessons")
 
     @workflow.signal(description="The same as create_sessions, for Temporal UI: needs no input, ignores bad input.")
-    def create_sessions_manually(self, ask: Any = None) -> None:
-        """Never raises: a failure here would stop the purchase for good."""
-        said: dict[str, Any] = cast("dict[str, Any]", ask) if isinstance(ask, dict) else {}
+    def create_sessions_manually(self, *asked: Any) -> None:
+        """Takes what may come, and never raises: a failure here would stop the purchase for good. One object counts."""
+        objects = [cast("dict[str, Any]", each) for each in asked if isinstance(each, dict)]
+        said = objects[0] if objects else {}
         signed = {"actor": "Temporal UI", "reason": "manual signal", "request_key": str(workflow.uuid4())}
         given = {name: text for name in signed if isinstance(text := said.get(name), str) and text.strip()}
         overrides = {name: value for name, value in said.items() if name not in signed}
         nested = overrides.pop("overrides", None)
         overrides |= cast("dict[str, Any]", nested) if isinstance(nested, dict) else {}
         act = CreateSessions(**signed | given, overrides=overrides)
-        faults = [] if ask is None or isinstance(ask, dict) else ["its input is no object"]
+        faults = [] if objects or not any(each is not None for each in asked) else ["its input is no object"]
         faults += check_values("create_sessions", overrides)
-        if faults or not (self._at_sessions() or act.request_key in self._saga.inbox.asked):
+        faults += signature_faults(actor=act.actor, reason=act.reason, request_key=act.request_key)
+        if reused := self._reused("create_sessions", act):
+            faults.append(reused)
+        if not faults and len(asked) > 1:
+            self._board.note("signal create_sessions_manually: of several inputs the first object counts")
+        if faults or self._saga.inbox.full or not (self._at_sessions() or self._saga.inbox.known(act.request_key)):
             self._board.note(f"signal create_sessions_manually ignored: {'; '.join(faults) or 'not at its lessons'}")
             return
-        self._saga.post(self._intent("create_sessions", act, decides=bool(overrides)))
+        self._saga.request(self._intent("create_sessions", act, stores=bool(overrides)))
+
+    @workflow.signal(description="The system's: what it waits for may be mended, try again now. Leaves no act.")
+    def wake(self, *because: Any) -> None:
+        text = because[0] if because and isinstance(because[0], str) else "woken"
+        self._saga.wake(storable(text, most=200))
 
     @workflow.update(
         description="Undo everything and give money back: full, undelivered or none. Not after clear_cart."
     )
     async def cancel(self, act: Cancel) -> str:
-        return await self._with_second_person(self._intent("cancel", act, decides=True), act)
+        return await self._saga.ask(self._intent("cancel", act, stores=True))
 
     @cancel.validator
     def _check_cancel(self, act: Cancel) -> None:
         self._check("cancel", act)
 
+    @workflow.update(description="The stuck refund was given outside the provider: end the rollback. Two people.")
+    async def settle_refund(self, act: SettleRefund) -> str:
+        return await self._saga.ask(self._intent("settle_refund", act, stores=True))
+
+    @settle_refund.validator
+    def _check_settle_refund(self, act: SettleRefund) -> None:
+        self._check("settle_refund", act, self._refund_stuck(), "no refund of it is stuck")
+
+    @workflow.update(description="Take back an act that waits for a second person: request_key is that act's.")
+    async def withdraw(self, act: Act) -> str:
+        return self._saga.withdraw(act.request_key, act.actor, act.reason)
+
+    @withdraw.validator
+    def _check_withdraw(self, act: Act) -> None:
+        check("withdraw", act)
+        known = self._saga.inbox.known(act.request_key)
+        if known is None or not (known.answer is None or known.answer.startswith("withdrawn ")):
+            raise refuse("WRONG_STAGE", "no act waits for a second person under this key")
+        if known.answer is None and act.request_key not in self._saga.inbox.held:
+            raise refuse("WRONG_STAGE", "this act waits for nobody any more: it is under way")
+
     @workflow.query(description="Stage, steps done, what it waits for and what to do.")
     def progress(self) -> Progress:
         return self._board.progress()
 
-    def _intent(self, verb: str, act: Act, *, decides: bool = False, skip: str = "") -> Intent:
-        decision = None
-        if decides:
-            decision = Decision(self._start.order, act.request_key, verb, act.actor, act.reason, act.values)
-        return Intent(act.request_key, verb, act.actor, act.reason, decision, skip)
+    def _intent(self, verb: str, act: Act, *, stores: bool = False, skip: str = "") -> Intent:
+        return Intent(act.request_key, verb, act.actor, act.reason, act.values, stores, skip)
 
     def _check(self, verb: str, act: Act, fits: bool = True, why_not: str = "") -> None:
         check(verb, act)
-        if not fits and act.request_key not in self._saga.inbox.asked:  # a repeat gets its first answer
-            raise refuse("WRONG_STAGE", f"{verb} makes no sense now: {why_not} (stage: {self._saga.stage})")
+        saga = self._saga
+        if reused := self._reused(verb, act):
+            raise refuse("KEY_REUSED", reused)
+        if saga.inbox.known(act.request_key):  # a repeat gets its first answer
+            return
+        if not fits:
+            raise refuse("WRONG_STAGE", f"{verb} makes no sense now: {why_not} (stage: {saga.stage})")
+        held = len(saga.inbox.held) >= MOST_HELD and saga.needs_two(self._intent(verb, act))
+        if saga.inbox.full or held:
+            raise refuse("WRONG_STAGE", "too many acts wait for this purchase: withdraw one, or wait for their answers")
+
+    def _reused(self, verb: str, act: Act) -> str:
+        known = self._saga.inbox.known(act.request_key)
+        if known is None or known.same_as(verb, act.values):
+            return ""
+        return f"the request key names another act already: {known.verb}; use a new key"
 
     def _parked_at(self, step: str) -> bool:
         return self._saga.why is not None and self._saga.stage == step and not self._saga.ending
@@ -218,21 +278,6 @@ class PurchaseWorkflow:
     def _at_sessions(self) -> bool:
         return self._saga.stage == "create_sessions" and not self._saga.ending
 
-    async def _with_second_person(self, intent: Intent, act: Cancel) -> str:
-        """Above the limit giving money back waits until a second person sends the same key."""
-        limit = self._start.rules.two_person_limit
-        amount_minor = self._confirmed.amount_minor if self._confirmed else 0
-        if limit and act.refund != "none" and amount_minor >= limit and intent.key not in self._saga.inbox.asked:
-            first = self._held.setdefault(intent.key, intent)
-            if first.actor == intent.actor:
-                self._board.note(f"cancel asked by {intent.actor} waits for a second person ({intent.key})")
-                self._show_held()
-                await workflow.wait_condition(lambda: bool(first.second_actor or self._saga.ended))
-            else:
-                first.second_actor = intent.actor
-                self._show_held()
-            intent = first
-        return await self._saga.ask(intent)
-
-    def _show_held(self) -> None:
-        self._board.held({key: held.actor for key, held in self._held.items() if not held.second_actor})
+    def _refund_stuck(self) -> bool:
+        why = self._saga.why
+        return bool(self._saga.ending and why and why.code in ("REFUND_FAILED", "REFUND_UNKNOWN"))

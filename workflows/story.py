@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
 
-# What may end a story: never `Exception` (a bug must suspend, not refund), never BaseException (continue-as-new).
+# What may end a run: never `Exception` (a bug must suspend, not refund), never BaseException (continue-as-new).
 STORY_ENDS = (FailureError, TimeoutError, asyncio.CancelledError)
 
 
@@ -57,32 +57,44 @@ class Why:
     expires_as: str = ""  # the code it ends with at its deadline, if another
 
 
+@dataclass
+class Patience:
+    """How long a step has waited, and how long it may. `rounds` of trouble make the pauses grow."""
+
+    since: datetime | None = None
+    rounds: int = 0
+    refused_for: float = 0.0  # seconds parked on refusals
+    pending_for: float = 0.0
+    escalated: bool = False
+
+
 @dataclass(frozen=True)
 class Resumed:
-    """What a parked run hands to its continuation; the step ledger remembers the rest."""
+    """What a parked run hands to its continuation; the step ledger remembers the rest, the audit the acts that are done.
+
+    `code`: set when it was rolling back, and `decided_by` then the cancel that said so. `acts`: not answered or not on
+    record. `held`: wait for a second person.
+    """
 
     stage: str
-    since: datetime
-    refused_for: float  # seconds parked on refusals at that stage
-    pending_for: float
-    answers: dict[str, str]
+    patience: dict[str, Patience]
     undos: list[str]  # the steps whose undos are owed
     skipped: list[str]
-    escalated: bool = False
-    code: str = ""  # set when it was rolling back
+    acts: list[Intent]
+    held: list[Intent]
+    code: str = ""
+    decided_by: Intent | None = None
     refunded: bool = False
     past_pivot: bool = False
 
 
-@dataclass
-class Patience:
-    """How long a step has waited, and how long it may."""
+class Ends(Exception):
+    """The story ends here and is rolled back: for this code."""
 
-    pauses: Iterator[timedelta]
-    since: datetime | None = None
-    refused_for: float = 0.0
-    pending_for: float = 0.0
-    escalated: bool = False
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 class Board(Protocol):
@@ -94,6 +106,7 @@ class Board(Protocol):
         self, stage: str, why: Why, since: datetime, next_try: datetime | None, gives_up: datetime | None = None
     ) -> None: ...
     def gave_up(self, stage: str, why: Why) -> None: ...
+    def held(self, acts: dict[str, Intent]) -> None: ...
 
 
 async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
@@ -120,5 +133,7 @@ class Desk(Protocol):
 
     def needs_attention(self, why: Why) -> Deed: ...
     def escalated(self, why: Why) -> Deed: ...
-    def decide(self, intent: Intent) -> Deed: ...
+    def decide(self, intent: Intent) -> Deed: ...  # answers what the same act was answered before
+    async def decided(self, intent: Intent) -> None: ...
     def record(self, intent: Intent) -> Deed: ...
+    def needs_two(self, intent: Intent) -> bool: ...

@@ -5,17 +5,21 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy import Connection, Row, text
 
 from db.effects.decisions import read_settled, write_access_until, write_settled
-from db.engine import at_once
+from db.effects.turns import lock_student
 from domain.amendments import amended
+from domain.ids import event_key_of
 from domain.purchase import PurchaseOrder
 
 _FACTS = text("""
-SELECT purchase.status, purchase.superseded_by, purchase.expires_on, purchase.expired_at, student.timezone
+SELECT purchase.superseded_by, purchase.expires_on, purchase.expired_at, student.timezone,
+       purchase.status = 'voided' OR EXISTS (
+         SELECT FROM purchase_starts AS start JOIN purchase_steps AS step USING (purchase_id, attempt)
+         WHERE start.purchase_id = purchase.id AND step.state = 'undone') AS taken_back
 FROM student_course_purchases AS purchase JOIN students AS student ON student.id = purchase.student_id
-WHERE purchase.id = :purchase_id
+WHERE purchase.id = :purchase_id FOR NO KEY UPDATE OF purchase
 """)
 
 # Told once per last day: an extension may be followed by another end.
@@ -42,7 +46,9 @@ SELECT count(*) FROM over
 """)
 
 _LOCK = text("SELECT FROM purchase_starts WHERE purchase_id = :purchase_id FOR UPDATE")
-_ACTED = text("SELECT outcome FROM operator_acts WHERE purchase_id = :purchase_id AND request_key = :request_key")
+_ACTED = text(
+    "SELECT verb, values, outcome FROM operator_acts WHERE purchase_id = :purchase_id AND request_key = :request_key"
+)
 _EXTENDED = text("""
 WITH longer AS (SELECT * FROM student_course_purchases WHERE id = :purchase_id), seen AS (
   INSERT INTO learning_versions AS kept (student_id, version) SELECT student_id, 1 FROM longer
@@ -58,36 +64,31 @@ ON CONFLICT (key) DO NOTHING
 
 
 def facts(connection: Connection, order: PurchaseOrder) -> Row[Any] | None:
-    """The purchase with its last day and its student's zone; None when there is no purchase row."""
+    """The purchase with its last day and its student's zone, student and purchase locked; None when there is no purchase row.
+
+    `taken_back`: the purchase is being undone, or was.
+    """
+    lock_student(connection, order)
     return connection.execute(_FACTS, {"purchase_id": order.purchase_id}).one_or_none()
 
 
-def look(engine: Engine, order: PurchaseOrder) -> Row[Any] | None:
-    """The same on a connection of its own."""
-    with at_once(engine) as connection:
-        return facts(connection, order)
-
-
-def end(engine: Engine, order: PurchaseOrder, last_day: date, now: datetime) -> bool:
-    """End the access that lasted until this day: purchase, enrollments, learning page and event in one statement.
-
-    False, and nothing changes, when it ended before or no longer ends on this day.
-    """
+def end(connection: Connection, order: PurchaseOrder, last_day: date, now: datetime) -> None:
+    """End the access that lasted until this day: purchase, enrollments, learning page and event in one statement."""
     values = {
         "purchase_id": order.purchase_id,
         "last_day": last_day,
         "key": _key(order, "PURCHASE_EXPIRED"),
         "now": now,
     }
-    with at_once(engine) as connection:
-        return bool(connection.execute(_END, values).scalar_one())
+    connection.execute(_END, values)
 
 
-def acted(connection: Connection, order: PurchaseOrder, request_key: str) -> str | None:
-    """Locks the purchase's start; the outcome of the act with this key, if there was one."""
+def acted(connection: Connection, order: PurchaseOrder, request_key: str) -> Row[Any] | None:
+    """Locks the student and the purchase's start; verb, values and outcome of the act with this key, if there was one."""
     key = {"purchase_id": order.purchase_id, "request_key": request_key}
+    lock_student(connection, order)
     connection.execute(_LOCK, key)
-    return connection.execute(_ACTED, key).scalar_one_or_none()
+    return connection.execute(_ACTED, key).one_or_none()
 
 
 def extend(connection: Connection, order: PurchaseOrder, until: date, now: datetime) -> None:
@@ -100,5 +101,5 @@ def extend(connection: Connection, order: PurchaseOrder, until: date, now: datet
 
 
 def _key(order: PurchaseOrder, event: str) -> str:
-    """The start of the event's key; its last day follows. '@', as what an event is about ends at the last ':'."""
-    return f"purchase:{order.purchase_id}:{event}@"
+    """The start of the event's key; its last day follows."""
+    return event_key_of(order.purchase_id, event, "@")

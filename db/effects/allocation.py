@@ -39,7 +39,7 @@ series AS (
   WHERE id = :purchase_id AND series_start IS DISTINCT FROM :series_start AND EXISTS (SELECT FROM allocation)
 ), step AS (
   INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
-  SELECT :purchase_id, :attempt, 'assign_trainer', 'done', CAST(:result AS jsonb), now() FROM allocation
+  SELECT :purchase_id, :attempt, 'assign_trainer', 'done', CAST(:result AS jsonb), :now FROM allocation
 )"""
 
 # Compare and set on last_assigned_at and on the count of decisions: whoever was chosen by facts that have changed since
@@ -118,7 +118,7 @@ WITH held AS (
 ), claim AS (
   INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
   SELECT :purchase_id, :attempt, 'approve_allocation', 'done',
-         jsonb_strip_nulls(jsonb_build_object('approvedBy', yes.actor)), now()
+         jsonb_strip_nulls(jsonb_build_object('approvedBy', yes.actor)), :now
   FROM held, yes WHERE :automatic OR status = 'approved' OR yes.actor IS NOT NULL
   ON CONFLICT (purchase_id, attempt, step) DO NOTHING
   RETURNING purchase_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, Row, text
@@ -41,6 +42,7 @@ def cart_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
         return connection.execute(_FACTS, {"purchase_id": order.purchase_id, "attempt": order.attempt}).one()
 
 
-def remove(engine: Engine, order: PurchaseOrder, found: str | None) -> None:
+def remove(engine: Engine, order: PurchaseOrder, found: str | None, now: datetime) -> None:
     """Remove that one item, once: a repeat must not take an equal one that was put in twice."""
-    ledger.do(engine, order, "clear_cart", {"removed": found}, _REMOVE, found=found, student_id=order.student_id)
+    values = {"found": found, "student_id": order.student_id}
+    ledger.do(engine, order, "clear_cart", {"removed": found}, _REMOVE, now=now, **values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg.errors import CheckViolation
 from sqlalchemy import Engine, text
@@ -10,12 +11,13 @@ from sqlalchemy.exc import IntegrityError
 
 from db import ledger
 from db.engine import at_once
-from domain.purchase import PurchaseOrder, Undone, coins_key
+from domain.ids import coins_key
+from domain.purchase import PurchaseOrder, Undone
 
 _REDEEM = """
 redeemed AS (
   INSERT INTO coin_movements (key, student_id, kind, coins, purchase_id, moved_at)
-  SELECT :key, :student_id, 'redemption', -line.coins, claim.purchase_id, now()
+  SELECT :key, :student_id, 'redemption', -line.coins, claim.purchase_id, :now
   FROM claim JOIN payment_lines AS line ON line.payment_id = :payment_id AND line.line = :line
   WHERE line.coins > 0
 )"""
@@ -23,7 +25,7 @@ redeemed AS (
 # Nothing redeemed, nothing given back, whatever the line costs.
 _RECREDIT = """
 INSERT INTO coin_movements (key, student_id, kind, coins, purchase_id, moved_at)
-SELECT :back, student_id, 'recredit', :coins, purchase_id, now()
+SELECT :back, student_id, 'recredit', :coins, purchase_id, :now
 FROM coin_movements WHERE key = :key AND CAST(:coins AS bigint) > 0
 """
 
@@ -45,7 +47,7 @@ class TooFewCoins(Exception):
     """The balance would have become negative: nothing was done."""
 
 
-def redeem(engine: Engine, order: PurchaseOrder) -> None:
+def redeem(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
     """Take the line's coins from the balance, once. Raises TooFewCoins.
 
     The database decides whether there are enough, in the statement that takes them: two purchases at once cannot both
@@ -58,6 +60,7 @@ def redeem(engine: Engine, order: PurchaseOrder) -> None:
             "redeem_coins",
             {},
             _REDEEM,
+            now=now,
             key=coins_key(order.payment_id, order.line, "redemption"),
             student_id=order.student_id,
             payment_id=order.payment_id,
@@ -69,10 +72,11 @@ def redeem(engine: Engine, order: PurchaseOrder) -> None:
         raise
 
 
-def recredit(engine: Engine, order: PurchaseOrder, coins: int) -> Undone:
+def recredit(engine: Engine, order: PurchaseOrder, coins: int, now: datetime) -> Undone:
     """Give so many of the redeemed coins back, once; 0 gives none back and is an undo all the same."""
     redemption, back = (coins_key(order.payment_id, order.line, movement) for movement in ("redemption", "recredit"))
-    return ledger.undo(engine, order, "redeem_coins", _RECREDIT, key=redemption, back=back, coins=coins)
+    values = {"key": redemption, "back": back, "coins": coins}
+    return ledger.undo(engine, order, "redeem_coins", _RECREDIT, now=now, **values)
 
 
 def price(engine: Engine, order: PurchaseOrder) -> Price:

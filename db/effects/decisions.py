@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from db.effects.turns import lock_student
 from db.engine import at_once
 from domain.acts import ActRecord, Decision
 from domain.amendments import Settled
@@ -25,14 +26,22 @@ UPDATE purchase_starts SET decisions = decisions + 1 WHERE purchase_id = :purcha
 
 # A statement of its own after the lock, so that it sees what was committed while the lock was waited for.
 _SCENE = text("""
-SELECT EXISTS (SELECT FROM operator_decisions
-               WHERE purchase_id = :purchase_id AND request_key = :request_key) AS decided,
-       (SELECT coalesce(jsonb_object_agg(step, state), '{}') FROM purchase_steps
+SELECT (SELECT coalesce(jsonb_object_agg(step, state), '{}') FROM purchase_steps
         WHERE purchase_id = :purchase_id AND attempt = :attempt) AS steps,
        allocation.id AS allocation_id, allocation.status, allocation.metadata -> 'sessionCount' AS allocated
 FROM (SELECT) AS always
 LEFT JOIN allocations AS allocation ON allocation.purchase_id = :purchase_id AND allocation.status <> 'cancelled'
 """)
+
+# What this key names already: an act on record, or a decision whose act is under way.
+_NAMED = text("""
+SELECT verb, values, outcome FROM operator_acts WHERE purchase_id = :purchase_id AND request_key = :request_key
+UNION ALL
+SELECT verb, values, NULL FROM operator_decisions WHERE purchase_id = :purchase_id AND request_key = :request_key
+LIMIT 1
+""")
+
+_TRAINER = text("SELECT FROM trainers WHERE id = :id")
 
 # Two decisions under one clock reading still have an order.
 _STORE = text("""
@@ -68,9 +77,9 @@ WHERE purchase_id = :purchase_id AND status <> 'cancelled'
 
 _RECORD = text("""
 INSERT INTO operator_acts
-  (purchase_id, request_key, verb, actor, second_actor, reason, before, after, outcome, acted_at)
-VALUES (:purchase_id, :request_key, :verb, :actor, :second_actor, :reason, CAST(:before AS jsonb),
-        CAST(:after AS jsonb), :outcome, :now)
+  (purchase_id, request_key, verb, values, actor, second_actor, reason, before, after, outcome, acted_at)
+VALUES (:purchase_id, :request_key, :verb, CAST(:values AS jsonb), :actor, :second_actor, :reason,
+        CAST(:before AS jsonb), CAST(:after AS jsonb), :outcome, :now)
 ON CONFLICT (purchase_id, request_key) DO NOTHING
 """)
 
@@ -84,23 +93,45 @@ class Scene:
 
     attempt: int
     ending: str | None
-    decided: bool
     steps: dict[str, str]
     allocation_id: str | None
     status: str | None
     allocated: Any
 
 
+@dataclass(frozen=True)
+class Named:
+    """The act that a request key names. `values` None: not kept (an act of before). `outcome` None: it is under way."""
+
+    verb: str
+    values: dict[str, Any] | None
+    outcome: str | None
+
+
+def named(connection: Connection, decision: Decision) -> Named | None:
+    """What this key was used for, of this purchase, whatever start it is at; None: it is new."""
+    row = connection.execute(_NAMED, _key(decision.order) | {"request_key": decision.request_key}).one_or_none()
+    return Named(row.verb, row.values, row.outcome) if row else None
+
+
 def scene(connection: Connection, decision: Decision) -> Scene | None:
-    """Locks the purchase's start and counts one more decision; None when no such purchase was ever started."""
-    key = _key(decision.order) | {"request_key": decision.request_key}
+    """Locks the purchase's start and counts one more decision; None when no such purchase was ever started.
+
+    Whoever changes until when access lasts takes turns with those who give and end it, too.
+    """
+    if "expiryDate" in decision.values:
+        lock_student(connection, decision.order)
+    key = _key(decision.order)
     start = connection.execute(_NEXT, key).one_or_none()
     if start is None:
         return None
     row = connection.execute(_SCENE, key).one()
-    return Scene(
-        start.attempt, start.ending, row.decided, row.steps, row.allocation_id, row.status, row.allocated
-    )  # fmt: skip
+    return Scene(start.attempt, start.ending, row.steps, row.allocation_id, row.status, row.allocated)
+
+
+def trainer_known(connection: Connection, trainer_id: str) -> bool:
+    """Whether there is such a trainer."""
+    return connection.execute(_TRAINER, {"id": trainer_id}).one_or_none() is not None
 
 
 def store(connection: Connection, decision: Decision, now: datetime) -> None:
@@ -153,7 +184,7 @@ def record(engine: Engine, act: ActRecord, now: datetime) -> None:
 def record_in(connection: Connection, act: ActRecord, now: datetime) -> bool:
     """The same in the caller's transaction; whether this is the first of its key."""
     values = {
-        **_key(act.order), "request_key": act.request_key, "verb": act.verb, "actor": act.actor,
+        **_key(act.order), "request_key": act.request_key, "verb": act.verb, "values": json.dumps(act.values), "actor": act.actor,
         "second_actor": act.second_actor or None, "reason": act.reason, "before": json.dumps(act.before),
         "after": json.dumps(act.after), "outcome": act.outcome, "now": now,
     }  # fmt: skip

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Engine
 
 from db import ledger
+from db.effects.turns import lock_student
 from domain.purchase import PurchaseOrder, Undone
 
-# A course is used as such; a subject or a bundle by its subjects, each of them a row.
+# A course is used as such; a subject or a bundle by its subjects, each of them a row. The purchase is locked as it is by
+# now: whoever ends its access waits for this, or has ended it already.
 _ENROLL = """
-used AS (
-  SELECT purchase_id, 'subject' AS item_type, subject_id AS item_id FROM claim JOIN purchase_subjects USING (purchase_id)
+bought AS MATERIALIZED (
+  SELECT purchase.* FROM claim JOIN student_course_purchases AS purchase ON purchase.id = claim.purchase_id
+  FOR SHARE OF purchase
+), used AS (
+  SELECT id, 'subject' AS item_type, subject_id AS item_id FROM bought JOIN purchase_subjects ON purchase_id = id
   UNION ALL
-  SELECT id, item_type, item_id
-  FROM claim JOIN student_course_purchases AS purchase ON purchase.id = claim.purchase_id
-  WHERE fulfilment <> 'test_cards'
+  SELECT id, item_type, item_id FROM bought WHERE fulfilment <> 'test_cards'
 ), enrolled AS (
   INSERT INTO enrollments (purchase_id, item_type, item_id, student_id, expires_on, enrolled_at, ended_at, expired)
-  SELECT used.purchase_id, used.item_type, used.item_id, student_id, expires_on, now(), expired_at,
-         expired_at IS NOT NULL
-  FROM used JOIN student_course_purchases AS purchase ON purchase.id = used.purchase_id
+  SELECT used.id, used.item_type, used.item_id, student_id, expires_on, :now, expired_at, expired_at IS NOT NULL
+  FROM used JOIN bought USING (id)
 )"""
 
-_UNENROLL = "UPDATE enrollments SET ended_at = now() WHERE purchase_id = :purchase_id AND ended_at IS NULL"
+_UNENROLL = "UPDATE enrollments SET ended_at = :now WHERE purchase_id = :purchase_id AND ended_at IS NULL"
 
 
-def enroll(engine: Engine, order: PurchaseOrder) -> None:
+def enroll(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
     """Access through this purchase, until its expiry day if it has one; over at once if that is over already."""
-    ledger.do(engine, order, "enroll", {}, _ENROLL)
+    ledger.do(engine, order, "enroll", {}, _ENROLL, now=now)
 
 
-def unenroll(engine: Engine, order: PurchaseOrder) -> Undone:
+def unenroll(engine: Engine, order: PurchaseOrder, now: datetime) -> Undone:
     """End the access through this purchase. Access through another purchase is a row of its own, so it stays."""
-    return ledger.undo(engine, order, "enroll", _UNENROLL)
+    with engine.begin() as connection:
+        lock_student(connection, order)
+        return ledger.undo_within(connection, order, "enroll", _UNENROLL, now=now)

@@ -23,6 +23,7 @@ from db.effects.replanning import LESSONS_FOLLOW
 from db.ledger import Json
 from db.teaching import LESSONS, slots
 from domain.acts import ActRecord
+from domain.ids import event_key_of
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from domain.schedule import Lesson
@@ -211,8 +212,7 @@ def record(connection: Connection, act: ActRecord, now: datetime, event: str | N
         "purchaseId": order.purchase_id, "workflowId": order.workflow_id, "paymentId": order.payment_id or None,
         "line": order.line, "studentId": order.student_id, "verb": act.verb, **act.after,
     }  # fmt: skip
-    # All events of a purchase are told in order, so the part that makes this one unique belongs to its last word.
-    key = f"purchase:{order.purchase_id}:{event}-{uuid5(NAMESPACE_URL, act.request_key)}"
+    key = event_key_of(order.purchase_id, event, f"-{uuid5(NAMESPACE_URL, act.request_key)}")
     connection.execute(_TELL, {"key": key, "type": event, "data": json.dumps(told), "now": now})
     if warnings:
         connection.execute(_WARN, {"purchase_id": order.purchase_id, "warnings": json.dumps(list(warnings))})

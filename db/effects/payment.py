@@ -1,4 +1,4 @@
-"""What confirm_payment reads and records, and the refund's own row."""
+"""What confirm_payment reads and records; what becomes of our row of the payment."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from db.engine import at_once
 from domain.purchase import PurchaseOrder
 
 _FACTS: LiteralString = """
-SELECT line.payment_id, payment.student_id, line.amount_minor, {metadata} AS metadata, start.event_metadata,
+SELECT line.payment_id, payment.student_id, line.amount_minor, payment.currency, {metadata} AS metadata, start.event_metadata,
        student.timezone, asked.metadata AS request_metadata,
        ARRAY(SELECT day FROM holidays) AS holidays,
-       EXISTS (SELECT FROM refunds WHERE refunds.payment_id = start.payment_id AND refunds.line = start.line) AS refunded,
+       EXISTS (SELECT FROM refunds WHERE refunds.payment_id = start.payment_id AND refunds.line = start.line
+               AND refunds.status <> 'failed') AS refunded,
        kept.state, kept.result
 FROM purchase_starts AS start
 LEFT JOIN payment_lines AS line ON line.payment_id = start.payment_id AND line.line = start.line
@@ -29,33 +30,6 @@ WHERE start.purchase_id = :purchase_id
 _WHOLE = text(_FACTS.format(metadata="line.metadata"))
 _WITHOUT_METADATA = text(_FACTS.format(metadata="CAST(NULL AS jsonb)"))
 
-# A refund that failed before is asked for again under its own id; one that succeeded stays so.
-_REQUEST_REFUND = text("""
-INSERT INTO refunds AS kept (id, payment_id, line, amount_minor, currency, status, requested_at)
-VALUES (:id, :payment_id, :line, :amount_minor, :currency, 'requested', :now)
-ON CONFLICT (payment_id, line) DO UPDATE
-  SET status = CASE WHEN kept.status = 'failed' THEN 'requested' ELSE kept.status END
-RETURNING amount_minor
-""")
-
-_LOCK_PAYMENT = text("SELECT FROM payments WHERE id = :payment_id FOR UPDATE")
-_SETTLE_REFUND = text("""
-UPDATE refunds SET status = 'succeeded', provider_id = coalesce(:provider_id, provider_id), settled_at = :now
-WHERE payment_id = :payment_id AND line = :line AND status <> 'succeeded'
-""")
-_MARK_REFUNDED = text("""
-WITH start AS (UPDATE purchase_starts SET refunded = true WHERE purchase_id = :purchase_id)
-UPDATE payments SET status = CASE
-  WHEN amount_minor <= (SELECT sum(amount_minor) FROM refunds WHERE payment_id = :payment_id AND status = 'succeeded')
-  THEN 'refunded' ELSE 'partially_refunded' END
-WHERE id = :payment_id
-""")
-
-
-def refund_id_of(order: PurchaseOrder) -> str:
-    """The refund of a payment line, fixed before it is asked for and unchanged for life: the provider's key."""
-    return f"refund:{order.payment_id}:{order.line}"
-
 
 def confirmation_facts(engine: Engine, order: PurchaseOrder, *, metadata: bool = True) -> Row[Any]:
     """The line's facts and the step's ledger row; `payment_id` is None when there is no such payment line, or no payment.
@@ -67,58 +41,14 @@ def confirmation_facts(engine: Engine, order: PurchaseOrder, *, metadata: bool =
         return connection.execute(query, {"purchase_id": order.purchase_id, "attempt": order.attempt}).one()
 
 
-def record_confirmation(engine: Engine, order: PurchaseOrder, settled: ledger.Json) -> ledger.Json:
+def record_confirmation(engine: Engine, order: PurchaseOrder, settled: ledger.Json, now: datetime) -> ledger.Json:
     """Keep what was settled: canonical fields, their sources, the session count, the first day (mission row C3)."""
-    return ledger.do(engine, order, "confirm_payment", settled)
+    return ledger.do(engine, order, "confirm_payment", settled, now=now)
 
 
-def refuse_confirmation(engine: Engine, order: PurchaseOrder) -> None:
-    """From now on no confirmation of this attempt succeeds, whether or not one did before."""
-    ledger.undo(engine, order, "confirm_payment")
-
-
-def refund_status(engine: Engine, order: PurchaseOrder) -> str | None:
-    """requested, succeeded, failed; None when we never asked for a refund of this line."""
-    query = text("SELECT status FROM refunds WHERE payment_id = :payment_id AND line = :line")
-    with at_once(engine) as connection:
-        return connection.execute(query, {"payment_id": order.payment_id, "line": order.line}).scalar_one_or_none()
-
-
-def request_refund(engine: Engine, order: PurchaseOrder, amount_minor: int, currency: str, now: datetime) -> int:
-    """Commit the refund's row before the provider is asked; answer the amount it has, the first one for good."""
-    values = {
-        "id": refund_id_of(order),
-        "payment_id": order.payment_id,
-        "line": order.line,
-        "amount_minor": amount_minor,
-        "currency": currency,
-        "now": now,
-    }
-    with at_once(engine) as connection:
-        return connection.execute(_REQUEST_REFUND, values).scalar_one()
-
-
-def refund_succeeded(engine: Engine, order: PurchaseOrder, provider_id: str | None, now: datetime) -> None:
-    """The money is back: refund, payment and start say so together. Lines of one payment take turns."""
-    values = {
-        "purchase_id": order.purchase_id,
-        "payment_id": order.payment_id,
-        "line": order.line,
-        "provider_id": provider_id,
-        "now": now,
-    }
-    with engine.begin() as connection:
-        for statement in (_LOCK_PAYMENT, _SETTLE_REFUND, _MARK_REFUNDED):
-            connection.execute(statement, values)
-
-
-def refund_failed(engine: Engine, order: PurchaseOrder) -> None:
-    """The provider said no; a failed refund never shows as refunded (invariant I3)."""
-    statement = text(
-        "UPDATE refunds SET status = 'failed' WHERE payment_id = :payment_id AND line = :line AND status = 'requested'"
-    )
-    with at_once(engine) as connection:
-        connection.execute(statement, {"payment_id": order.payment_id, "line": order.line})
+def refuse_confirmation(engine: Engine, order: PurchaseOrder, now: datetime) -> bool:
+    """From now on no confirmation of this attempt succeeds; whether one did before."""
+    return ledger.undo(engine, order, "confirm_payment", now=now).changed
 
 
 def payment_cancelled(engine: Engine, order: PurchaseOrder) -> None:

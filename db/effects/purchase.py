@@ -6,11 +6,14 @@ import json
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from db import ledger
+from db.effects.turns import lock_student
 from db.engine import at_once
+from domain.ids import event_key_of
 from domain.purchase import Announcement, PurchaseOrder, Undone
+from domain.refusals import PAGING
 
 # `asked`: what an operator made of the line, the latest word on each; the count of decisions is read with them.
 # `bought`: what was paid for or, without a payment, asked for. A course from the free door is ownership only.
@@ -138,6 +141,12 @@ def creation_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
 
     `decisions`: how many there were when this was read.
     """
+    with at_once(engine) as connection:
+        return creation_facts_in(connection, order)
+
+
+def creation_facts_in(connection: Connection, order: PurchaseOrder) -> Row[Any]:
+    """The same in the caller's transaction."""
     values = {
         "purchase_id": order.purchase_id,
         "attempt": order.attempt,
@@ -146,11 +155,10 @@ def creation_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
         "student_id": order.student_id,
         "origin": order.origin,
     }
-    with at_once(engine) as connection:
-        return connection.execute(_FACTS, values).one()
+    return connection.execute(_FACTS, values).one()
 
 
-def create(engine: Engine, order: PurchaseOrder, facts: Any, **settled: object) -> ledger.Json:
+def create(engine: Engine, order: PurchaseOrder, facts: Any, *, now: datetime, **settled: object) -> ledger.Json:
     """Row, ownership, subjects, the older purchase superseded, PURCHASE_CREATED and the ledger: all or nothing (rows 24, 27).
 
     Raises ledger.Stale when an operator decided something since the facts were read.
@@ -172,13 +180,18 @@ def create(engine: Engine, order: PurchaseOrder, facts: Any, **settled: object) 
         item_id=facts.item_id,
         fulfilment=facts.fulfilment,
         subjects=facts.subjects if facts.fulfilment == "test_cards" else [],
+        now=now,
         **settled,
     )
 
 
 def void(engine: Engine, order: PurchaseOrder, now: datetime) -> Undone:
     """Mark the purchase voided, never delete it; ownership is revoked and the older purchase lives again."""
-    return ledger.undo(engine, order, "create_purchase", _VOID, key=_key(order, "PURCHASE_VOIDED"), now=now)
+    with engine.begin() as connection:
+        lock_student(connection, order)
+        return ledger.undo_within(
+            connection, order, "create_purchase", _VOID, key=_key(order, "PURCHASE_VOIDED"), now=now
+        )
 
 
 def announce(engine: Engine, what: Announcement, now: datetime) -> None:
@@ -197,7 +210,7 @@ def announce(engine: Engine, what: Announcement, now: datetime) -> None:
     values = {
         "purchase_id": order.purchase_id,
         "attempt": order.attempt,
-        "key": _key(order, what.event),
+        "key": _key(order, what.event, what.code if what.code in PAGING else ""),
         "event": what.event,
         "ending": what.ending or None,
         "code": what.code or None,
@@ -208,6 +221,6 @@ def announce(engine: Engine, what: Announcement, now: datetime) -> None:
         connection.execute(_ANNOUNCE, values)
 
 
-def _key(order: PurchaseOrder, event: str) -> str:
-    """An event is told once per purchase and kind (spec section 3)."""
-    return f"purchase:{order.purchase_id}:{event}"
+def _key(order: PurchaseOrder, event: str, code: str = "") -> str:
+    """An event is told once per purchase and kind (spec section 3), of what pages once per reason, too."""
+    return event_key_of(order.purchase_id, event, f".{code}" if code else "")

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Engine, text
 
 from db.engine import at_once
+from domain.money import owed_back
 from domain.purchase import PurchaseOrder
 
 # Given are the lessons that have ended and were not cancelled (spec section 10).
@@ -17,17 +18,27 @@ SELECT coalesce((SELECT decision.values ->> 'refund' FROM operator_decisions AS 
                  ORDER BY decided_at DESC LIMIT 1), 'full') AS refund,
        (SELECT session_count FROM student_course_purchases WHERE id = :purchase_id) AS lessons,
        ARRAY(SELECT number FROM sessions
-             WHERE purchase_id = :purchase_id AND status = 'scheduled' AND ends_at <= :now) AS delivered
+             WHERE purchase_id = :purchase_id AND status = 'scheduled' AND ends_at <= :now) AS delivered,
+       EXISTS (SELECT FROM operator_decisions WHERE purchase_id = :purchase_id AND attempt = :attempt
+               AND verb = 'settle_refund') AS settled_outside
 """)
 
 
 @dataclass(frozen=True)
 class RefundChoice:
-    """`refund`: full, undelivered or none; `lessons` None before there is a purchase row; `delivered`: their numbers."""
+    """`refund`: full, undelivered or none; `lessons` None before there is a purchase row; `delivered`: their numbers.
+
+    `settled_outside`: two operators said that the money was given back past the provider.
+    """
 
     refund: str
     lessons: int | None
     delivered: list[int]
+    settled_outside: bool
+
+    def owed(self, held_minor: int) -> int:
+        """What goes back of so much, in minor units."""
+        return owed_back(held_minor, self.refund, self.lessons, self.delivered)
 
 
 def refund_choice(engine: Engine, order: PurchaseOrder, now: datetime) -> RefundChoice:
@@ -35,4 +46,4 @@ def refund_choice(engine: Engine, order: PurchaseOrder, now: datetime) -> Refund
     values = {"purchase_id": order.purchase_id, "attempt": order.attempt, "now": now}
     with at_once(engine) as connection:
         row = connection.execute(_CHOICE, values).one()
-    return RefundChoice(row.refund, row.lessons, row.delivered)
+    return RefundChoice(row.refund, row.lessons, row.delivered, row.settled_outside)

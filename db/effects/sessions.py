@@ -62,7 +62,7 @@ WITH approved AS (
   INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
   SELECT :purchase_id, :attempt, 'create_sessions', 'done',
          jsonb_build_object('outcome', 'all', 'created', created, 'existing', standing - created, 'missing', '[]'::jsonb),
-         now()
+         :now
   FROM counts, approved WHERE standing = :wanted
 )
 SELECT EXISTS (SELECT FROM approved) AS as_planned, ARRAY(SELECT number FROM made ORDER BY number) AS created, standing - created AS existing, ARRAY(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Engine, text
 
 from db import ledger
@@ -12,7 +14,7 @@ _STEP = "issue_test_cards"
 _ISSUE = """
 issued AS (
   INSERT INTO mock_test_attempts (id, purchase_id, subject_id, test_number, issued_at)
-  SELECT gen_random_uuid()::text, purchase_id, subject_id, number, now()
+  SELECT gen_random_uuid()::text, purchase_id, subject_id, number, :now
   FROM claim JOIN purchase_subjects USING (purchase_id), generate_series(1, :per_subject) AS number
   ON CONFLICT ON CONSTRAINT unique_test_per_purchase_subject DO NOTHING
 )"""
@@ -27,7 +29,7 @@ GROUP BY subject_id
 # Whoever starts a test locks its card first: after this statement the next one sees every attempt.
 _LOCK = "SELECT FROM mock_test_attempts WHERE purchase_id = :purchase_id ORDER BY id FOR UPDATE"
 _VOID = """
-UPDATE mock_test_attempts AS card SET voided_at = now()
+UPDATE mock_test_attempts AS card SET voided_at = :now
 WHERE purchase_id = :purchase_id AND voided_at IS NULL
   AND NOT EXISTS (SELECT FROM test_attempt_sessions WHERE test_card_id = card.id)
 """
@@ -41,13 +43,13 @@ class WrongCount(Exception):
         self.counts = counts
 
 
-def issue(engine: Engine, order: PurchaseOrder) -> None:
+def issue(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
     """Cards 1..50 of each subject of the purchase, once, all or none; cards that are there are left alone.
 
     Raises WrongCount when after that a subject has not just its cards.
     """
     with engine.begin() as connection:
-        first, _ = ledger.do_within(connection, order, _STEP, {}, _ISSUE, per_subject=CARDS_PER_SUBJECT)
+        first, _ = ledger.do_within(connection, order, _STEP, {}, _ISSUE, now=now, per_subject=CARDS_PER_SUBJECT)
         if first:
             found = connection.execute(_COUNTS, {"purchase_id": order.purchase_id})
             counts = {row.subject_id: row.cards for row in found}
@@ -55,6 +57,6 @@ def issue(engine: Engine, order: PurchaseOrder) -> None:
                 raise WrongCount(counts)
 
 
-def void(engine: Engine, order: PurchaseOrder) -> Undone:
+def void(engine: Engine, order: PurchaseOrder, now: datetime) -> Undone:
     """Void the cards nobody has used; a card with an attempt stays as it is."""
-    return ledger.undo(engine, order, _STEP, _LOCK, _VOID)
+    return ledger.undo(engine, order, _STEP, _LOCK, _VOID, now=now)

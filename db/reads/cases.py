@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,26 +11,36 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.purchase import coins_key
+from domain.ids import coins_key, event_key_of
+from domain.refusals import PAGING
 
 # Events that tell more than the step ledger does; their keys are `purchase:{id}:{type}`.
 _TOLD = ("PURCHASE_NEEDS_ATTENTION", "PURCHASE_ATTENTION_ESCALATED", "PURCHASE_COMPLETED", "PURCHASE_REFUNDED")
 
 
 @dataclass(frozen=True)
+class RefundTry:
+    """One try to give money back. `status`: requested, succeeded, failed, settled_outside."""
+
+    amount_minor: int
+    status: str
+    requested_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Money:
-    """A payment line: what it cost, how its payment stands, and what is on its way back or given back; its coins."""
+    """A payment line: what it cost, how its payment stands, the tries to give it back, its coins; and the most that the
+    provider was seen to have given back of it, by whomever."""
 
     amount_minor: int
     currency: str
     status: str
-    refund_minor: int | None
-    refund_status: str | None
-    refund_requested_at: datetime | None
-    refund_settled_at: datetime | None
+    given_back_minor: int
     coins: int
     coins_redeemed: int
     coins_given_back: int
+    refunds: list[RefundTry]
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class ActRow:
 
     request_key: str
     verb: str
+    values: dict[str, Any] | None  # acts of before have none
     actor: str
     second_actor: str | None
     reason: str
@@ -57,18 +69,32 @@ class ActRow:
     acted_at: datetime
 
 
+@dataclass(frozen=True)
+class KnownAct:
+    """What a request key names, and what came of it. `values` None: not kept (an act of before)."""
+
+    verb: str
+    values: dict[str, Any] | None
+    outcome: str
+
+
 _MONEY = text(
     """
-    SELECT coalesce(l.amount_minor, 0) AS amount_minor, p.currency, p.status, r.amount_minor AS refund_minor,
-           r.status AS refund_status, r.requested_at AS refund_requested_at, r.settled_at AS refund_settled_at,
+    SELECT coalesce(l.amount_minor, 0) AS amount_minor, p.currency, p.status,
+           coalesce(l.given_back_minor, 0) AS given_back_minor,
            coalesce(l.coins, 0) AS coins, -coalesce(taken.coins, 0) AS coins_redeemed,
            coalesce(back.coins, 0) AS coins_given_back
       FROM payments p
       LEFT JOIN payment_lines l ON l.payment_id = p.id AND l.line = :line
-      LEFT JOIN refunds r ON r.payment_id = p.id AND r.line = :line
       LEFT JOIN coin_movements taken ON taken.key = :redemption
       LEFT JOIN coin_movements back ON back.key = :recredit
      WHERE p.id = :payment_id
+    """
+)
+_REFUNDS = text(
+    """
+    SELECT amount_minor, status, requested_at, settled_at FROM refunds
+     WHERE payment_id = :payment_id AND line = :line ORDER BY number
     """
 )
 _EVENTS = text(
@@ -77,10 +103,18 @@ _EVENTS = text(
       FROM outbox WHERE key = ANY(:keys) ORDER BY occurred_at, id
     """
 )
-_DONE = text("SELECT purchase_id FROM operator_acts WHERE purchase_id = ANY(:ids) AND request_key = ANY(:keys)")
+# An act of before has no values: its verb tells.
+_DONE = text(
+    """
+    SELECT purchase_id FROM operator_acts
+     WHERE purchase_id = ANY(:ids) AND request_key = ANY(:keys)
+       AND verb = :verb AND coalesce(values, CAST(:values AS jsonb)) = CAST(:values AS jsonb)
+    """
+)
+_ACT = text("SELECT verb, values, outcome FROM operator_acts WHERE purchase_id = :id AND request_key = :request_key")
 _ACTS = text(
     """
-    SELECT request_key, verb, actor, second_actor, reason, before, after, outcome, acted_at
+    SELECT request_key, verb, values, actor, second_actor, reason, before, after, outcome, acted_at
       FROM operator_acts WHERE purchase_id = :id ORDER BY acted_at, request_key
     """
 )
@@ -91,12 +125,15 @@ async def money_of(conn: AsyncConnection, payment_id: str | None, line: int) -> 
     values: dict[str, object] = {"payment_id": payment_id, "line": line}
     values |= {movement: coins_key(payment_id or "", line, movement) for movement in ("redemption", "recredit")}
     row = (await conn.execute(_MONEY, values)).mappings().one_or_none()
-    return Money(**row) if row else None
+    if row is None:
+        return None
+    return Money(**row, refunds=[RefundTry(**each) for each in (await conn.execute(_REFUNDS, values)).mappings()])
 
 
 async def told_of(conn: AsyncConnection, purchase_id: str) -> list[Told]:
     """What others were told of the purchase, in time order."""
-    keys = [f"purchase:{purchase_id}:{event}" for event in _TOLD]
+    kinds = [*_TOLD, *(f"{event}.{code}" for event in _TOLD[:2] for code in PAGING)]
+    keys = [event_key_of(purchase_id, kind) for kind in kinds]
     return [Told(**row) for row in (await conn.execute(_EVENTS, {"keys": keys})).mappings()]
 
 
@@ -105,7 +142,13 @@ async def acts_of(conn: AsyncConnection, purchase_id: str) -> list[ActRow]:
     return [ActRow(**row) for row in (await conn.execute(_ACTS, {"id": purchase_id})).mappings()]
 
 
-async def acted_on(conn: AsyncConnection, keys: Mapping[str, str]) -> set[str]:
-    """Which of these purchases have the act of their key on record; `keys` by purchase id."""
-    rows = await conn.execute(_DONE, {"ids": list(keys), "keys": list(keys.values())})
-    return set(rows.scalars())
+async def act_of(conn: AsyncConnection, purchase_id: str, request_key: str) -> KnownAct | None:
+    """The act on record under this key, None if there is none."""
+    row = (await conn.execute(_ACT, {"id": purchase_id, "request_key": request_key})).mappings().one_or_none()
+    return KnownAct(**row) if row else None
+
+
+async def acted_on(conn: AsyncConnection, keys: Mapping[str, str], verb: str, values: Mapping[str, Any]) -> set[str]:
+    """Which of these purchases have this act on record under their key; `keys` by purchase id."""
+    asked = {"ids": list(keys), "keys": list(keys.values()), "verb": verb, "values": json.dumps(values)}
+    return set((await conn.execute(_DONE, asked)).scalars())

@@ -18,6 +18,7 @@ class PaidLine:
     title: str | None
     amount_minor: int
     currency: str
+    given_back: bool = False  # all of it, so that nothing of it is paid
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class PaymentToStart:
 
 _PAYMENT = text(
     """
-    SELECT p.student_id, p.status, p.currency, l.line, l.item_type, l.item_id, l.amount_minor, i.title
+    SELECT p.student_id, p.status, p.currency, l.line, l.item_type, l.item_id, l.amount_minor,
+           l.given_back_minor, i.title
       FROM payments p
       LEFT JOIN payment_lines l ON l.payment_id = p.id
       LEFT JOIN catalogue_items i ON i.item_type = l.item_type AND i.id = l.item_id
@@ -68,7 +70,15 @@ async def payment_to_start(conn: AsyncConnection, payment_id: str) -> PaymentToS
     if not rows:
         return None
     lines = tuple(
-        PaidLine(row.line, row.item_type, row.item_id, row.title, row.amount_minor, row.currency)
+        PaidLine(
+            row.line,
+            row.item_type,
+            row.item_id,
+            row.title,
+            row.amount_minor,
+            row.currency,
+            0 < row.amount_minor <= row.given_back_minor,
+        )
         for row in rows
         if row.line is not None
     )

@@ -17,7 +17,7 @@ NO_MONEY_TAKEN = frozenset({"PAYMENT_NOT_FOUND", "PAYMENT_NOT_SUCCEEDED", "PAYME
 
 @dataclass(frozen=True)
 class StartRow:
-    """One row. `ending` None: it goes on. `attempt` counts the starts of the line."""
+    """One row. `ending` None: it goes on. `attempt` counts the starts of the line; `begun`: it has done something."""
 
     purchase_id: str
     workflow_id: str
@@ -31,6 +31,7 @@ class StartRow:
     code: str | None
     refunded: bool | None
     ended_at: datetime | None
+    begun: bool
 
     @property
     def order(self) -> PurchaseOrder:
@@ -46,13 +47,37 @@ class StartRow:
         return self.ending is not None and self.code in NO_MONEY_TAKEN and self.refunded is not True
 
 
-_COLUMNS = "purchase_id, workflow_id, payment_id, line, student_id, origin, attempt, started_at, ending, code, refunded, ended_at"
+_COLUMNS = """purchase_id, workflow_id, payment_id, line, student_id, origin, attempt, started_at, ending, code, refunded, ended_at,
+ EXISTS (SELECT FROM purchase_steps AS step WHERE step.purchase_id = purchase_starts.purchase_id
+         AND step.attempt = purchase_starts.attempt) AS begun"""
 _BY_IDS = text(f"SELECT {_COLUMNS} FROM purchase_starts WHERE purchase_id IN :ids").bindparams(  # noqa: S608 -- constants
     bindparam("ids", expanding=True)
 )
+_OF_PAYMENT = text(f"SELECT {_COLUMNS} FROM purchase_starts WHERE payment_id = :id")  # noqa: S608 -- constants
 _VISIBLE = text(
     f"SELECT {_COLUMNS} FROM purchase_starts"  # noqa: S608 -- constants
     " WHERE purchase_id = :id AND (CAST(:own AS text) IS NULL OR student_id = :own)"
+)
+_OPEN = text(
+    """
+    SELECT purchase_id, workflow_id, started_at FROM purchase_starts
+     WHERE ending IS NULL AND workflow_id <> ALL(:but_not)
+       AND (CAST(:student AS text) IS NULL OR student_id = :student)
+       AND (CAST(:payment AS text) IS NULL OR payment_id = :payment)
+    """
+)
+_RESTART = text(
+    """
+    SELECT ARRAY(SELECT DISTINCT d.values ->> 'step' FROM operator_decisions d
+                  WHERE d.purchase_id = s.purchase_id AND d.attempt = s.attempt AND d.verb = 'skip_step') AS skipped,
+           EXISTS (SELECT FROM operator_decisions d
+                    WHERE d.purchase_id = s.purchase_id AND d.attempt = s.attempt AND d.verb = 'cancel') AS cancelled,
+           EXISTS (SELECT FROM purchase_steps t
+                    WHERE t.purchase_id = s.purchase_id AND t.attempt = s.attempt AND t.state = 'undone') AS undone,
+           EXISTS (SELECT FROM purchase_steps t WHERE t.purchase_id = s.purchase_id AND t.attempt = s.attempt
+                    AND t.step = 'clear_cart' AND t.state = 'done') AS past_pivot
+      FROM purchase_starts s WHERE s.purchase_id = :id
+    """
 )
 _SETTLED = text(
     """
@@ -72,10 +97,48 @@ async def starts_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[
     return {row["purchase_id"]: StartRow(**row) for row in rows}
 
 
+async def starts_of_payment(conn: AsyncConnection, payment_id: str) -> dict[int, StartRow]:
+    """The start rows of a payment, by line, under the ids they were given."""
+    rows = (await conn.execute(_OF_PAYMENT, {"id": payment_id})).mappings()
+    return {row["line"]: StartRow(**row) for row in rows}
+
+
 async def start_of(conn: AsyncConnection, purchase_id: str, own: str | None) -> StartRow | None:
     """The start row; None when it was never started or is not `own`'s, a student's (None: everybody's)."""
     row = (await conn.execute(_VISIBLE, {"id": purchase_id, "own": own})).mappings().one_or_none()
     return StartRow(**row) if row else None
+
+
+@dataclass(frozen=True)
+class OpenStart:
+    """A purchase without an ending."""
+
+    purchase_id: str
+    workflow_id: str
+    started_at: datetime
+
+
+async def open_starts(
+    conn: AsyncConnection, *, but_not: Iterable[str], student: str | None, payment: str | None
+) -> list[OpenStart]:
+    """Purchases without an ending, but those with these workflow ids."""
+    values = {"but_not": list(but_not), "student": student, "payment": payment}
+    return [OpenStart(**row) for row in (await conn.execute(_OPEN, values)).mappings()]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What a run that was closed before its ending has left of decisions, and whether it was taking things back."""
+
+    skipped: list[str]
+    cancelled: bool
+    undone: bool
+    past_pivot: bool
+
+
+async def unfinished_of(conn: AsyncConnection, purchase_id: str) -> Unfinished:
+    """Of the attempt the purchase is at."""
+    return Unfinished(**(await conn.execute(_RESTART, {"id": purchase_id})).mappings().one())
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from db.tables.coins import CoinBalance, CoinMovement
 from db.tables.columns import Row
 from db.tables.events import DeadLetter, DeadLetterAct, TakenEvent, WebhookDelivery, WebhookTarget
 from db.tables.lessons import Allocation, LessonSession, RefusedMatching, TrainerSlot
-from db.tables.operators import OperatorAct, OperatorDecision
+from db.tables.operators import BulkRequest, OperatorAct, OperatorDecision
 from db.tables.people import Holiday, Student, Trainer, TrainerAvailability, TrainerBlockedDay, TrainerCourse
 from db.tables.purchases import (
     Enrollment,
@@ -16,8 +16,17 @@ from db.tables.purchases import (
     PurchaseStart,
     PurchaseStep,
 )
-from db.tables.requests import PurchaseRequest
-from db.tables.shop import BundleSubject, CartItem, CatalogueItem, IdempotencyKey, Payment, PaymentLine, Refund
+from db.tables.requests import PurchaseRequest, RequestKey
+from db.tables.shop import (
+    BundleSubject,
+    CartItem,
+    CatalogueItem,
+    IdempotencyKey,
+    Payment,
+    PaymentLine,
+    Refund,
+    RefundDebt,
+)
 from db.tables.test_cards import MockTestAttempt, MockTestSession, OldTestAttempt, PurchaseSubject
 
 METADATA = Row.metadata
@@ -25,6 +34,7 @@ METADATA = Row.metadata
 __all__ = [
     "METADATA",
     "Allocation",
+    "BulkRequest",
     "BundleSubject",
     "CartItem",
     "CatalogueItem",
@@ -53,7 +63,9 @@ __all__ = [
     "PurchaseStep",
     "PurchaseSubject",
     "Refund",
+    "RefundDebt",
     "RefusedMatching",
+    "RequestKey",
     "Row",
     "Student",
     "TakenEvent",

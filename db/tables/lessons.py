@@ -120,6 +120,19 @@ class TrainerSlot(Row, table=True):
     asked_start: Any = Field(default=None, sa_column=Column(DateTime()))
 
 
+class CalendarLink(Row, table=True):
+    """The private link to the calendar of a student or a trainer; what opens it is kept as a hash."""
+
+    __tablename__ = "calendar_links"
+    __table_args__ = (CheckConstraint("owner IN ('student', 'trainer')", name="calendar_link_owner"),)
+
+    owner: Id
+    owner_id: Id
+    token_hash: Annotated[str, Field(sa_type=Text, unique=True)]
+    made_by: Words
+    made_at: datetime
+
+
 class SlotHistory(Row, table=True):
     """What a slot was until it was given to another trainer or another time; a trigger writes it, only added to."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from sqlalchemy import Column, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import CheckConstraint, Column, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field
 
 from db.tables.columns import Id, Json, MaybeWords, Minor, Object, Row, Words, one_of, reference
@@ -26,6 +26,7 @@ class OperatorDecision(Row, table=True):
             "cancel",
             "skip_step",
             "retry_now",
+            "settle_refund",
         ),
     )
 
@@ -47,6 +48,7 @@ class OperatorAct(Row, table=True):
     purchase_id: Annotated[str, reference("purchase_starts.purchase_id", key=True)]
     request_key: Id
     verb: Words
+    given: Json | None = Field(default=None, sa_column=Column("values", JSONB))  # acts of before have none
     actor: Words
     second_actor: MaybeWords = None
     reason: Words
@@ -54,3 +56,24 @@ class OperatorAct(Row, table=True):
     after: Object
     outcome: Words
     acted_at: datetime
+
+
+class BulkRequest(Row, table=True):
+    """An act on many purchases at once: what its key names, who asked, and who else said yes, to what, where two
+    are needed."""
+
+    __tablename__ = "bulk_requests"
+    __table_args__ = (
+        CheckConstraint("second_actor <> actor", name="two_people_are_two"),
+        CheckConstraint("(second_actor IS NULL) = (confirmed_at IS NULL)", name="confirmed_by_somebody"),
+    )
+
+    request_key: Id
+    verb: Words
+    said: Json = Field(sa_column=Column("said", JSONB, nullable=False))
+    actor: Words
+    second_actor: MaybeWords = None
+    reason: Words
+    asked_at: datetime
+    confirmed_at: datetime | None = None
+    covers: list[str] | None = Field(default=None, sa_column=Column("covers", ARRAY(Text)))

@@ -9,13 +9,17 @@ from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field
 
 from db.tables.columns import Id, MaybeWords, Row, Words, defaulted, reference
+from domain.students import ME, STUDENT_ID
 
 
 class Student(Row, table=True):
     """A student. No profile yet = no timezone; coordinates are kept as given, so a bad one can be shown and mended."""
 
     __tablename__ = "students"
-    __table_args__ = (CheckConstraint("coins_opening >= 0", name="coins_opening_not_negative"),)
+    __table_args__ = (
+        CheckConstraint("coins_opening >= 0", name="coins_opening_not_negative"),
+        CheckConstraint(f"id ~ '{STUDENT_ID}' AND id <> '{ME}'", name="student_id_shape"),
+    )
 
     id: Id
     name: Words

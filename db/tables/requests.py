@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from db.tables.columns import Json, MaybeWords, Row, Words, defaulted, one_of, reference
+from db.tables.columns import Id, Json, MaybeWords, Row, Words, defaulted, one_of, reference
 from domain.purchase import ITEM_TYPES
 
 
@@ -33,3 +33,19 @@ class PurchaseRequest(Row, table=True):
     actor: Words
     reason: MaybeWords = None
     requested_at: datetime
+
+
+class RequestKey(Row, table=True):
+    """A key that a caller gave a request. `scope`: whose it is, the caller's or that of what is acted on; `said`: a hash.
+
+    `answered`: the purchase it was answered with, at the doors that find or make one.
+    """
+
+    __tablename__ = "request_keys"
+
+    door: Id
+    scope: Id
+    key: Id
+    said: Words
+    used_at: datetime
+    answered: MaybeWords = None

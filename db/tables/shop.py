@@ -76,13 +76,17 @@ class Payment(Row, table=True):
 
 
 class PaymentLine(Row, table=True):
-    """One item bought by a payment, with its share of the amount and its metadata exactly as written at checkout."""
+    """One item bought by a payment, with its share of the amount and its metadata exactly as written at checkout.
+
+    `given_back_minor`: the most the provider was seen to have given back of it, by whomever.
+    """
 
     __tablename__ = "payment_lines"
     __table_args__ = (
         CheckConstraint("line >= 1", name="line_from_one"),
         CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
         CheckConstraint("coins >= 0", name="coins_not_negative"),
+        CheckConstraint("given_back_minor >= 0", name="given_back_not_negative"),
     )
 
     payment_id: Annotated[str, reference("payments.id", key=True)]
@@ -92,6 +96,7 @@ class PaymentLine(Row, table=True):
     amount_minor: Minor
     coins: int = defaulted("0", 0, BigInteger)
     details: Json = Field(sa_column=Column("metadata", JSONB, nullable=False, server_default=text("'{}'")))
+    given_back_minor: int = defaulted("0", 0, BigInteger)
 
 
 class IdempotencyKey(Row, table=True):
@@ -118,17 +123,36 @@ class IdempotencyKey(Row, table=True):
     created_at: datetime
 
 
-class Refund(Row, table=True):
-    """Money on its way back. The row is committed before the provider is asked; its id is the provider's key.
+class RefundDebt(Row, table=True):
+    """What an attempt owes of its line, said once. `settled_at_minor`: how much the provider has given back in all when
+    nothing is owed any more, None before the first look; `known_paid`: whether its money was known of before that look.
+    """
 
-    No key to payment_lines: money the provider took is given back, whether or not the line is known here.
+    __tablename__ = "refund_debts"
+    __table_args__ = (CheckConstraint("settled_at_minor >= 0", name="settled_at_not_negative"),)
+
+    purchase_id: Annotated[str, reference("purchase_starts.purchase_id", key=True)]
+    attempt: int = Field(sa_column=Column("attempt", BigInteger, primary_key=True))
+    known_paid: bool
+    settled_at_minor: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class Refund(Row, table=True):
+    """One try to give money of a line back. The row is committed before the provider is asked; its id is the
+    provider's key, its amount never changes. A try that failed is followed by one of its own, under its own id.
+
+    `given_before_minor`: what the provider had given back of the line by then, by whomever. `settled_outside`: an
+    operator says it was given back past the provider. No key to payment_lines: money the provider took is given back,
+    whether or not the line is known here; where it is, no more is ever on its way or given than it cost (a trigger).
     """
 
     __tablename__ = "refunds"
     __table_args__ = (
-        UniqueConstraint("payment_id", "line"),
-        one_of("status", "requested", "succeeded", "failed"),
+        Index("one_open_refund", "payment_id", "line", unique=True, postgresql_where=text("status = 'requested'")),
+        Index("refunds_by_line", "payment_id", "line"),
+        one_of("status", "requested", "succeeded", "failed", "settled_outside"),
         CheckConstraint("amount_minor > 0", name="amount_positive"),
+        CheckConstraint("given_before_minor >= 0", name="given_before_not_negative"),
     )
 
     id: Id
@@ -140,3 +164,5 @@ class Refund(Row, table=True):
     provider_id: MaybeWords = None
     requested_at: datetime
     settled_at: datetime | None = None
+    number: int = defaulted("1", 1, BigInteger)
+    given_before_minor: int = defaulted("0", 0, BigInteger)

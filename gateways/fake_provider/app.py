@@ -1,4 +1,6 @@
-"""The provider's HTTP door: payments, refunds, cancel, confirm (for tests), its ledger and its planned faults."""
+"""The provider's HTTP door: payments, refunds, cancel, confirm (for tests), its ledger, its planned faults,
+and what somebody does there by hand.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Header
+from fastapi import FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -52,6 +55,10 @@ class _Refund(_Body):
     amount_minor: int
 
 
+class _Status(_Body):
+    status: Literal["pending", "succeeded", "failed", "refunded", "partially_refunded"]
+
+
 def _no_key() -> Response:
     """A key made up here would make every retry a second refund, or a second payment."""
     return JSONResponse({"code": "idempotency_key_missing", "message": "send an Idempotency-Key"}, 400)
@@ -67,6 +74,11 @@ def make_app(db: Path) -> FastAPI:
         ledger.close()
 
     app = FastAPI(title="Stand-in payment provider", lifespan=lifespan)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        said = "; ".join(str(one["msg"]) for one in error.errors())
+        return JSONResponse({"code": "invalid_request", "message": said}, 422)
 
     @app.post("/payments")
     async def create(body: _Payment) -> Response:
@@ -91,9 +103,28 @@ def make_app(db: Path) -> FastAPI:
         content = body.model_dump(by_alias=True)
         return await faults.around("refund", payment_id, lambda: ledger.refund(payment_id, idempotency_key, content))
 
+    @app.get("/payments/{payment_id}/refunds")
+    async def find_refund(payment_id: str, key: str) -> Response:
+        return await faults.around("find_refund", payment_id, lambda: ledger.find_refund(payment_id, key))
+
     @app.post("/payments/{payment_id}/{operation}")
     async def settle(payment_id: str, operation: Literal["cancel", "confirm"]) -> Response:
         return await faults.around(operation, payment_id, lambda: ledger.settle(payment_id, operation))
+
+    # What somebody does by hand at the provider, past every key of ours. No fault is planned for it.
+    @app.post("/_by_hand/{payment_id}/refunds")
+    async def give_back(payment_id: str, body: _Refund) -> Response:
+        status, answer = ledger.refund_by_hand(payment_id, body.model_dump(by_alias=True))
+        return JSONResponse(answer, status)
+
+    @app.post("/_by_hand/{payment_id}/status")
+    async def change(payment_id: str, body: _Status) -> Response:
+        status, answer = ledger.status_by_hand(payment_id, body.status)
+        return JSONResponse(answer, status)
+
+    @app.delete("/_by_hand/{payment_id}")
+    async def forget_payment(payment_id: str) -> dict[str, bool]:
+        return {"forgotten": ledger.forget_by_hand(payment_id)}
 
     @app.get("/_ledger")
     async def operations() -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from starlette.types import Receive, Scope, Send
 
 Answer = tuple[int, dict[str, Any]]
+_PAGE = "<!DOCTYPE html><html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>"
 _BROKEN: Answer = (500, {"code": "internal_error", "message": "broken as planned"})
 
 
@@ -18,16 +19,19 @@ class Fault(BaseModel):
     """One planned fault: at the `nth` call of this operation (and payment), or at the first `times` calls (1).
 
     refuse, 429, 500_before and timeout_before do nothing; 500_after, timeout_after and reset did it and lose the
-    answer; slow does it late. None is saved under the caller's key: the same call again gets the ledger's answer.
+    answer; slow does it late; foreign answers are somebody else's and do nothing either. None is saved under the caller's key: the same call again gets the ledger's answer.
     `seconds`: how long slow (1) and timeouts (30) take, and what 429 asks to wait (1).
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    operation: Literal["create", "create_intent", "get", "refund", "cancel", "confirm"]
+    operation: Literal["create", "create_intent", "get", "refund", "find_refund", "cancel", "confirm"]
     payment_id: str | None = Field(default=None, alias="paymentId")
     nth: int | None = Field(default=None, ge=1)
     times: int = Field(default=1, ge=1)
-    action: Literal["refuse", "429", "500_before", "500_after", "timeout_before", "timeout_after", "reset", "slow"]
+    action: Literal[
+        "refuse", "429", "500_before", "500_after", "timeout_before", "timeout_after", "reset", "slow",
+        "foreign_404", "foreign_json", "foreign_200", "foreign_payment",
+    ]  # fmt: skip
     seconds: float | None = Field(default=None, ge=0, le=600)
     _calls: int = PrivateAttr(default=0)
 
@@ -63,6 +67,8 @@ class Faults:
 
 async def _spoil(fault: Fault, work: Callable[[], Answer]) -> Response:
     name, _, when = fault.action.partition("_")
+    if name == "foreign":
+        return _foreign(when)
     if when == "after" or name == "reset":
         work()
     if name in ("timeout", "slow"):
@@ -80,6 +86,21 @@ async def _spoil(fault: Fault, work: Callable[[], Answer]) -> Response:
             return _Cut()
         case _:
             return _answer(_BROKEN)
+
+
+def _foreign(what: str) -> Response:
+    """What somebody else at this address says: a load balancer, a wrong path, another service."""
+    match what:
+        case "404":
+            return HTMLResponse(_PAGE, 404)
+        case "json":
+            return JSONResponse({"detail": "Not Found"}, 404)
+        case "200":
+            return JSONResponse({"status": "ok"})
+        case _:
+            line = {"line": 1, "amountMinor": 1, "refundedMinor": 0}
+            whose = {"id": "pay-of-somebody-else", "studentId": "somebody-else", "status": "failed"}
+            return JSONResponse({**whose, "amountMinor": 1, "currency": "USD", "lines": [line]})
 
 
 def _answer(answer: Answer) -> JSONResponse:

@@ -71,6 +71,38 @@ class Ledger:
         request = _text({"payment": payment_id, **body})
         return self._keyed(key, request, lambda: self._given_back(key, payment_id, body))
 
+    def find_refund(self, payment_id: str, key: str) -> Answer:
+        """200 with what was given back under this key, or 404."""
+        kept = self._db.execute("SELECT request, body FROM answers WHERE key = ? AND status = 200", (key,)).fetchone()
+        if kept is None or json.loads(kept[0]).get("payment") != payment_id:
+            return _no(404, "refund_not_found", "nothing was given back under this key")
+        return 200, json.loads(kept[1])
+
+    def refund_by_hand(self, payment_id: str, body: Json) -> Answer:
+        """Give back part of a line without any key: each call is a refund of its own."""
+        with self._transaction():
+            answer = self._give_back(payment_id, body["line"], body["amountMinor"])
+            self._note("refund_by_hand", payment_id, body, answer)
+            return answer
+
+    def status_by_hand(self, payment_id: str, status: str) -> Answer:
+        """The payment has this status from now on, whatever it had; the amounts stay."""
+        with self._transaction():
+            found, payment = self.get(payment_id)
+            if found == 200:
+                payment["status"] = status
+                self._save(payment)
+                self._note("status_by_hand", payment_id, {"status": status}, (found, {}))
+            return found, payment
+
+    def forget_by_hand(self, payment_id: str) -> bool:
+        """The payment is unknown from now on; False if it was so before."""
+        with self._transaction():
+            gone = self._db.execute("DELETE FROM payments WHERE id = ?", (payment_id,)).rowcount == 1
+            if gone:
+                self._note("forget_by_hand", payment_id, {}, (200, {}))
+            return gone
+
     def settle(self, payment_id: str, operation: str) -> Answer:
         """`cancel`: pending becomes failed, all else stays. `confirm`: pending becomes succeeded, failed is refused."""
         with self._transaction():

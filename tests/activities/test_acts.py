@@ -61,14 +61,53 @@ def test_a_decision_is_stored_with_who_why_and_when(engine: Engine, acts: ActAct
     assert rows(engine, DECISIONS) == [("k-1", "cancel", {"refund": "none"}, "ann", "the student called", NOW)]
 
 
-def test_the_same_key_decides_once_and_the_first_word_stays(
-    engine: Engine, acts: ActActivities, order: PurchaseOrder
-) -> None:
-    acts.decide(decision(order, "amend", "k-1", timeSlot="19:00"))
+def test_a_key_names_one_act_which_is_decided_once(engine: Engine, acts: ActActivities, order: PurchaseOrder) -> None:
+    first = decision(order, "amend", "k-1", timeSlot="19:00")
+    assert acts.decide(first) is None
     after = written(engine), rows(engine, DECISIONS)
-    acts.decide(decision(order, "amend", "k-1", timeSlot="20:00"))
-    acts.decide(decision(order, "cancel", "k-1"))
+    assert acts.decide(first) is None  # its act is under way: whoever tries again goes on with it
+    others = (decision(order, "amend", "k-1", timeSlot="20:00"), decision(order, "cancel", "k-1"))
+    for other in (*others, replace(decision(order, "retry_now", "k-1"), stores=False)):
+        with pytest.raises(Refused) as refused:
+            acts.decide(other)
+        assert refused.value.code == "KEY_REUSED"
     assert (written(engine), rows(engine, DECISIONS)) == after
+
+
+def test_an_act_on_record_is_answered_from_there(engine: Engine, acts: ActActivities, order: PurchaseOrder) -> None:
+    acts.record_act(ActRecord(order, "k-1", "retry_now", "ann", "asked", {}, {}, "done"))
+    again = replace(decision(order, "retry_now", "k-1"), stores=False)
+    assert acts.decide(again) == "done"
+    assert acts.decide(replace(again, request_key="k-2")) is None
+    with pytest.raises(Refused) as refused:
+        acts.decide(decision(order, "cancel", "k-1", refund="full"))
+    assert refused.value.code == "KEY_REUSED"
+    assert rows(engine, DECISIONS) == [], "what only tries again decides nothing"
+
+
+def test_an_amendment_to_a_closed_item_is_refused_it_would_give_the_money_back(engine: Engine) -> None:
+    build.student(engine)
+    build.item(engine, "course-closed", is_open=False)
+    build.item(engine)
+    build.pay(engine)
+    order = build.start(engine)
+    assert refusal(engine, order, "amend", itemId="course-closed") == "WRONG_STAGE"
+    decide(engine, order, "amend", itemId="course-chess", itemType="course")  # not in the catalogue: it parks, visibly
+
+
+@pytest.mark.parametrize("named", ["typo-trainer", "Trainer-1", "trainer-1 "])
+def test_a_trainer_nobody_knows_is_not_chosen(engine: Engine, order: PurchaseOrder, named: str) -> None:
+    build.trainer(engine)
+    with pytest.raises(Refused, match=f"there is no trainer {named}"):
+        decide(engine, order, "assign_trainer", trainerId=named)
+    assert rows(engine, DECISIONS) == []
+
+
+def test_a_refund_is_settled_outside_while_the_purchase_is_taken_back(engine: Engine, order: PurchaseOrder) -> None:
+    run(engine, "UPDATE purchase_steps SET state = 'undone', result = NULL")
+    assert refusal(engine, order, "retry_now") == "WRONG_STAGE"
+    decide(engine, order, "settle_refund", proof="bank transfer 4711")
+    assert [row.verb for row in rows(engine, DECISIONS)] == ["settle_refund"]
 
 
 def test_a_repeat_is_fine_even_when_a_new_decision_would_come_too_late(engine: Engine, order: PurchaseOrder) -> None:
@@ -116,7 +155,7 @@ def test_amending_the_count_sets_it_and_keeps_the_first_day(engine: Engine, orde
 
 
 def test_amending_the_expiry_moves_the_end_of_the_access_already_given(engine: Engine, order: PurchaseOrder) -> None:
-    EnrollmentActivities(engine).enroll(order)
+    EnrollmentActivities(engine, lambda: NOW).enroll(order)
     decide(engine, order, "amend", expiryDate="2027-06-30")
     assert value(engine, "SELECT expires_on FROM purchases") == date(2027, 6, 30)
     assert value(engine, "SELECT expires_on FROM enrollments") == date(2027, 6, 30)

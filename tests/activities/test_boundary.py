@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -62,7 +63,9 @@ async def test_trouble_passes_as_it_is_and_is_retried(trouble: Exception) -> Non
     assert raised.value is trouble
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(2.0, 2.0), (3600.0, LONGEST_WAIT.total_seconds())])
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(2.0, 2.0), *((much, LONGEST_WAIT.total_seconds()) for much in (3600.0, 1e300, math.inf))]
+)
 async def test_a_provider_may_ask_for_a_pause_but_quick_tries_stay_quick(asked: float, waited: float) -> None:
     error = await error_of(ProviderTrouble("busy", retry_after=asked))
     assert not error.non_retryable

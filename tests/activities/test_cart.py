@@ -15,7 +15,7 @@ from tests import build
 
 @pytest.fixture
 def carts(engine: Engine) -> CartActivities:
-    return CartActivities(engine)
+    return CartActivities(engine, lambda: build.NOW)
 
 
 def bought(engine: Engine, **fields: Any) -> PurchaseOrder:

@@ -163,7 +163,6 @@ def test_how_far_the_trainer_comes_is_the_operators_to_judge(engine: Engine, tra
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ("trainer-9", "does not teach course-piano"),
         ("trainer-2", "does not teach course-piano"),
         ("trainer-3", "not available for lesson 1"),
         ("trainer-4", "has another lesson"),

@@ -15,7 +15,7 @@ LIVE = "SELECT count(*) FROM enrollments WHERE student_id = 'student-1' AND ende
 
 @pytest.fixture
 def enrollments(engine: Engine) -> EnrollmentActivities:
-    return EnrollmentActivities(engine)
+    return EnrollmentActivities(engine, lambda: build.NOW)
 
 
 def test_access_lasts_until_the_purchases_expiry_day(engine: Engine, enrollments: EnrollmentActivities) -> None:

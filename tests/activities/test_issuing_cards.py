@@ -24,7 +24,7 @@ WHERE purchase_id = :id AND voided_at IS NULL GROUP BY 1 ORDER BY 1"""
 
 @pytest.fixture
 def cards(engine: Engine) -> CardActivities:
-    return CardActivities(engine)
+    return CardActivities(engine, lambda: NOW)
 
 
 def buy(engine: Engine, *items: tuple[str, str], student_id: str = "student-1") -> list[PurchaseOrder]:
@@ -62,7 +62,7 @@ def test_a_bundle_is_expanded_once_to_distinct_subjects(engine: Engine, cards: C
     bundle(engine, "science", ("physics", "biology", "physics"))
     [order] = buy(engine, ("bundle", "science"))
     build.run(engine, "DELETE FROM bundle_subjects")  # what was bought stays what was bought
-    EnrollmentActivities(engine).enroll(order)
+    EnrollmentActivities(engine, lambda: NOW).enroll(order)
     cards.issue_test_cards(order)
     both = [("biology", 50, 1, 50), ("physics", 50, 1, 50)]
     assert build.rows(engine, OF_EACH, id=order.purchase_id) == both
@@ -75,7 +75,7 @@ def test_a_subject_and_a_bundle_that_holds_it_have_cards_each_and_refunding_one_
 ) -> None:
     bundle(engine, "science", ("physics", "biology"))
     alone, in_bundle = buy(engine, ("subject", "physics"), ("bundle", "science"))
-    enrollments = EnrollmentActivities(engine)
+    enrollments = EnrollmentActivities(engine, lambda: NOW)
     for order in (alone, in_bundle):
         enrollments.enroll(order)
         cards.issue_test_cards(order)

@@ -97,9 +97,9 @@ def steps(
         PaymentActivities(engine, fake_provider, clock),
         PurchaseActivities(engine, clock),
         CoinActivities(engine, clock),
-        EnrollmentActivities(engine),
-        CardActivities(engine),
-        CartActivities(engine),
+        EnrollmentActivities(engine, clock),
+        CardActivities(engine, clock),
+        CartActivities(engine, clock),
         build.start(engine),
     )
 

@@ -62,7 +62,7 @@ def held_before_commit(engine: Engine) -> Generator[tuple[Event, Event]]:
 def test_an_undo_waits_for_the_do_in_flight_and_takes_back_all_of_it(
     engine: Engine, threads: ThreadPoolExecutor, order: PurchaseOrder
 ) -> None:
-    enrollments = EnrollmentActivities(engine)
+    enrollments = EnrollmentActivities(engine, lambda: NOW)
     with engine.connect() as blocker:
         # The do stops at the very end of its statement, at the foreign key check, ledger row and effect written.
         blocker.execute(text("SELECT FROM students FOR UPDATE"))
@@ -81,9 +81,9 @@ def test_a_do_waits_for_the_undo_in_flight_and_is_refused(
 ) -> None:
     undoer = make_engine(database_url, pool_size=1)
     with held_before_commit(undoer) as (reached, go):
-        undoing = threads.submit(EnrollmentActivities(undoer).unenroll, order)
+        undoing = threads.submit(EnrollmentActivities(undoer, lambda: NOW).unenroll, order)
         assert reached.wait(PATIENCE)
-        doing = threads.submit(EnrollmentActivities(engine).enroll, order)
+        doing = threads.submit(EnrollmentActivities(engine, lambda: NOW).enroll, order)
         until_waiting(engine, doing)
         go.set()
         assert undoing.result(PATIENCE) == Undone(changed=False)
@@ -97,7 +97,7 @@ def test_a_do_waits_for_the_undo_in_flight_and_is_refused(
 def test_a_do_whose_connection_dies_before_its_commit_has_not_happened(
     engine: Engine, threads: ThreadPoolExecutor, order: PurchaseOrder
 ) -> None:
-    enrollments = EnrollmentActivities(engine)
+    enrollments = EnrollmentActivities(engine, lambda: NOW)
     with engine.connect() as blocker:
         blocker.execute(text("SELECT FROM students FOR UPDATE"))
         doing = threads.submit(enrollments.enroll, order)
@@ -129,7 +129,7 @@ def at_once(threads: ThreadPoolExecutor, calls: list[Callable[[], Any]]) -> list
 def test_many_dos_and_undos_at_once_end_undone_with_one_effect_at_most(
     engine: Engine, threads: ThreadPoolExecutor, order: PurchaseOrder
 ) -> None:
-    enrollments = EnrollmentActivities(engine)
+    enrollments = EnrollmentActivities(engine, lambda: NOW)
     calls = [lambda: enrollments.enroll(order), lambda: enrollments.unenroll(order)] * 6
     answers = at_once(threads, calls)
     undone = [answer for answer in answers if isinstance(answer, Undone)]

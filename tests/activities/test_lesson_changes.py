@@ -65,6 +65,28 @@ def change(engine: Engine, order: PurchaseOrder) -> Change:
     return make
 
 
+RESCHEDULED = {"number": 3, "date": "2026-12-20", "timeSlot": "17:30"}
+NEVER: list[tuple[str, dict[str, Any]]] = [
+    *[("reschedule_lesson", RESCHEDULED | {"date": day})
+      for day in ("9999-12-31", "0001-01-01", "2201-01-01", "2026-02-30", "soon", "2026-12-20\0", None, 5)],
+    *[("reschedule_lesson", RESCHEDULED | {"timeSlot": slot}) for slot in ("24:00", "6pm", None, "18:00\n")],
+    *[("reschedule_lesson", RESCHEDULED | {"minutes": minutes}) for minutes in (0, -1, 10**12, "60", True, 1.5)],
+    *[("substitute_trainer", {"number": 3, "trainerId": trainer}) for trainer in ("", "a\0b", "\ud800", None, "t" * 9000)],
+    *[("substitute_trainer", {"number": number, "trainerId": "trainer-2"}) for number in (0, 1001, 10**30, None, "3")],
+    ("transfer_lessons", {}),
+    ("reschedule_lesson", {}),
+    ("make_coffee", {}),
+]  # fmt: skip
+
+
+def test_what_can_never_be_is_refused_at_its_first_try(engine: Engine, change: Change) -> None:
+    for verb, values in NEVER:
+        assert change(verb, **values).startswith("refused: INVALID_ACT: "), (verb, values)
+    for signed in ({"key": "k\0"}, {"key": "k" * 10_000}, {"key": " "}):
+        assert change("transfer_lessons", **signed, trainerId="trainer-2").startswith("refused: INVALID_ACT: ")
+    assert given(engine) == as_planned()
+
+
 def given(engine: Engine) -> dict[int, tuple[str, datetime]]:
     return {row.number: (row.trainer_id, row.starts_at) for row in rows(engine, GIVEN)}
 
@@ -157,7 +179,7 @@ def test_a_request_key_changes_once_and_is_answered_the_same(
     first = change("reschedule_lesson", number=3, date="2026-12-20", timeSlot="17:30")
     before = written(engine)
     assert change("reschedule_lesson", number=3, date="2026-12-20", timeSlot="17:30") == first
-    assert change("reschedule_lesson", number=4, date="2026-12-21", timeSlot="17:30").startswith("refused: INVALID_ACT")
+    assert change("reschedule_lesson", number=4, date="2026-12-21", timeSlot="17:30").startswith("refused: KEY_REUSED")
     assert written(engine) == before
     assert value(engine, "SELECT count(*) FROM operator_acts") == 1
 

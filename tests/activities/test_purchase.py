@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,6 +85,21 @@ def test_an_expiry_date_that_cannot_be_read_gives_open_ended_access_and_a_warnin
     [row] = build.rows(engine, "SELECT expires_on, warnings FROM student_course_purchases")
     assert row.expires_on is None
     assert any("expiryDate" in warning for warning in row.warnings)
+
+
+@pytest.mark.parametrize(("zone", "refused"), [("Europe/London", True), ("America/Los_Angeles", False)])
+def test_refuses_access_that_is_over_where_the_student_is(shop: Shop, engine: Engine, zone: str, refused: bool) -> None:
+    build.item(engine)
+    build.run(engine, "UPDATE students SET timezone = :zone", zone=zone)
+    order = shop.buy(metadata={**LESSONS, "expiryDate": "2026-11-21"})
+    purchases = PurchaseActivities(engine, lambda: datetime(2026, 11, 22, 1, tzinfo=UTC))
+    if not refused:
+        assert purchases.create_purchase(order).expires
+        return
+    with pytest.raises(Refused) as no:
+        purchases.create_purchase(order)
+    assert (no.value.code, "has passed" in str(no.value)) == ("METADATA_INCOMPLETE", True)
+    assert "2026" not in str(no.value), "the field is named, never its value"
 
 
 def test_refuses_an_item_the_catalogue_does_not_have(shop: Shop) -> None:

@@ -28,6 +28,7 @@ def taught(engine: Engine, provider: FakeProvider, amount_minor: int = 50_000) -
     """A purchase with ten lessons, daily at 18:00 from 1 December on, paid at the provider too."""
     order = build.purchase(engine)
     run(engine, "UPDATE payments SET amount_minor = :amount", amount=amount_minor)
+    run(engine, "UPDATE payment_lines SET amount_minor = :amount", amount=amount_minor)
     build.trainer(engine)
     trainers = TrainerActivities(engine, lambda: build.NOW)
     trainers.assign_trainer(order)
@@ -152,6 +153,25 @@ def test_a_payment_that_succeeded_late_goes_back_whole_whatever_was_decided_whil
     order = taught(engine, provider)
     provider.set_status("pay-1", "pending")
     decide(engine, order, "cancel", refund=choice)
+    assert undo(engine, provider, order, AFTER_THREE) == REFUNDED
+    assert refunded(engine) == [("succeeded", 50_000)]
+
+
+@pytest.mark.parametrize("choice", ["none", "undelivered"])
+def test_the_same_when_the_try_that_found_the_money_died_of_it(engine: Engine, choice: str) -> None:
+    class LateSuccess(FakeProvider):
+        def cancel(self, payment_id: str) -> Any:
+            self.set_status(payment_id, "succeeded")
+            raise ProviderTrouble("the answer is lost")
+
+    provider = LateSuccess()
+    order = taught(engine, provider)
+    build.run(engine, "DELETE FROM purchase_steps WHERE step = 'confirm_payment'")
+    build.run(engine, "UPDATE payments SET status = 'pending'")
+    provider.set_status("pay-1", "pending")
+    decide(engine, order, "cancel", refund=choice)
+    with pytest.raises(ProviderTrouble):
+        undo(engine, provider, order, AFTER_THREE)
     assert undo(engine, provider, order, AFTER_THREE) == REFUNDED
     assert refunded(engine) == [("succeeded", 50_000)]
 

@@ -41,7 +41,7 @@ class School:
         self.provider = FakeProvider()
         self.payments = PaymentActivities(engine, self.provider, lambda: self.now)
         self.purchases = PurchaseActivities(engine, lambda: self.now)
-        self.enrollments = EnrollmentActivities(engine)
+        self.enrollments = EnrollmentActivities(engine, lambda: self.now)
         self.trainers = TrainerActivities(engine, lambda: self.now)
         self.sessions = SessionActivities(engine, lambda: self.now)
         self.access = AccessActivities(engine, lambda: self.now)

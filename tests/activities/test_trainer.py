@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
+from activities.stranded import StrandedActivities
 from activities.trainer import TrainerActivities
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
@@ -59,6 +60,29 @@ def test_holds_every_slot_of_the_plan_in_the_students_zone(engine: Engine, train
     }
     assert value(engine, "SELECT status FROM allocations") == "proposed"
     assert value(engine, "SELECT last_assigned_at FROM trainers") == NOW
+
+
+def test_no_place_radius_or_day_of_one_trainer_stops_the_others(engine: Engine, trainers: TrainerActivities) -> None:
+    """A value out of range in the one statement that asks for all of them would be trouble for every student, for ever."""
+    build.student(engine, latitude=1e-300, longitude=51.5)
+    build.trainer(engine, latitude=0.0, longitude=51.5)
+    odd = {
+        "radius": (0.1, 51.5, 1.7e308), "tiny": (1e-200, 51.5, 10.0), "tiniest": (5e-324, 5e-324, 0.0),
+        "huge": (1e308, -1e308, 10.0), "other side": (180.0, 231.5, 10.0), "turned": (360.0, 411.5, 0.0),
+    }  # fmt: skip
+    for name, (latitude, longitude, radius_km) in odd.items():
+        build.trainer(engine, name, latitude=latitude, longitude=longitude, radius_km=radius_km)
+    for day in ("0001-01-01", "9999-12-31"):
+        run(engine, "INSERT INTO trainer_blocked_days SELECT id, CAST(:day AS date) FROM trainers", day=day)
+        run(engine, "INSERT INTO holidays VALUES (CAST(:day AS date))", day=day)
+    order = build.purchase(engine, fields={"learningMode": "home"})
+    assert trainers.assign_trainer(order).trainer_id in ("trainer-1", "radius")
+    trainers.approve_allocation(order)
+    stranded = StrandedActivities(engine, lambda: NOW)
+    assert (stranded.find_stranded_lessons(""), stranded.move_stranded_lessons(order.purchase_id)) == (
+        [],
+        "nothing to move",
+    )
 
 
 def test_a_second_do_answers_the_first_result_and_holds_nothing_more(

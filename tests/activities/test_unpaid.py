@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
-from domain.purchase import PurchaseOrder, manual_workflow_id_of, purchase_id_of
+from domain.ids import manual_workflow_id_of, purchase_id_of
+from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from tests.activities.world import in_force
 from tests.build import NOW, FakeProvider, item, pay, purchase, rows, run, start, student, value

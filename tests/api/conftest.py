@@ -12,17 +12,20 @@ from uuid import uuid4
 import httpx2
 import pytest
 import pytest_asyncio
+from fastapi import FastAPI
 from sqlalchemy import Engine
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.app import create_app
+from api.temporal import executions
 from runtime.settings import Settings
 from tests.build import FakeProvider, item, pay, student
 from tests.tokens import auth_settings, bearer
 from worker import make_worker
 
 NOBODY = "127.0.0.1:1"  # no server listens there
+_idle: list[FastAPI] = []  # building one takes 0.1 s, and what a test is about is in its state alone
 
 
 @pytest.fixture
@@ -54,13 +57,15 @@ async def booted(settings: Settings, provider: FakeProvider | None = None) -> As
 
     Another caller is a header of the request: `headers=bearer("student", "student-1")`.
     """
-    app = create_app(settings, provider)
+    app = _idle.pop() if _idle else create_app(settings)
+    app.state.settings, app.state.provider = settings, provider
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=60, headers=bearer()) as client,
     ):
         yield client
+    _idle.append(app)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -114,10 +119,9 @@ async def until(api: httpx2.AsyncClient, purchase: str, ending: str) -> dict[str
 
 async def end_runs(client: Client, task_queue: str) -> None:
     """Nothing of a test may be found by the sweeps of the next one."""
-    async for run in client.list_workflows(f"TaskQueue = '{task_queue}'"):
-        if run.status is WorkflowExecutionStatus.RUNNING:
-            with suppress(RPCError):  # it may end by itself meanwhile
-                await client.get_workflow_handle(run.id).terminate("the test is over")
+    async for run in executions(client, f"TaskQueue = '{task_queue}' AND CloseTime IS NULL"):
+        with suppress(RPCError):  # it may end by itself meanwhile
+            await client.get_workflow_handle(run.execution.workflow_id).terminate("the test is over")
 
 
 def is_problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:

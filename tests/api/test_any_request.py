@@ -18,9 +18,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.core import NotSet
 from sqlalchemy import Engine
 
-from api.app import create_app
-from runtime.settings import Settings
-from tests.api.callers import stored
+from tests.api.callers import document, stored
 from tests.api.test_who_may_call import EXPECTED, reach
 from tests.build import FakeProvider, item, pay, run, start, student, trainer
 from tests.tokens import bearer
@@ -109,13 +107,13 @@ def fault(case: Case, told: dict[str, Any], role: str | None, answer: httpx2.Res
 
 @pytest.mark.parametrize("count", [250, pytest.param(5_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
 async def test_any_request_is_answered_as_documented_and_stores_nothing_when_refused(
-    api: httpx2.AsyncClient, engine: Engine, settings: Settings, ids: dict[str, str], count: int
+    api: httpx2.AsyncClient, engine: Engine, ids: dict[str, str], count: int
 ) -> None:
     del api.headers["authorization"]
     each = count // 26  # some have fewer to draw
     faults: Counter[str] = Counter()
     done, before = 0, stored(engine)
-    for turn, (told, cases) in enumerate(requests(create_app(settings).openapi(), each)):
+    for turn, (told, cases) in enumerate(requests(document(), each)):
         for number, case in enumerate(cases):
             who = CALLERS[number % len(CALLERS)]
             said = sent(case, ids if (turn + number + number // len(CALLERS)) % 2 else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -15,6 +16,7 @@ from temporalio.client import Client
 from runtime.settings import Settings
 from tests.api.conftest import begin, booted, end_runs, fresh, is_problem, shown, until
 from tests.build import FakeProvider, item, pay, rows, student, trainer
+from tests.tokens import bearer
 from worker import make_worker
 
 BULK = "/api/v1/admin/purchases:bulk"
@@ -126,6 +128,25 @@ async def test_a_verb_that_does_not_fit_is_skipped_and_says_why(
     assert audit(engine) == []
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"verb": "cancel"}, {"verb": "amend", "values": {"changes": {"timeSlot": "20:00"}}}],
+    ids=["another verb", "other values"],
+)
+async def test_a_purchase_whose_key_was_used_for_another_act_fails_and_says_so(
+    other: dict[str, Any], quick: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    [purchase] = await parked(quick, engine, fake_provider, 1)
+    await counted(quick, 1)
+    single = {"reason": "r", "requestKey": f"ticket-1:{purchase}", "changes": {"timeSlot": "19:00"}}
+    assert (await quick.post(f"/api/v1/admin/purchases/{purchase}/amend", json=single)).status_code == 200
+    await audited(engine, 1)
+    real = await ask(quick, **other, dryRun=False)
+    assert (real["done"], real["skipped"], real["failed"]) == (0, 0, 1)
+    assert "names another act: amend" in real["failures"][0]
+    assert (await shown(quick, purchase))["ending"] == "attention"
+
+
 async def test_cancels_many_with_values_and_only_those_of_the_filter(
     quick: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
 ) -> None:
@@ -166,3 +187,137 @@ async def test_without_a_worker_nothing_is_sent(
             assert (answer.json()["done"], answer.json()["failed"]) == (0, 1)
     assert audit(engine) == []
     await end_runs(temporal, settings.task_queue)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def limited(
+    settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """Each purchase costs 500.00; from 1,200.00 on two people are needed."""
+    own = settings.with_values(bulk_acts_per_second=500, two_person_limit=1_200_00)
+    async with booted(own) as api, make_worker(temporal, settings, engine, fake_provider):
+        yield api
+    await end_runs(temporal, settings.task_queue)
+
+
+CANCEL = {"verb": "cancel", "values": {"refund": "full"}, "dryRun": False, "requestKey": "all-of-them"}
+
+
+async def test_what_many_give_back_together_is_what_counts(
+    limited: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    purchases = await parked(limited, engine, fake_provider, 3)
+    await counted(limited, 3)
+    for _ in range(2):  # the same person again is no second person
+        first = await limited.post(BULK, json=ASK | CANCEL)
+        assert (first.status_code, first.json()["awaitingSecondPerson"], first.json()["done"]) == (202, True, 0)
+    other = await limited.post(BULK, json=ASK | CANCEL | {"values": {"refund": "none"}}, headers=bearer(subject="bob"))
+    is_problem(other, 409, "KEY_REUSED")
+    assert audit(engine) == []
+    yes = {"reason": "I agree"}
+    second = await limited.post(BULK, json=ASK | CANCEL | yes, headers=bearer(subject="bob"))
+    assert (second.status_code, second.json()["done"] + second.json()["pending"]) == (200, 3), second.text
+    for purchase in purchases:
+        assert (await until(limited, purchase, "cancelled"))["refunded"] is True
+    [kept] = rows(engine, "SELECT actor, second_actor FROM bulk_requests")
+    assert (kept.actor, kept.second_actor) == ("ann", "bob")
+    recorded = rows(engine, "SELECT DISTINCT actor, reason FROM operator_acts WHERE verb = 'cancel'")
+    assert recorded == [("ann", "new trainers")], "the reason on record is of whom the act is"
+
+
+async def test_what_waits_for_a_second_person_by_itself_is_told_and_done_when_that_one_sends_the_same(
+    limited: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    """Parked before its payment is confirmed: nobody knows whether giving nothing back keeps nothing."""
+    item(engine)
+    payment = pay(engine, fake_provider, fresh(), student_id=student(engine, f"student-{fresh()}"))
+    known = fake_provider.payments[payment]
+    fake_provider.payments[payment] = replace(known, currency="XTS")
+    purchase = await begin(limited, payment)
+    await until(limited, purchase, "attention")
+    asked = ASK | CANCEL | {"filter": {"code": "STEP_TROUBLE"}, "values": {"refund": "none"}}
+    await counted(limited, 1, filter=asked["filter"])
+    for _ in range(2):
+        first = await limited.post(BULK, json=asked)
+        told = first.json()
+        assert (first.status_code, told["done"], told["pending"], told["held"]) == (202, 0, 1, 1), told
+    fake_provider.payments[payment] = known
+    second = await limited.post(BULK, json=asked, headers=bearer(subject="bob"))
+    assert (second.status_code, second.json()["held"]) == (200, 0)
+    await until(limited, purchase, "cancelled")
+
+
+async def test_below_the_limit_together_one_person_is_enough(
+    limited: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    purchases = await parked(limited, engine, fake_provider, 2)
+    await counted(limited, 2)
+    answer = await limited.post(BULK, json=ASK | CANCEL)
+    assert (answer.status_code, answer.json()["awaitingSecondPerson"]) == (200, False)
+    for purchase in purchases:
+        await until(limited, purchase, "cancelled")
+
+
+async def one_more(api: httpx2.AsyncClient, engine: Engine, provider: FakeProvider) -> str:
+    """Another purchase that is parked for a trainer, far above the limit."""
+    who = student(engine, f"student-{fresh()}")
+    dear = await begin(api, pay(engine, provider, fresh(), student_id=who, amount_minor=5_000_00))
+    await until(api, dear, "attention")
+    return dear
+
+
+async def test_a_yes_of_the_second_person_covers_only_what_matched_then(
+    limited: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    await parked(limited, engine, fake_provider, 3)
+    await counted(limited, 3)
+    for who, status in (("ann", 202), ("bob", 200)):
+        answer = await limited.post(BULK, json=ASK | CANCEL, headers=bearer(subject=who))
+        assert answer.status_code == status, answer.text
+    await counted(limited, 0)
+    dear = await one_more(limited, engine, fake_provider)
+    await counted(limited, 1)
+    for who in ("ann", "bob"):
+        again = (await limited.post(BULK, json=ASK | CANCEL, headers=bearer(subject=who))).json()
+        assert (again["matched"], again["newKeyNeeded"], again["done"], again["pending"]) == (1, 1, 0, 0)
+        assert "use a new requestKey" in again["failures"][0]
+    assert (await shown(limited, dear))["ending"] == "attention"
+    assert dear not in str(audit(engine))
+
+
+async def test_two_go_on_in_both_names_with_what_the_second_said_yes_to(
+    limited: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    purchases = await parked(limited, engine, fake_provider, 3)
+    await counted(limited, 3)
+    assert (await limited.post(BULK, json=ASK | CANCEL)).status_code == 202
+    first = await limited.post(BULK, json=ASK | CANCEL | {"limit": 1}, headers=bearer(subject="bob"))
+    assert first.json()["matched"] == 1, first.text
+    assert (await limited.post(BULK, json=ASK | CANCEL)).json()["newKeyNeeded"] == 0
+    for purchase in purchases:
+        await until(limited, purchase, "cancelled")
+
+
+async def test_who_acted_alone_under_a_key_is_not_the_first_of_two(
+    limited: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    await parked(limited, engine, fake_provider, 1)
+    await counted(limited, 1)
+    assert (await limited.post(BULK, json=ASK | CANCEL)).status_code == 200
+    await counted(limited, 0)
+    dear = await one_more(limited, engine, fake_provider)
+    await counted(limited, 1)
+    assert (await limited.post(BULK, json=ASK | CANCEL, headers=bearer(subject="bob"))).status_code == 202
+    assert (await shown(limited, dear))["ending"] == "attention"
+    assert (await limited.post(BULK, json=ASK | CANCEL)).status_code == 200
+    assert (await until(limited, dear, "cancelled"))["refunded"] is True
+
+
+async def test_a_key_of_a_bulk_names_one_bulk(
+    quick: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    await parked(quick, engine, fake_provider, 1)
+    await counted(quick, 1)
+    assert (await ask(quick, dryRun=False))["done"] == 1
+    is_problem(await quick.post(BULK, json=ASK | {"verb": "cancel", "dryRun": False}), 409, "KEY_REUSED")
+    is_problem(await quick.post(BULK, json=ASK | {"filter": {"attention": "any"}, "dryRun": False}), 409, "KEY_REUSED")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import httpx2
 import pytest
+from rich.console import Console
 from sqlalchemy import Engine
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client
 
+from cli.case_story import tell_case
+from cli.purchase_story import tell
 from domain.refusals import REFUSALS
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, until
 from tests.api.test_verbs import act
 from tests.build import LESSONS, FakeProvider, item, pay, start, student, trainer
+from tests.samples import filled
 from worker import make_worker
 
 
@@ -48,7 +55,7 @@ async def test_names_cause_actions_money_and_story_with_all_workers_down(
         "assign_trainer", "retry_now", "amend", "skip_step", "cancel",
     ]  # fmt: skip
     assert seen["money"] == {
-        "paid": 50000, "refunded": 0, "currency": "USD", "status": "succeeded", "refundStatus": None,
+        "paid": 50000, "refunded": 0, "givenBackAtProvider": 0, "currency": "USD", "status": "succeeded", "refundStatus": None,
         "coins": 0, "coinsRedeemed": 0, "coinsGivenBack": 0,
     }  # fmt: skip
     assert (seen["lessons"]["count"], seen["lessons"]["of"]) == (0, 10)
@@ -60,6 +67,31 @@ async def test_names_cause_actions_money_and_story_with_all_workers_down(
     assert (blind["actions"], blind["links"]["temporalUi"]) == ([], None)
     assert told(blind)  # the database still tells the story
     await end_runs(temporal, settings.task_queue)
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_deadline_is_told_as_giving_up_and_never_as_a_next_try(
+    api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider, temporal: Client
+) -> None:
+    student(engine)
+    item(engine)
+    purchase = await begin(api, pay(engine, fake_provider, fresh(), metadata={"purchaseTier": 10}))
+    waits = await until(api, purchase, "attention")
+    assert (waits["code"], waits["nextRetry"]) == ("METADATA_INCOMPLETE", None)
+    seen = await case(api, purchase)
+    assert seen["nextRetry"] is None
+    since = datetime.fromisoformat(seen["since"]).replace(microsecond=0)
+    assert datetime.fromisoformat(seen["givesUp"]) - since == timedelta(hours=72)
+    told_on_paper = StringIO()
+    tell_case(seen, Console(file=told_on_paper, width=200))
+    tell(waits, Console(file=told_on_paper, width=200))
+    assert told_on_paper.getvalue().count(f"gives up: {seen['givesUp']}, and the money goes back") == 2
+    assert "next try" not in told_on_paper.getvalue()
+    shown_in_ui = await temporal.get_workflow_handle(purchase).query(
+        "__temporal_workflow_metadata", result_type=WorkflowMetadata
+    )
+    assert f"- **gives up:** {seen['givesUp']}, and the money goes back" in shown_in_ui.current_details
+    assert "next try" not in shown_in_ui.current_details
 
 
 @pytest.mark.usefixtures("worker")
@@ -109,7 +141,7 @@ async def test_what_is_missing_is_amended_and_audited(
     await until(api, purchase, "attention")
     offered = (await case(api, purchase))["actions"][0]
     assert offered["verb"] == "amend"
-    answer = await api.post(offered["href"], json=offered["body"])
+    answer = await api.post(offered["href"], json=filled(offered["body"]))
     assert answer.status_code == 200, answer.text
     seen = await until(api, purchase, "completed")
     assert seen["item"]["metadataSources"]["startDate"] == "admin"
@@ -133,7 +165,9 @@ async def test_a_started_line_without_a_workflow_says_how_to_start_it(
 ) -> None:
     seen = await case(api, start(engine, paid).purchase_id)
     assert "POST its payment" in seen["cause"]
-    assert seen["actions"] == []
+    [offered] = seen["actions"]
+    assert (offered["verb"], offered["href"]) == ("start_again", "/api/v1/purchases")
+    assert offered["body"] == {"purchaseId": seen["id"]}
 
 
 @pytest.mark.parametrize("what", ["case", "acts"])

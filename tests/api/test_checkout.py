@@ -98,7 +98,7 @@ async def test_twenty_at_once_with_one_key_make_one_payment(
 @pytest.mark.usefixtures("cart")
 async def test_a_key_is_of_one_request_of_one_student(api: httpx2.AsyncClient, engine: Engine) -> None:
     first = await checkout(api, coins=5)
-    is_problem(await checkout(api, coins=6), 422, "IDEMPOTENCY_KEY_REUSED")
+    is_problem(await checkout(api, coins=6), 409, "KEY_REUSED")
     cart_item(engine, "cart-9", student_id=student(engine, "student-2"))
     theirs = await checkout(api, headers=OTHER)
     assert theirs.json()["paymentId"] != first.json()["paymentId"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -11,7 +12,7 @@ from sqlalchemy import Engine
 
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, begin, booted, fresh, is_problem, until
-from tests.build import FakeProvider, item, pay, rows, student, trainer, value
+from tests.build import NOW, FakeProvider, item, pay, rows, run, student, trainer, value
 from tests.tokens import bearer
 
 GOOD = {"coins": 150, "reason": "bought at the desk", "requestKey": "k1"}
@@ -50,10 +51,21 @@ async def test_a_top_up_completes_the_purchases_of_this_student_that_waited(
     assert (await until(api, waiting["student-2"], "attention"))["code"] == "COINS_INSUFFICIENT"
     seen = await coins_of(api)
     assert seen["balance"] == 0
-    assert [(moved["kind"], moved["coins"]) for moved in seen["movements"]] == [
-        ("redemption", -250), ("top_up", 150), ("opening", 100),
-    ]  # fmt: skip
-    assert seen["movements"][0]["purchaseId"] == case["id"]
+    assert {(moved["kind"], moved["coins"], moved["purchaseId"]) for moved in seen["movements"]} == {
+        ("redemption", -250, case["id"]), ("top_up", 150, None), ("opening", 100, None),
+    }  # fmt: skip
+
+
+async def test_the_last_movement_is_shown_first(api: httpx2.AsyncClient, engine: Engine) -> None:
+    student(engine)
+    for day in (2, 3, 1):
+        run(
+            engine,
+            "INSERT INTO coin_movements (key, student_id, kind, coins, actor, reason, moved_at)"
+            " VALUES (:key, 'student-1', 'top_up', :day, 'ann', 'bought at the desk', :now)",
+            key=f"key-{day}", day=day, now=NOW + timedelta(days=day),
+        )  # fmt: skip
+    assert [moved["coins"] for moved in (await coins_of(api))["movements"]] == [3, 2, 1]
 
 
 async def test_a_top_up_happens_once_per_key_however_often_it_is_sent(api: httpx2.AsyncClient, engine: Engine) -> None:
@@ -71,12 +83,11 @@ async def test_the_same_key_is_another_top_up_for_another_student(api: httpx2.As
         assert (await top_up(api, f"student-{number}")).json()["balance"] == 150
 
 
-async def test_a_key_used_for_another_number_of_coins_is_422_and_adds_nothing(
-    api: httpx2.AsyncClient, engine: Engine
-) -> None:
+async def test_a_key_used_for_another_top_up_is_409_and_adds_nothing(api: httpx2.AsyncClient, engine: Engine) -> None:
     student(engine)
     await top_up(api)
-    assert "150 coins" in is_problem(await top_up(api, coins=151), 422, "REQUEST_KEY_REUSED")["detail"]
+    is_problem(await top_up(api, coins=151), 409, "KEY_REUSED")
+    is_problem(await top_up(api, reason="found in the garden"), 409, "KEY_REUSED")
     assert value(engine, "SELECT coins FROM coin_balances") == 150
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import httpx2
 import pytest
 from sqlalchemy import Engine
+from temporalio.client import Client
 
+from domain.ids import expiry_id_of, purchase_id_of
 from tests import build
 from tests.api.conftest import fresh, is_problem, shown, until
 from tests.api.test_verbs import act
-from tests.build import LESSONS, FakeProvider, item, pay, rows, student, trainer, value
+from tests.build import LESSONS, FakeProvider, item, pay, rows, run, student, trainer, value
 from tests.tokens import bearer
 
 
@@ -64,9 +66,12 @@ async def test_extends_before_the_end_once_per_key(
 
 @pytest.mark.usefixtures("worker")
 async def test_extends_what_has_ended_and_says_no_in_words(
-    api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+    api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider, temporal: Client
 ) -> None:
-    purchase = await bought(api, engine, fake_provider, "2026-11-20")
+    purchase = await bought(api, engine, fake_provider, "2026-12-31")
+    run(engine, "UPDATE student_course_purchases SET expires_on = '2026-11-20'")
+    run(engine, "UPDATE enrollments SET expires_on = '2026-11-20'")
+    await temporal.get_workflow_handle(expiry_id_of(purchase_id_of(purchase))).signal("look_again")
     assert (await access(api, purchase, expiredAt="2026-11-21T12:00:00Z"))["enrolled"] is False
     no = is_problem(await act(api, purchase, "extend", "k0", expiryDate="2026-11-19"), 409, "WRONG_STAGE")
     assert "lasts until 2026-11-20 already" in no["detail"]
@@ -97,8 +102,14 @@ async def test_an_expiry_date_amended_while_it_is_parked_counts_at_once(
 
 @pytest.mark.parametrize(
     ("more", "code"),
-    [({}, "INVALID_REQUEST"), ({"expiryDate": "soon"}, "INVALID_ACT"), ({"expiryDate": "2026-02-30"}, "INVALID_ACT")],
-    ids=["missing", "no date", "no such day"],
+    [
+        ({}, "INVALID_REQUEST"),
+        ({"expiryDate": "soon"}, "INVALID_ACT"),
+        ({"expiryDate": "2026-02-30"}, "INVALID_ACT"),
+        ({"expiryDate": "9999-12-31"}, "INVALID_ACT"),
+        ({"expiryDate": "0001-01-01"}, "INVALID_ACT"),
+    ],
+    ids=["missing", "no date", "no such day", "never", "long ago"],
 )
 async def test_a_day_that_is_none_is_422(
     api: httpx2.AsyncClient, engine: Engine, more: dict[str, Any], code: str

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from sqlalchemy import Engine
 
-from domain.purchase import purchase_id_of
+from domain.ids import purchase_id_of
 from tests.api.conftest import is_problem, shown, until
 from tests.build import item, rows, run, student, value
 from tests.subjects import CARDS, subject
@@ -30,8 +30,8 @@ def me(engine: Engine) -> str:
     return student(engine, f"student-{uuid4()}")
 
 
-async def take(api: httpx2.AsyncClient, me: str, body: Any = None) -> httpx2.Response:
-    return await api.post(DOOR, json=body or COURSE, headers=bearer("student", me))
+async def take(api: httpx2.AsyncClient, me: str, body: Any = None, wait: int = 25) -> httpx2.Response:
+    return await api.post(DOOR, json=body or COURSE, headers={**bearer("student", me), "Prefer": f"wait={wait}"})
 
 
 def stored(engine: Engine) -> int:
@@ -88,7 +88,7 @@ async def test_a_priced_item_is_403_and_an_item_that_cannot_be_had_422(
     [
         {"price": 0}, {"priceMinor": 0}, {"amountMinor": 0}, {"status": "active"}, {"role": "admin"},
         {"studentId": "student-2"}, {"metadata": {}}, {"purchaseTier": 30}, {"paymentId": "pay-1"}, {"itemId": None},
-        {"itemType": "lesson"}, {"itemId": "a b"}, {"itemId": "x\0"}, {"itemType": 1},
+        {"itemType": "lesson"}, {"itemId": ""}, {"itemId": "x\0"}, {"itemType": 1},
     ],
     ids=ascii,
 )  # fmt: skip
@@ -113,6 +113,23 @@ async def test_once_it_is_voided_the_next_one_gets_a_number(api: httpx2.AsyncCli
     assert rows(engine, "SELECT status FROM student_course_purchases ORDER BY purchased_at") == [
         ("voided",), ("superseded",), ("active",),
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_key_is_answered_with_its_purchase_after_that_was_voided(
+    api: httpx2.AsyncClient, engine: Engine, me: str
+) -> None:
+    async def take_it(key: str) -> httpx2.Response:
+        return await api.post(DOOR, json=COURSE, headers={**bearer("student", me), "Idempotency-Key": key})
+
+    first = (await take_it("click-1")).json()["data"]["id"]
+    await until(api, first, "completed")
+    assert (await take_it("click-2")).json()["data"]["id"] == first
+    run(engine, "UPDATE student_course_purchases SET status = 'voided', voided_at = now()")
+    for key in ("click-1", "click-2"):
+        again = await take_it(key)
+        assert (again.status_code, again.json()["data"]["id"]) == (200, first)
+    assert (await take_it("click-3")).json()["data"]["id"] != first
 
 
 @pytest.mark.usefixtures("worker")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from api.app import create_app, tokens_of
+from api.app import tokens_of
 from api.tokens import TokenRefused, Tokens, Trusted
 from runtime.settings import Settings
 from tests.api.callers import good_request, stored
@@ -32,20 +32,19 @@ def test_is_refused(name: str) -> None:
 
 
 async def test_every_operation_answers_every_one_of_them_the_same_and_stores_nothing(
-    api: httpx2.AsyncClient, engine: Engine, settings: Settings, ids: dict[str, str]
+    api: httpx2.AsyncClient, engine: Engine, ids: dict[str, str]
 ) -> None:
-    document = create_app(settings).openapi()
     hostile = {name: make() for name, make in HOSTILE.items()}
     before = stored(engine)
     for name in GUARDED:
-        asked = good_request(document, operation(name), ids)
+        asked = good_request(operation(name), ids)
         for trick, made in hostile.items():
             refused(await api.request(**asked, headers={"Authorization": f"Bearer {made}"}), f"{name}: {trick}")
     assert stored(engine) == before
 
 
 @pytest.mark.parametrize("role", ["student", "support", "admin", "service"])
-@pytest.mark.parametrize("subject", ["ann", "ann@example.test", "auth0|12345", "Zoë", "a" * 128])
+@pytest.mark.parametrize("subject", ["ann", "ann@example.test", "auth0|12345", "o'neil", "a" * 128])
 def test_a_good_token_says_who_calls(role: str, subject: str) -> None:
     assert READER.subject_and_role(token(role, subject)) == (subject, role)
     assert READER.subject_and_role(token(role, subject, nbf=NOW, jti="1", client_id="c")) == (subject, role)

@@ -114,3 +114,16 @@ async def test_lines_that_start_after_a_neighbour_was_given_back_count_as_paid(
         await until(api, purchase, "completed")
     assert value(engine, CARDS) == 150
     assert len(fake_provider.refunds) == 1
+
+
+async def test_a_line_that_hands_gave_back_whole_is_refused_once_however_often_its_payment_is_posted(
+    api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    payment = pay(engine, fake_provider, fresh(), items=(SUBJECT, BUNDLE), metadata={})
+    fake_provider.by_hand(50_000, payment, line=2)
+    _, given_back = await start(api, payment)
+    assert (await until(api, given_back, "refused"))["code"] == "PAYMENT_NOT_SUCCEEDED"
+    for _ in range(2):
+        await start(api, payment)
+        assert (await until(api, given_back, "refused"))["code"] == "PAYMENT_NOT_SUCCEEDED"
+    assert value(engine, "SELECT attempt FROM purchase_starts WHERE line = 2") == 1

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from activities.test_cards import CardActivities
 from tests.api.conftest import is_problem
-from tests.build import rows, run, student, value
+from tests.build import NOW, rows, run, student, value
 from tests.subjects import bought, bought_card, old_attempt
 from tests.tokens import bearer
 
@@ -106,7 +106,7 @@ async def test_another_students_attempt_is_404_and_stays_as_it_is(api: httpx2.As
 
 async def test_what_is_no_attempt_id_is_422(api: httpx2.AsyncClient, engine: Engine) -> None:
     old_attempt(engine)
-    wrong: list[object] = [None, 1, "", "no id", "a\u0000", ["attempt-1"], "a" * 201]
+    wrong: list[object] = [None, 1, "", "no\nid", "a\u0000", ["attempt-1"], "a" * 201]
     for path, attempt in product((START, GENERATE), wrong):
         is_problem(await ask(api, path, attempt), 422, "INVALID_REQUEST")
     assert value(engine, "SELECT state FROM test_attempts") == "not_started"
@@ -132,7 +132,7 @@ def test_cards_come_and_go_without_the_older_table(engine: Engine) -> None:
     """What a step does needs no table of the older system: there is none."""
     run(engine, "DROP TABLE test_attempts")
     order = bought(engine, enrolled=True)
-    cards = CardActivities(engine)
+    cards = CardActivities(engine, lambda: NOW)
     cards.issue_test_cards(order)
     assert value(engine, "SELECT count(*) FROM mock_test_attempts WHERE voided_at IS NULL") == 50
     assert cards.void_test_cards(order).changed

@@ -110,7 +110,7 @@ HOURS = {"weekday": 1, "from": "09:00", "to": "10:00"}
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"name": ""}, {"name": "a\u0000"}, {"courses": "course-piano"}, {"courses": ["a'b"]}, {"timezone": "Nowhere/Else"},
+        {"name": ""}, {"name": "a\u0000"}, {"courses": "course-piano"}, {"courses": ["a\u0000b"]}, {"timezone": "Nowhere/Else"},
         {"radiusKm": -1}, {"radiusKm": "30"}, {"maxGroupSize": 0}, {"maxGroupSize": 1.5}, {"availability": None},
         {"availability": [{**HOURS, "weekday": 0}]}, {"availability": [{**HOURS, "weekday": 8}]},
         {"availability": [{**HOURS, "from": "9:00"}]}, {"availability": [{**HOURS, "to": "25:00"}]},

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
 
 import httpx2
+import pytest
+import pytest_asyncio
 from sqlalchemy import Engine
 from temporalio import workflow
 from temporalio.client import Client
@@ -13,12 +16,26 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from runtime import checks
 from runtime.settings import Settings
+from runtime.temporal import connect
 from tests.api.conftest import begin, until
 from tests.build import FakeProvider, trainer
+from tests.servers import temporal_server
 from worker import make_worker
 from workflows.purchase import PurchaseInput
 
 LIST = "/api/v1/admin/purchases"
+
+
+@pytest.fixture(scope="module")
+def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that notices after 2 s, not 10, that a task failed again or that its worker is gone."""
+    with temporal_server(tmp_path_factory.mktemp("temporal"), {"history.defaultWorkflowTaskTimeout": "2s"}) as address:
+        yield address
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def temporal(temporal_address: str) -> Client:
+    return await connect(Settings(temporal_address=temporal_address))
 
 
 @workflow.defn(name="PurchaseWorkflow")

@@ -14,7 +14,7 @@ import pytest_asyncio
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-from domain.purchase import purchase_id_of
+from domain.ids import purchase_id_of
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, shown, until
 from tests.build import FakeProvider, item, pay, run, start, student, trainer

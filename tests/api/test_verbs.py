@@ -8,12 +8,14 @@ from typing import Any
 import httpx2
 import pytest
 from sqlalchemy import Engine
+from temporalio.client import Client
 
 from runtime.settings import Settings
-from tests.api.conftest import NOBODY, begin, booted, is_problem, until
+from tests.api.conftest import NOBODY, begin, booted, end_runs, is_problem, until
 from tests.api.test_bulk import audited
 from tests.build import FakeProvider, run, start, trainer
 from tests.tokens import bearer
+from worker import make_worker
 
 
 async def act(
@@ -85,12 +87,14 @@ async def test_an_act_on_a_purchase_that_temporal_forgot_is_409(
     order = start(engine, paid)
     unstarted = is_problem(await act(api, order.purchase_id, "retry_now"), 409, "WRONG_STAGE")
     assert "POST its payment" in unstarted["detail"]
-    for ending, code, hint in (
-        ("completed", None, "completed"),
-        ("refused", "COURSE_UNAVAILABLE", "made whole"),
-        ("refused", "PAYMENT_NOT_SUCCEEDED", "POST the payment again"),
+    for ending, code, refunded, hint in (
+        ("completed", None, False, "completed"),
+        ("refused", "COURSE_UNAVAILABLE", True, "made whole"),
+        ("cancelled", "CANCELLED", False, "no money went back"),
+        ("refused", "PAYMENT_NOT_SUCCEEDED", False, "POST the payment again"),
     ):
-        run(engine, "UPDATE purchase_starts SET ending = :e, code = :c, ended_at = now()", e=ending, c=code)
+        said = "ending = :ending, code = :code, refunded = :refunded, ended_at = now()"
+        run(engine, f"UPDATE purchase_starts SET {said}", ending=ending, code=code, refunded=refunded)  # noqa: S608 -- words of ours
         assert hint in is_problem(await act(api, order.purchase_id, "cancel"), 409, "WRONG_STAGE")["detail"]
 
 
@@ -101,10 +105,66 @@ async def test_an_unknown_purchase_or_verb_is_404(api: httpx2.AsyncClient, paid:
     assert "retry_now, amend" in unknown["detail"]
 
 
-async def test_without_a_worker_an_act_is_503_and_was_not_stored(api: httpx2.AsyncClient, paid: str) -> None:
-    answer = await act(api, await begin(api, paid), "retry_now")
-    is_problem(answer, 503, "WORKER_UNAVAILABLE")
+async def test_without_a_worker_it_is_not_known_and_the_same_key_tells_or_does_it_once(
+    api: httpx2.AsyncClient,
+    paid: str,
+    engine: Engine,
+    temporal: Client,
+    settings: Settings,
+    fake_provider: FakeProvider,
+) -> None:
+    async with make_worker(temporal, settings, engine, fake_provider):
+        purchase = await begin(api, paid)
+        await until(api, purchase, "attention")
+    answer = await act(api, purchase, "retry_now")
+    problem = is_problem(answer, 503, "WORKER_UNAVAILABLE")
+    assert "same key" in problem["detail"]
+    assert "not stored" not in problem["detail"]
     assert "retry-after" in answer.headers
+    async with make_worker(temporal, settings, engine, fake_provider):
+        again = await act(api, purchase, "retry_now")
+        assert (again.status_code, again.json()["done"]) == (200, True), again.text
+        assert [key for key, _, _ in await audited(engine, 1)] == ["k1"]
+        assert (await act(api, purchase, "retry_now")).json() == again.json()
+    assert len(await audited(engine, 1)) == 1
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_request_key_names_one_verb_with_one_body(api: httpx2.AsyncClient, paid: str, engine: Engine) -> None:
+    purchase = await begin(api, paid)
+    await until(api, purchase, "attention")
+    assert (await act(api, purchase, "retry_now", "ticket-7")).json()["done"]
+    await audited(engine, 1)
+    for _ in range(2):  # by the run's memory or by the audit
+        is_problem(await act(api, purchase, "cancel", "ticket-7"), 409, "KEY_REUSED")
+    assert (await act(api, purchase, "amend", "ticket-8", changes={"timeSlot": "19:00"})).json()["done"]
+    await audited(engine, 2)
+    is_problem(await act(api, purchase, "amend", "ticket-8", changes={"timeSlot": "20:00"}), 409, "KEY_REUSED")
+    assert (await act(api, purchase, "amend", "ticket-8", changes={"timeSlot": "19:00"})).json()["done"]
+    assert (await until(api, purchase, "attention"))["code"] == "NO_TRAINER_AVAILABLE"
+    assert [(key, verb) for key, verb, _ in await audited(engine, 2)] == [
+        ("ticket-7", "retry_now"),
+        ("ticket-8", "amend"),
+    ]
+
+
+@pytest.mark.usefixtures("worker")
+async def test_what_waits_for_a_second_person_is_withdrawn(
+    settings: Settings, paid: str, engine: Engine, temporal: Client
+) -> None:
+    async with booted(settings.with_values(two_person_limit=1)) as api:
+        purchase = await begin(api, paid)
+        await until(api, purchase, "attention")
+        is_problem(await act(api, purchase, "withdraw", "c"), 409, "WRONG_STAGE")
+        held = await act(api, purchase, "cancel", "c")
+        assert (held.status_code, held.json()["outcome"]) == (202, "awaiting_second_person")
+        for _ in range(2):
+            gone = await act(api, purchase, "withdraw", "c", by="bob")
+            assert (gone.status_code, gone.json()["outcome"]) == (200, "withdrawn by bob: asked for by a test")
+            assert await audited(engine, 1) == [("c", "cancel", "ann")]
+        assert (await act(api, purchase, "cancel", "c", by="bob")).json()["outcome"].startswith("withdrawn by bob")
+        assert (await until(api, purchase, "attention"))["code"] == "NO_TRAINER_AVAILABLE"
+    await end_runs(temporal, settings.task_queue)
 
 
 async def test_without_temporal_an_act_is_503(settings: Settings, paid: str, engine: Engine) -> None:

@@ -15,6 +15,7 @@ from cli.case_story import command_of
 from tests.api.conftest import fresh
 from tests.build import LESSONS, FakeProvider, item, pay, student, trainer
 from tests.cli.test_purchases import at, printed, serving, until, working
+from tests.samples import typed_in
 
 __all__ = ["at", "serving", "working"]
 
@@ -53,7 +54,10 @@ async def test_amends_as_the_case_file_says(
     line = command_of(purchase, seen["actions"][0])
     assert line in told
     assert seen["student"] in told
-    assert await typed(line.removeprefix("coursaga purchases ") + " --set sessionCount=12 --set purchaseTier=20") == 0
+    assert (
+        await typed(typed_in(line.removeprefix("coursaga purchases ")) + " --set sessionCount=12 --set purchaseTier=20")
+        == 0
+    )
     assert (await until(capsys, purchase.split(":")[1], "completed"))["sessions"] == 20  # 20 is a number, as JSON
     capsys.readouterr()
     assert await typed(f"acts {purchase} --json") == 0
@@ -73,8 +77,10 @@ async def test_extends_access_and_shows_it(
     assert "access: until 2026-12-05; lessons after it: 6, 7, 8, 9, 10" in " ".join(capsys.readouterr().out.split())
     assert await typed(f"extend {purchase} --until 2027-12-31 --reason ill --request-key k --json") == 0
     assert (told := printed(capsys))["outcome"] == "access lasts until 2027-12-31"
-    assert await typed(f"extend {purchase} --until 2028-12-31 --reason ill --request-key k --json") == 0
+    assert await typed(f"extend {purchase} --until 2027-12-31 --reason ill --request-key k --json") == 0
     assert printed(capsys) == told
+    with pytest.raises(ApiRefused, match="KEY_REUSED"):
+        await typed(f"extend {purchase} --until 2028-12-31 --reason ill --request-key k")
     with pytest.raises(ApiRefused, match="lasts until 2027-12-31 already"):
         await typed(f"extend {purchase} --until 2027-01-01 --reason ill")
 
@@ -160,7 +166,8 @@ async def test_bulk_counts_first_and_does_it_with_apply(
     )
     assert await typed(f"{line} --apply --json") == 0
     assert (printed(capsys) | {"sample": [], "failures": []}) == {
-        "dryRun": False, "matched": 1, "done": 1, "pending": 0, "failed": 0, "skipped": 0, "left": 0,
+        "dryRun": False, "matched": 1, "done": 1, "pending": 0, "held": 0, "failed": 0, "skipped": 0, "left": 0,
+        "awaitingSecondPerson": False, "newKeyNeeded": 0,
         "sample": [], "failures": [], "requestKey": "k",
     }  # fmt: skip
     assert (await until(capsys, purchase.split(":")[1], "cancelled"))["refunded"] is False

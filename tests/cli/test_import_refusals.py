@@ -57,6 +57,8 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("trainers.0.availability.1.to", "06:00", "$.trainers[0].availability[1]"),
     ("trainers.0.blockedDays", ["2027-02-30"], "$.trainers[0].blockedDays[0]"),
     ("holidays", [20261225], "$.holidays[0]"),
+    ("payments.0.createdAt", "0001-01-01T00:00:00+14:00", "$.payments[0].createdAt"),
+    ("payments.0.createdAt", "9999-12-31T23:59:59-14:00", "$.payments[0].createdAt"),
     ("carts.0.items.1.id", "cart-1", "$.carts[0].items[1].id"),
     ("carts.0.items.0.itemType", "pony", "$.carts[0].items[0].itemType"),
     ("payments.0.id", "p/1", "$.payments[0].id"),

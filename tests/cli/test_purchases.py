@@ -113,6 +113,24 @@ async def test_start_goes_on_when_one_payment_fails_and_exits_with_1(
 
 
 @pytest.mark.usefixtures("serving", "working")
+async def test_start_takes_a_purchase_whose_run_was_terminated(
+    engine: Engine, fake_provider: FakeProvider, temporal: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student(engine)
+    item(engine)
+    payment = pay(engine, fake_provider, fresh())
+    assert await purchases.start(payment) == 0
+    row = await until(capsys, payment, "attention")
+    await temporal.get_workflow_handle(row["workflowId"]).terminate("by hand")
+    trainer(engine)
+    for number in (1, 0):
+        capsys.readouterr()
+        assert await purchases.start(row["workflowId"], json=True) == 0
+        assert printed(capsys) == {"started": number, "already": 1 - number, "failed": 0, "failures": []}
+    assert (await until(capsys, payment, "completed"))["sessions"] == 10
+
+
+@pytest.mark.usefixtures("serving", "working")
 async def test_lists_shows_and_acts_on_a_purchase(
     engine: Engine, fake_provider: FakeProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:

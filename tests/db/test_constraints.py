@@ -170,7 +170,7 @@ UNIQUES = [
     (HOLDS.format(**KEPT | {"ids": "('h'), ('i')", "course": "'course-' || id"}), "few_holds_per_student"),
     (
         "INSERT INTO refunds SELECT id, 'pay-1', 1, 5, 'USD', 'requested', NULL, now() FROM (VALUES ('a'), ('b')) AS two (id)",
-        "refunds_payment_id_line_key",
+        "one_open_refund",
     ),
     ("INSERT INTO outbox (key, type, occurred_at) VALUES ('k', 't', now()), ('k', 't', now())", "outbox_key_key"),
     (
@@ -232,6 +232,33 @@ def test_nobody_is_at_two_lessons_at_once(
         hold(sold, "allocation-2", 1, trainer, student, start, end)
     assert isinstance(error.value.orig, pg.ExclusionViolation)
     assert error.value.orig.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("status", "change", "constraint"),
+    [
+        ("requested", "amount_minor = 40000", "a_refund_stays_what_it_is"),
+        ("requested", "line = 2", "a_refund_stays_what_it_is"),
+        ("settled_outside", "status = 'succeeded'", "refunds_never_move_backwards"),
+        ("succeeded", "status = 'requested'", "refunds_never_move_backwards"),
+        ("failed", "status = 'requested'", "refunds_never_move_backwards"),
+    ],
+)
+def test_a_refund_stays_what_it_is(engine: Engine, status: str, change: str, constraint: str) -> None:
+    build.purchase(engine, "pay-1")
+    refund = "INSERT INTO refunds VALUES ('r', 'pay-1', 1, 30000, 'USD', :status, NULL, now())"
+    build.run(engine, refund, status=status)
+    breaks(engine, f"UPDATE refunds SET {change}", constraint, pg.CheckViolation)  # noqa: S608 -- texts of this table
+
+
+@pytest.mark.parametrize("status", ["requested", "succeeded", "settled_outside"])
+def test_no_more_of_a_line_is_given_back_than_it_cost(engine: Engine, status: str) -> None:
+    build.purchase(engine, "pay-1")
+    refund = "INSERT INTO refunds VALUES ('{}', 'pay-1', 1, {}, 'USD', '{}', NULL, now())"
+    build.run(engine, refund.format("failed once", 50000, "failed"))
+    build.run(engine, refund.format("first", 30000, status))
+    breaks(engine, refund.format("second", 20001, "succeeded"), "no_more_back_than_it_cost", pg.CheckViolation)
+    build.run(engine, refund.format("second", 20000, "succeeded"))
 
 
 def test_lessons_back_to_back_and_in_the_place_of_a_cancelled_one_are_fine(engine: Engine) -> None:

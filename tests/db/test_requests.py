@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from itertools import pairwise
@@ -15,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import make_async_engine
 from db.reads.purchases import remaining_of
+from db.request_keys import Key, KeyReused
 from db.requests import Request, claim_by_key, claim_free
-from domain.purchase import free_workflow_id_of, purchase_id_of
+from domain.ids import free_workflow_id_of, purchase_id_of
 from tests.build import NOW, item, purchase, rows, run, student
 
 TODAY = date(2026, 11, 21)
@@ -92,6 +94,25 @@ async def test_what_supersedes_is_its_own_and_a_key_keeps_its_purchase(pool: Asy
         assert await claim_by_key(pool, "purchase:manual:k", anew, NOW) == purchase_id_of("purchase:manual:k") != has
     run(engine, "UPDATE purchase_starts SET ending = 'completed', ended_at = :now", now=NOW)
     assert await claim_by_key(pool, "purchase:manual:k", anew, NOW) == purchase_id_of("purchase:manual:k")
+
+
+async def test_a_key_keeps_the_answer_it_had_whatever_became_of_that(pool: AsyncEngine, engine: Engine) -> None:
+    has = purchase(engine).purchase_id
+    free, direct = Key("free", "student-1", "k", {"a": 1}), Key("purchases", "ann", "k", {"a": 1})
+
+    async def told() -> list[str]:
+        return [
+            await claim_free(pool, FREE, ASKED, NOW, free),
+            await claim_by_key(pool, "purchase:manual:k", ASKED, NOW, direct),
+        ]
+
+    assert await told() == [has, has]
+    run(engine, "UPDATE student_course_purchases SET status = 'voided', voided_at = :now", now=NOW)
+    assert await told() == [has, has]
+    assert await claim_free(pool, FREE, ASKED, NOW, replace(free, key="k2")) == purchase_id_of(FREE(1))
+    for other in (free, direct):
+        with pytest.raises(KeyReused):
+            await claim_free(pool, FREE, ASKED, NOW, replace(other, said={"a": 2}))
 
 
 async def test_lessons_still_to_come_are_counted_along_the_renewals(pool: AsyncEngine, engine: Engine) -> None:

@@ -60,7 +60,7 @@ def test_the_ends_of_the_calendar_are_no_trap(day: date) -> None:
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 MAY: dict[str, Any] = {
-    "status": "active", "renewed_by": None, "last_day": date(2026, 11, 20), "until": date(2026, 12, 31), "now": NOW,
+    "taken_back": False, "renewed_by": None, "last_day": date(2026, 11, 20), "until": date(2026, 12, 31), "now": NOW,
     "zone": "Europe/London",
 }  # fmt: skip
 
@@ -74,8 +74,8 @@ def test_what_is_active_can_be_extended_before_its_end_and_after() -> None:
 @pytest.mark.parametrize(
     ("differs", "says"),
     [
-        ({"status": "voided"}, "taken back"),
-        ({"status": "superseded", "renewed_by": "p-2"}, "renewed by purchase p-2"),
+        ({"taken_back": True}, "taken back"),
+        ({"renewed_by": "p-2"}, "renewed by purchase p-2"),
         ({"last_day": None}, "does not end"),
         ({"last_day": date(2026, 12, 31)}, "lasts until 2026-12-31 already"),
         ({"last_day": date(2026, 1, 1), "until": date(2026, 11, 20)}, "2026-11-20 has passed"),

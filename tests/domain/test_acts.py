@@ -58,6 +58,13 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("amend", {"purchaseTier": [10]}, "purchaseTier"),
     ("amend", {"expiryDate": "some day"}, "expiryDate"),
     ("amend", {"expiryDate": 5}, "expiryDate"),
+    *[("amend", {"expiryDate": day}, "expiryDate") for day in ("9999-12-31", "0001-01-01", "2027-01-31\00010:00")],
+    *[("amend", {"startDate": day}, "startDate") for day in ("9999-12-31", "0001-01-01", "2201-01-01")],
+    *[("create_sessions", {"startDate": day}, "startDate") for day in ("9999-12-31", "0001-01-01")],
+    *[
+        ("extend", {"expiryDate": day}, "expiryDate")
+        for day in ("9999-12-31", "0001-01-01", "2027-W01-1", "20270131", None)
+    ],
     ("amend", {"itemId": " "}, "itemId"),
     ("amend", {"itemType": "boat"}, "itemType"),
     ("amend", {"treatAs": "gift"}, "treatAs"),

@@ -164,6 +164,14 @@ def test_a_thousand_weekly_lessons_in_the_last_plausible_year_can_be_planned() -
     assert len(plan_lessons(asked, 1000, "Asia/Kolkata", asked.start_date)) == 1000
 
 
+def test_days_that_are_closed_for_ever_are_a_typed_refusal() -> None:
+    sundays = {date(2200, 12, 28) + timedelta(weeks=week) for week in range(100 * 53)}
+    asked = wanted(start=date(2200, 12, 28), sunday_only=True)
+    with pytest.raises(Refused) as refusal:
+        plan_lessons(asked, 1, "UTC", asked.start_date, sundays)
+    assert refusal.value.code == "METADATA_INCOMPLETE"
+
+
 @given(
     asked=series, count=st.integers(0, 60), zone=st.sampled_from(ZONES), now=moments,
     holidays=st.sets(st.dates(date(2026, 6, 1), date(2028, 12, 31)), max_size=40),

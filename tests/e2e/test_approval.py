@@ -16,6 +16,7 @@ from domain.refusals import REFUSALS
 from runtime.children import free_port
 from tests.e2e.stack import up
 from tests.e2e.test_attention import HOME, World, market, payment
+from tests.samples import filled
 
 NAMES = ("approved", "unapproved", "uncounted", "forgotten")
 METERED = f"127.0.0.1:{free_port()}"
@@ -48,7 +49,7 @@ def first_offered(world: World, name: str, code: str) -> dict[str, Any]:
     told = world.api.get(f"/api/v1/admin/purchases/purchase:{name}:1/case").json()
     assert REFUSALS[code].operator.rstrip(".") in told["cause"]
     assert told["nextAction"] == REFUSALS[code].next_action
-    return told["actions"][0]
+    return filled(told["actions"][0])
 
 
 def mended_by_the_first_offer(world: World, name: str, code: str, verb: str) -> None:

@@ -20,12 +20,14 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client
 
 from db.engine import make_engine
+from domain.ids import purchase_id_of
 from domain.refusals import REFUSALS
 from runtime.temporal import connect_to
 from tests.e2e.browser import locate
 from tests.e2e.stack import up
 from tests.e2e.test_attention import HOME, World, market, payment
 from tests.invariants import violations, violations_of_runs
+from tests.samples import filled
 
 PICTURES = Path(__file__).parents[2] / ".artifacts" / "temporal-ui"
 ARGS = [
@@ -169,7 +171,7 @@ async def test_its_story_says_what_was_bought_why_it_waits_and_what_comes_next(p
     bought = shown(page, "details").locator("body")
     await expect(bought).to_contain_text("Paid for: Harp for *all*, the course course-harp; 5000 minor units USD")
     await expect(bought).to_contain_text(f"student student-{PARKED}")
-    await expect(bought).to_contain_text(f"coursaga purchases case purchase:{PARKED}:1")
+    await expect(bought).to_contain_text(f"coursaga purchases case {purchase_id_of(f'purchase:{PARKED}:1')}")
 
     story = shown(page, "current-details")
     await expect(story.get_by_role("heading", name=f"Needs attention: {NO_TRAINER.code}")).to_be_visible()
@@ -229,19 +231,21 @@ async def test_offers_every_message_with_its_description(page: Page, world: Worl
     updates = await offered(page, "Send an Update")
     assert updates == {one.name: one.description for one in told.update_definitions}
     assert set(updates) == {
-        "amend", "approve_allocation", "assign_trainer", "cancel", "create_sessions", "retry_now", "skip_step",
+        "amend", "approve_allocation", "assign_trainer", "cancel", "create_sessions", "retry_now", "settle_refund",
+        "skip_step", "withdraw",
     }  # fmt: skip
     await page.reload()
     assert await offered(page, "Send a Signal") == {
-        "create_sessions_manually": "The same as create_sessions, for Temporal UI: needs no input, ignores bad input."
+        "create_sessions_manually": "The same as create_sessions, for Temporal UI: needs no input, ignores bad input.",
+        "wake": "The system's: what it waits for may be mended, try again now. Leaves no act.",
     }
     assert all(updates.values())
 
 
-async def test_what_the_story_offers_is_sent_as_it_stands(page: Page, world: World) -> None:
+async def test_what_the_story_offers_is_sent_once_who_and_why_are_filled_in(page: Page, world: World) -> None:
     await open_purchase(page, world, PARKED, "User Metadata")
     offer = shown(page, "current-details").get_by_role("listitem").filter(has_text="retry_now: ").locator("code")
-    data = await offer.inner_text()
+    data = json.dumps(filled(json.loads(await offer.inner_text())))
     dialog = await choose(page, "Send an Update")
     await dialog.get_by_test_id("update-select-button").click()
     await dialog.get_by_role("option", name="retry_now").click()
@@ -252,7 +256,7 @@ async def test_what_the_story_offers_is_sent_as_it_stands(page: Page, world: Wor
     await dialog.get_by_test_id("confirm-modal-button").click()
     await expect(dialog).to_be_hidden()
     act = act_on_record(world, PARKED, json.loads(data)["request_key"])
-    assert (act["actor"], act["verb"], act["reason"]) == ("your name", "retry_now", "why you do it")
+    assert (act["actor"], act["verb"], act["reason"]) == ("ann", "retry_now", "the student called")
     assert act["outcome"] == "tried again, and refused again: NO_TRAINER_AVAILABLE"
 
 

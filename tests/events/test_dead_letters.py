@@ -100,7 +100,11 @@ async def test_an_act_happens_once_per_key_also_at_once(
     assert (await act(api, letter, "replay")).json()["outcome"] == "PAYMENT_NOT_FOUND"
     assert (await act(api, letter, "fix", "fix", payload=event(paid))).status_code == 200
     assert (await act(api, letter, "replay")).json()["outcome"] == "PAYMENT_NOT_FOUND", "the first answer of this key"
-    is_problem(await act(api, letter, "fix", "k", payload=event(paid)), 409, "REQUEST_KEY_USED")
+    is_problem(await act(api, letter, "fix", "k", payload=event(paid)), 409, "KEY_REUSED")
+    other = event(f"{paid}-y")
+    is_problem(await act(api, letter, "fix", "fix", payload=other), 409, "KEY_REUSED")
+    is_problem(await act(api, letter, "fix", "fix", payload=event(paid), reason="else"), 409, "KEY_REUSED")
+    assert (await act(api, letter, "fix", "fix", payload=event(paid))).json()["outcome"] == "fixed"
     answers = await asyncio.gather(*(act(api, letter, "replay", "again") for _ in range(5)))
     assert len({answer.json()["outcome"] for answer in answers}) == 1
     assert value(engine, "SELECT count(*) FROM dead_letter_acts") == 3

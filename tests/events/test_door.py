@@ -36,6 +36,18 @@ async def test_an_event_starts_every_line_and_says_where_it_came_from(at: Servic
     assert kept == (f"payment:{paid}:PURCHASE_CONFIRMED", paid, True, "succeeded")
 
 
+@pytest.mark.parametrize("status", [{}, {"status": None}], ids=["left out", "null"])
+async def test_the_type_says_that_it_succeeded_so_no_status_need(
+    at: Services, engine: Engine, paid: str, status: dict[str, None]
+) -> None:
+    said = event(paid)
+    del said["data"]["status"]
+    said["data"].update(status)
+    taken = await ingest(at, raw(said))
+    assert [line.state for line in taken.lines] == ["started"]
+    assert value(engine, "SELECT data ->> 'status' FROM taken_events") is None
+
+
 async def test_ten_duplicates_at_once_are_one_workflow(
     at: Services, engine: Engine, paid: str, temporal: Client
 ) -> None:
@@ -43,7 +55,19 @@ async def test_ten_duplicates_at_once_are_one_workflow(
     assert sorted(each.duplicate for each in taken) == [False] + [True] * 9
     assert stored(engine) == [1, 1]
     assert (await temporal.count_workflows(f"PaymentId = '{paid}'")).count == 1
-    assert (await ingest(at, raw(event(paid)))).lines == [], "what was handled is answered without asking Temporal"
+    assert (await ingest(at, raw(event(paid)))).duplicate
+    run(engine, "UPDATE purchase_starts SET ending = 'completed', ended_at = now()")
+    assert (await ingest(at, raw(event(paid)))).lines == [], "what has ended is answered without asking Temporal"
+
+
+async def test_a_redelivery_starts_again_what_was_terminated_by_hand(
+    at: Services, engine: Engine, paid: str, temporal: Client
+) -> None:
+    await ingest(at, raw(event(paid)))
+    await temporal.get_workflow_handle(f"purchase:{paid}:1").terminate("by hand")
+    again = await ingest(at, raw(event(paid)))
+    assert (again.duplicate, [line.state for line in again.lines]) == (False, ["started"])
+    assert (await ingest(at, raw(event(paid)))).duplicate
 
 
 async def test_every_bad_event_is_refused_for_its_reason_and_nothing_is_stored(

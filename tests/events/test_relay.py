@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.engine import make_async_engine
 from db.outbox import OutboxRow
 from db.webhooks import MOST_TRIES, add_target, remove_target
-from domain.events import event_id_of
+from domain.ids import event_id_of
 from gateways.webhooks import TargetRefused, Webhooks, looked_up, parsed
 from relay import ToLog, deliver, publish, publish_some
 from tests.build import run, value

@@ -7,31 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import httpx2
 import pytest
-import pytest_asyncio
 
-from db.engine import make_engine
-from db.migrate import upgrade
-from runtime.postgres import EmbeddedPostgres, wipe_postgres
-from runtime.settings import Settings
-from runtime.temporal import connect_to
+from runtime.postgres import EmbeddedPostgres
 from runtime.temporal_server import TemporalServer
 from tests.build import value
 from tests.faults.endings import require_completed, require_taken_back
-from tests.faults.products import WorkerCommand, buy, crash, gone, the_door
+from tests.faults.products import buy, crash, gone, the_door
 from tests.faults.purchases import Purchase
+from tests.faults.site import Site
 from tests.faults.waiting import happens
-from tests.faults.world import TODAY, World
-from tests.gateways.process import ProviderProcess
+from tests.faults.world import World
 from tests.invariants import violations, violations_of_runs
 from workflows.policies import Rules
 from workflows.steps import CONFIRM_PAYMENT, CREATE_PURCHASE
@@ -49,54 +40,6 @@ class Scale:
 
 FULL = Scale(50, 60, 30, Rules())
 SMALL = Scale(12, 8, 4, Rules(attempt=4, quick_pause=0.2, trouble_pause=1, trouble_pause_most=2))
-
-
-@dataclass(frozen=True)
-class Site:
-    """Servers of this test's own, as they are deployed, and the world of purchases on them."""
-
-    postgres: EmbeddedPostgres
-    temporal: TemporalServer
-    settings: Settings
-    world: World
-    home: Path
-
-    def worker(self) -> WorkerCommand:
-        """One more worker, not started."""
-        return WorkerCommand(self.settings, self.home / "workers.log")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Where the servers keep their data; PostgreSQL's account has to pass through, so it is none of pytest's."""
-    folder = Path(tempfile.mkdtemp(prefix="coursaga-outages-"))
-    folder.chmod(0o755)
-    yield folder
-    wipe_postgres(folder)
-    shutil.rmtree(folder)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def site(folder: Path) -> AsyncIterator[Site]:
-    """PostgreSQL that syncs to its disk, Temporal on its file, the provider's process."""
-    with ExitStack() as running:
-        postgres, temporal, provider = EmbeddedPostgres(folder), TemporalServer(folder), ProviderProcess(folder)
-        for server in (postgres, temporal, provider):
-            running.callback(server.stop)
-            server.start()
-        upgrade(postgres.url)
-        engine = make_engine(postgres.url, pool_size=5)
-        running.callback(engine.dispose)
-        settings = Settings.model_validate(
-            {
-                "database_url": postgres.url,
-                "temporal_address": temporal.address,
-                "provider_url": provider.url,
-                "coursaga_today": TODAY,
-            }
-        )
-        client = await connect_to(temporal.address, settings.temporal_namespace)
-        yield Site(postgres, temporal, settings, World(engine, postgres.url, provider, client, folder), folder)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,8 @@ async def cancelled_during(world: World, step: str, how: str) -> None:
         await hold.entered()
         await purchase.cancel(how)
         await _nothing_is_undone_yet(purchase)
-    await _ends_as_cancelled(purchase, step, how)
+    # Of several at once the first that was heard decides: here the operators'.
+    await _ends_as_cancelled(purchase, step, "operator" if how == "all" else how)
 
 
 async def cancelled_after(world: World, step: str, how: str) -> None:

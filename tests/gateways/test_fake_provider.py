@@ -286,3 +286,31 @@ def test_an_intent_whose_answer_was_lost_is_told_under_its_key(
         client.create_intent(payment.id, payment)
     assert client.create_intent(payment.id, payment).payment_id == payment.id
     assert len([row for row in provider_process.ledger("create_intent") if row["paymentId"] == payment.id]) == 1
+
+
+def test_what_was_given_back_is_found_under_its_key_and_only_there(
+    provider_process: ProviderProcess, client: HttpPaymentProvider
+):
+    payment_id, other = made(provider_process), made(provider_process)
+    refund = client.refund(f"r:{payment_id}", payment_id, 1, 100)
+    with pytest.raises(ProviderRefused):
+        client.refund(f"too much:{payment_id}", payment_id, 1, 5000)
+    assert client.find_refund(f"r:{payment_id}", payment_id) == refund
+    assert client.find_refund(f"r:{payment_id}", other) is None
+    assert client.find_refund(f"too much:{payment_id}", payment_id) is None
+
+
+def test_what_is_done_by_hand_goes_past_our_keys(provider_process: ProviderProcess, client: HttpPaymentProvider):
+    payment_id = made(provider_process)
+    by_hand = f"/_by_hand/{payment_id}"
+    first, second = (provider_process.post(f"{by_hand}/refunds", {"line": 1, "amountMinor": 7}).json() for _ in "12")
+    assert first["id"] != second["id"]
+    payment = client.get(payment_id)
+    assert payment is not None
+    assert (payment.status, payment.lines[0].refunded_minor) == ("partially_refunded", 14)
+    assert provider_process.post(f"{by_hand}/refunds", {"line": 1, "amountMinor": 5000}).status_code == 422
+    assert provider_process.post(f"{by_hand}/status", {"status": "failed"}).json()["status"] == "failed"
+    httpx2.delete(f"{provider_process.url}{by_hand}", trust_env=False).raise_for_status()
+    assert client.get(payment_id) is None
+    done = [row["operation"] for row in provider_process.ledger() if row["paymentId"] == payment_id]
+    assert done == ["create", *["refund_by_hand"] * 3, "status_by_hand", "forget_by_hand"]

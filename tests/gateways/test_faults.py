@@ -16,6 +16,10 @@ HAPPENED = {
     "timeout_before": False,
     "timeout_after": True,
     "reset": True,
+    "foreign_404": False,
+    "foreign_json": False,
+    "foreign_200": False,
+    "foreign_payment": False,
 }
 
 
@@ -43,6 +47,17 @@ def test_a_fault_is_trouble_and_the_retry_refunds_exactly_once(
     client.refund(f"refund:{payment_id}:1", payment_id, 1, 5000)
     assert refunded(client, payment_id) == 5000
     assert len([row for row in provider_process.ledger("refund") if row["paymentId"] == payment_id]) == 1
+
+
+@pytest.mark.parametrize("action", ["foreign_404", "foreign_json", "foreign_200", "foreign_payment"])
+def test_what_somebody_else_answers_at_the_providers_address_is_trouble(
+    provider_process: ProviderProcess, client: HttpPaymentProvider, payment_id: str, action: str
+):
+    provider_process.plan(*({"operation": name, "action": action} for name in ("get", "cancel", "find_refund")))
+    for call in (client.get, client.cancel, lambda payment_id: client.find_refund("r", payment_id)):
+        with pytest.raises(ProviderTrouble):
+            call(payment_id)
+    assert client.get(payment_id) == a_payment(payment_id)
 
 
 def test_a_planned_refusal_is_a_refusal_once(

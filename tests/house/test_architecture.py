@@ -11,9 +11,8 @@ import pytest
 
 import cli.main
 import cli.purchases
-from api.app import create_app
 from api.policy import POLICY
-from runtime.settings import Settings
+from tests.api.callers import document
 from workflows.steps import TABLE
 
 ROOT = Path(__file__).parents[2]
@@ -66,11 +65,7 @@ def test_the_floors_are_those_the_linter_holds():
 
 
 def test_every_door_is_a_call_of_the_api():
-    calls = {
-        f"{method.upper()} {path}"
-        for path, methods in create_app(Settings()).openapi()["paths"].items()
-        for method in methods
-    }
+    calls = {f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods}
     assert [call for call in re.findall(r"`([A-Z]+ /[^`]+)`", section("Doors")) if call not in calls] == []
 
 
@@ -78,7 +73,7 @@ def test_every_door_names_its_roles_as_the_policy_does():
     """Which flow is for whom is enforced by roles (mission row 67)."""
     named = {
         f"{method.upper()} {path}": operation["operationId"]
-        for path, methods in create_app(Settings()).openapi()["paths"].items()
+        for path, methods in document()["paths"].items()
         for method, operation in methods.items()
     }
     told = {(call.split("`")[0], roles) for _, call, roles, _, _ in rows(section("Doors"))}

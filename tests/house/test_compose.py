@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from runtime.settings import Settings
+from runtime.temporal_binary import packaged
 from tests.house.test_imports import ROOMS
 from tests.tokens import ISSUER, jwks
 from workflows.attributes import SEARCH_ATTRIBUTES
@@ -99,15 +100,13 @@ def test_every_image_is_pinned(services: dict[str, Any]):
 
 
 def test_the_temporal_server_is_the_one_the_tests_run_on(services: dict[str, Any]):
-    modules = (ROOT / "tools" / "temporal" / "go.mod").read_text()
-    server = re.search(r"go\.temporal\.io/server v(\S+)", modules)
-    ui = re.search(r"github\.com/temporalio/ui-server/v2 v(\S+)", modules)
-    assert server
-    assert ui
-    assert services["temporal"]["image"] == f"temporalio/server:{server[1]}"
-    assert services["temporal-schema"]["image"] == f"temporalio/admin-tools:{server[1]}"
-    assert services["temporal-namespace"]["image"] == f"temporalio/admin-tools:{server[1]}"
-    assert services["temporal-ui"]["image"] == f"temporalio/ui:{ui[1]}"
+    told = subprocess.run([packaged(), "--version"], capture_output=True, text=True, check=True).stdout
+    inside = re.search(r"Server (?P<server>\S+), UI (?P<ui>\S+)\)", told)
+    assert inside, told
+    assert services["temporal"]["image"] == f"temporalio/server:{inside['server']}"
+    assert services["temporal-schema"]["image"] == f"temporalio/admin-tools:{inside['server']}"
+    assert services["temporal-namespace"]["image"] == f"temporalio/admin-tools:{inside['server']}"
+    assert services["temporal-ui"]["image"] == f"temporalio/ui:{inside['ui']}"
 
 
 def test_postgresql_is_the_version_the_tests_run_on(services: dict[str, Any]):

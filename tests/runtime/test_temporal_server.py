@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +26,8 @@ from runtime.temporal import (
 from runtime.temporal_binary import ensure
 from runtime.temporal_server import RETENTION_DAYS, TemporalServer
 from workflows.attributes import PAYMENT_ID
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "temporal" / "namespace.sh"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,18 @@ async def test_has_all_search_attributes_once_it_answers(client: Client):
 async def test_remembers_closed_workflows_for_weeks(client: Client):
     answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="shop"))
     assert answer.config.workflow_execution_retention_ttl.ToTimedelta().days == RETENTION_DAYS
+
+
+async def test_the_script_of_production_makes_the_namespace_and_may_run_again(server: TemporalServer):
+    given = {"TEMPORAL_ADDRESS": server.address, "TEMPORAL_NAMESPACE": "store", "RETENTION": "30d"}
+    given["PATH"] = f"{ensure().parent}:{os.environ['PATH']}"
+    for _ in range(2):
+        await asyncio.to_thread(subprocess.run, ["sh", SCRIPT], env=given, capture_output=True, check=True)
+    store = await connect_to(server.address, "store")
+    gaps = await attribute_gaps(store)
+    assert (gaps.absent, gaps.wrong) == ([], {})
+    answer = await store.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="store"))
+    assert answer.config.workflow_execution_retention_ttl.ToTimedelta().days == 30
 
 
 async def test_a_new_search_attribute_is_added_once(client: Client):

@@ -25,7 +25,7 @@ FAST = Rules(
     attempt=5, quick_pause=0.01, trouble_pause=0.05, trouble_pause_most=0.2, heal_pause=0.05, pending_pause=0.05
 )
 # Parked until somebody asks: for tests that look at a parked purchase.
-PATIENT = replace(FAST, trouble_pause=600, heal_pause=600, pending_pause=600)
+PATIENT = replace(FAST, trouble_pause=600, trouble_pause_most=600, heal_pause=600, pending_pause=600)
 
 Handle = WorkflowHandle[PurchaseWorkflow, str]
 Start = Callable[..., Awaitable[Handle]]
@@ -37,8 +37,9 @@ def fakes() -> Fakes:
     return Fakes(coins=200)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def engine_worker(temporal: Client, fakes: Fakes) -> AsyncIterator[Worker]:
+    """One for each module: between two of them the loop may stand still for minutes, and a worker with it."""
     async with Worker(
         temporal,
         task_queue=QUEUE,

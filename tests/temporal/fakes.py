@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from domain.access import AccessLook, Extension
 from domain.acts import ActRecord, Decision
+from domain.ids import purchase_id_of, workflow_id_of
 from domain.purchase import (
     Announcement,
     PaymentConfirmed,
@@ -21,8 +22,6 @@ from domain.purchase import (
     SessionsCreated,
     TrainerAssigned,
     Undone,
-    purchase_id_of,
-    workflow_id_of,
 )
 from workflows.steps import TABLE
 
@@ -121,9 +120,16 @@ class Fakes:
             self.announced[news.order.purchase_id].append(news)
 
         @activity.defn(name="decide")
-        async def decide(decision: Decision) -> None:
+        async def decide(decision: Decision) -> str | None:
             await self._do("decide", decision.order)
-            self.decisions[decision.order.purchase_id].append(decision)
+            for known in self.records[decision.order.purchase_id]:
+                if known.request_key == decision.request_key:
+                    if (known.verb, known.values) != (decision.verb, decision.values):
+                        raise ApplicationError("another act's key", type="KEY_REUSED", non_retryable=True)
+                    return known.outcome
+            if decision.stores:
+                self.decisions[decision.order.purchase_id].append(decision)
+            return None
 
         @activity.defn(name="record_act")
         async def record_act(record: ActRecord) -> None:

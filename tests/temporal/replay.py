@@ -13,6 +13,7 @@ from pathlib import Path
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from runtime.payloads import DATA_CONVERTER
 from workflows.expiry import ExpiryWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.purchase import __file__ as workflow_file
@@ -24,7 +25,7 @@ def recorded(folder: Path) -> dict[str, str]:
 
 async def broken_by_this_code(folder: Path, *, first_only: bool = False) -> dict[str, str]:
     """The recorded histories that the code does not repeat: name -> why."""
-    replayer = Replayer(workflows=[PurchaseWorkflow, ExpiryWorkflow])
+    replayer = Replayer(workflows=[PurchaseWorkflow, ExpiryWorkflow], data_converter=DATA_CONVERTER)
     broken: dict[str, str] = {}
     for name, text in recorded(folder).items():
         history = WorkflowHistory.from_json(name, text)

@@ -66,6 +66,12 @@ async def escalated(handle: Handle) -> None:
 
 
 async def extended(handle: WorkflowHandle[Any, Any]) -> None:
+    """Once it has looked and sleeps: asked before, it would look one time less."""
+    while True:
+        events = (await handle.fetch_history()).events
+        if [event for event in events if event.HasField("timer_started_event_attributes")]:
+            break
+        await asyncio.sleep(0.05)
     await handle.execute_update(ExpiryWorkflow.extend, Extend("ann", "was ill", "extend", "2027-12-31"))
 
 

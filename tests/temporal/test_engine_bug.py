@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.client import Client
@@ -15,6 +16,7 @@ from tests.temporal.fakes import Fakes
 from tests.temporal.test_engine_endings import HAPPY
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 
+SHORT = timedelta(seconds=2)  # a task that fails for the second time is noticed when its time is over
 PROBLEMS = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
 
 
@@ -37,7 +39,7 @@ async def test_a_bug_suspends_is_reported_and_goes_on_with_fixed_code(
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
         handle = await temporal.start_workflow(
-            PurchaseWorkflow.run, PurchaseInput(order, FAST), id=order.workflow_id, task_queue=queue
+            PurchaseWorkflow.run, PurchaseInput(order, FAST), id=order.workflow_id, task_queue=queue, task_timeout=SHORT
         )
         while not (problems := (await handle.describe()).typed_search_attributes.get(PROBLEMS)):  # noqa: ASYNC110
             await asyncio.sleep(0.1)

@@ -133,11 +133,9 @@ async def test_a_refusal_that_parks_waits_for_an_operator(
     fakes.plan(order, step.name, Refuse("METADATA_INCOMPLETE"))
     handle = await start(order, PATIENT)
     seen = await parked(handle)
-    assert (seen.stage, seen.code, seen.next_try is None) == (
-        step.name,
-        "METADATA_INCOMPLETE",
-        step.kind is Kind.REPAIR,
-    )
+    # No try comes by itself; a gate gives up at its deadline, which is told apart from a try.
+    assert (seen.stage, seen.code, seen.next_try) == (step.name, "METADATA_INCOMPLETE", None)
+    assert (seen.gives_up is not None) == (step.kind is Kind.GATE)
     assert await handle.execute_update(PurchaseWorkflow.retry_now, act("k1")) == "done"
     assert await handle.result() == "completed"
     assert made_whole(fakes.did(order)) == []

@@ -109,6 +109,18 @@ async def test_a_cancel_before_the_first_task_still_asks_for_the_refund(
     assert made_whole(fakes.did(order))[-1:] == ["refund_payment"]
 
 
+async def test_a_cancel_through_temporal_decides_whatever_its_reason(
+    order: PurchaseOrder, start: Start, fakes: Fakes
+) -> None:
+    fakes.plan(order, "assign_trainer", Refuse("NO_TRAINER_AVAILABLE"))
+    handle = await start(order, PATIENT)
+    await parked(handle)
+    await handle.cancel(reason="a\0b" + "x" * 3000)
+    assert await ending_of(handle) == "Canceled"
+    [decided], [record] = fakes.decisions[order.purchase_id], fakes.records[order.purchase_id]
+    assert decided.reason == record.reason == "a\ufffdb" + "x" * 1997
+
+
 async def test_nothing_is_remembered_between_tasks_that_the_history_does_not_hold(
     temporal: Client, order: PurchaseOrder, fakes: Fakes
 ) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import groupby
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
-from domain.access import AccessLook, expiry_id_of
-from domain.purchase import PurchaseOrder
+from domain.access import AccessLook
+from domain.ids import expiry_id_of
+from domain.purchase import PaymentConfirmed, PurchaseOrder
 from runtime.settings import Settings
 from runtime.temporal import connect, ensure_search_attributes
 from tests.servers import temporal_server
@@ -20,8 +23,10 @@ from tests.temporal.conftest import FAST, QUEUE, Handle
 from tests.temporal.fakes import RESULTS, Answer, Fakes, Hold, Refuse, Trouble
 from tests.temporal.messages import act, cancelling, parked
 from tests.temporal.test_engine_endings import ending_of, made_whole
+from workflows.attributes import ATTENTION_REASON, NEEDS_ATTENTION
 from workflows.expiry import ExpiryInput, ExpiryWorkflow
-from workflows.messages import Extend
+from workflows.inbox import AWAITING_SECOND_PERSON, UNDER_WAY
+from workflows.messages import Cancel, Extend
 from workflows.policies import Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 from workflows.steps import TABLE
@@ -82,7 +87,7 @@ async def test_a_rollback_goes_on_where_it_was(served: Client, order: PurchaseOr
     await parked(handle)
     await handle.execute_update(PurchaseWorkflow.cancel, cancelling("end"))
     assert await ending_of(handle) == "CANCELLED"
-    undone = made_whole(fakes.did(order))
+    undone = [undo for undo, _ in groupby(made_whole(fakes.did(order)))]
     # Everybody's undo once, in order; only the stuck one again, in a run that does no step anew.
     assert undone == [
         "cancel_sessions",
@@ -137,3 +142,104 @@ async def test_the_end_of_access_goes_on_in_a_new_run_and_answers_everybody(
     assert await handle.result() == "over"
     assert fakes.calls[order.purchase_id].count("extend_access") == asked
     assert (await first.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
+
+
+async def started_with(handle: Handle) -> str:
+    """What its current run was started with, as it travels."""
+    first = (await handle.fetch_history()).events[0]
+    return "".join(p.data.decode() for p in first.workflow_execution_started_event_attributes.input.payloads)
+
+
+async def test_a_cancel_that_cannot_be_stored_goes_on_in_a_new_run(
+    served: Client, order: PurchaseOrder, fakes: Fakes
+) -> None:
+    fakes.plan(order, "enroll", *[Refuse("STUDENT_PROFILE_MISSING")] * 99)
+    fakes.plan(order, "decide", *[Trouble()] * 40)
+    rules = Rules(quick_tries=1, trouble_pause=0.02, trouble_pause_most=0.02, heal_pause=600)
+    handle = await begin(served, order, rules)
+    await parked(handle)
+    answer = await handle.execute_update(PurchaseWorkflow.cancel, cancelling("k"), id="first")
+    assert answer == UNDER_WAY  # the run goes on in a new one: the same act again hears the outcome
+    assert await ending_of(handle) == "CANCELLED"
+    assert [decision.request_key for decision in fakes.decisions[order.purchase_id]] == ["k"]
+    assert fakes.acts(order) == [("k", "cancel", "rolled back")]
+
+
+async def test_what_a_run_hands_on_does_not_grow_with_the_acts_it_answered(
+    served: Client, order: PurchaseOrder, fakes: Fakes
+) -> None:
+    await answers(served, order, fakes, acts=30)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("engine_worker")
+async def test_nor_does_it_on_a_usual_server(temporal: Client, order: PurchaseOrder, fakes: Fakes) -> None:
+    await answers(temporal, order, fakes, acts=20_000)
+
+
+async def answers(client: Client, order: PurchaseOrder, fakes: Fakes, acts: int) -> None:
+    """A parked purchase answers so many acts; what its runs are started with stays as small as it was."""
+    fakes.plan(order, "create_purchase", *[Refuse("UNKNOWN_ITEM")] * 10 * acts)
+    handle = await begin(client, order, Rules(quick_pause=0.01, gate_deadline=86_400))
+    await parked(handle)
+    sizes: list[int] = []
+    for number in range(acts):
+        while (
+            await handle.execute_update(PurchaseWorkflow.retry_now, act(f"k{number:05}"), id=f"{uuid4()}") == UNDER_WAY
+        ):
+            pass  # the run goes on in a new one, which answers
+        if number % (acts // 30) == 0:
+            sizes.append(len(await started_with(handle)))
+    assert fakes.calls[order.purchase_id].count("confirm_payment") > 4, "it went on in new runs"
+    assert max(sizes[10:]) - min(sizes[10:]) < 400  # an act under way may go along; what was answered does not
+    await handle.execute_update(PurchaseWorkflow.cancel, cancelling("end"))
+    assert await ending_of(handle) == "CANCELLED"
+    assert len(fakes.acts(order)) == acts + 1
+
+
+async def test_what_waits_for_a_second_person_outlives_the_run(
+    served: Client, order: PurchaseOrder, fakes: Fakes
+) -> None:
+    fakes.plan(order, "create_purchase", *[Refuse("UNKNOWN_ITEM")] * 10_000)
+    fakes.plan(order, "confirm_payment", *[Answer(PaymentConfirmed(10, "purchaseTier", 900))] * 99)
+    handle = await begin(served, order, Rules(quick_pause=0.01, gate_deadline=600, two_person_limit=500))
+    await parked(handle)
+    assert await handle.execute_update(PurchaseWorkflow.cancel, cancelling("k")) == AWAITING_SECOND_PERSON
+    number = 0
+    while fakes.calls[order.purchase_id].count("confirm_payment") < 3:
+        number += 1
+        await handle.execute_update(PurchaseWorkflow.retry_now, act(f"k{number}"))
+    assert await handle.execute_update(PurchaseWorkflow.cancel, Cancel("bob", "I agree", "k")) == "rolled back"
+    assert await ending_of(handle) == "CANCELLED"
+
+
+async def test_a_key_that_an_earlier_run_answered_still_names_that_act(
+    served: Client, order: PurchaseOrder, fakes: Fakes
+) -> None:
+    fakes.plan(order, "create_purchase", *[Refuse("UNKNOWN_ITEM")] * 10_000)
+    handle = await begin(served, order, Rules(quick_pause=0.01, gate_deadline=600))
+    await parked(handle)
+    number = 0
+    while fakes.calls[order.purchase_id].count("confirm_payment") < 2:
+        number += 1
+        await handle.execute_update(PurchaseWorkflow.retry_now, act(f"k{number}"))
+    answer = await handle.execute_update(PurchaseWorkflow.cancel, cancelling("k1"))
+    assert answer.startswith("refused: KEY_REUSED")
+    assert made_whole(fakes.did(order)) == []
+    await handle.execute_update(PurchaseWorkflow.cancel, cancelling("end"))
+
+
+async def test_attention_of_an_earlier_run_is_cleared_when_the_step_succeeds(
+    served: Client, order: PurchaseOrder, fakes: Fakes
+) -> None:
+    hold = Hold()
+    fakes.plan(order, "assign_trainer", *[Refuse("NO_TRAINER_AVAILABLE")] * 9)
+    fakes.plan(order, "clear_cart", hold)
+    handle = await begin(served, order)
+    await hold.entered.wait()
+    assert fakes.calls[order.purchase_id].count("confirm_payment") > 1, "it went on in a new run"
+    seen = (await handle.describe()).typed_search_attributes
+    assert (seen.get(NEEDS_ATTENTION), seen.get(ATTENTION_REASON)) == (False, None)
+    hold.release.set()
+    assert await handle.result() == "completed"

@@ -46,15 +46,15 @@ BREAKING_EDITS = {
         "        purchase = await saga.run(CREATE_PURCHASE)\n",
         "        import random\n        random.random()\n        purchase = await saga.run(CREATE_PURCHASE)\n",
     ),
-    "undos in the order of the steps": ("saga.py", "self.undos[::-1]", "self.undos[:]"),
+    "undos in the order of the steps": ("saga.py", "in self.undos[::-1]", "in self.undos[:]"),
     "lessons before cards": (
         "purchase.py",
         'if purchase.fulfilment == "test_cards":',
         'if purchase.fulfilment == "ownership":',
     ),
     "an undo forgotten": ("steps.py", ", undo=EnrollmentActivities.unenroll", ""),
-    "no news of a parked purchase": ("saga.py", "            await self._notify(why)\n", ""),
-    "parked without a timer": ("saga.py", "timeout=pause, timeout_summary=summary", "timeout=None"),
+    "no news of a parked purchase": ("saga.py", "        await self._notify(why)\n", ""),
+    "parked without a timer": ("saga.py", "timeout=timeout, timeout_summary=summary", "timeout=None"),
 }
 
 

@@ -12,7 +12,8 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Replayer, Worker
 
-from workflows.hold import HoldInput, SlotHoldWorkflow, hold_workflow_id_of
+from domain.ids import hold_workflow_id_of
+from workflows.hold import HoldInput, SlotHoldWorkflow
 from workflows.policies import Rules
 
 QUEUE = "slot-hold-tests"
@@ -37,7 +38,7 @@ class FakeRelease:
 def worker(temporal: Client, release: FakeRelease) -> Worker:
     return Worker(
         temporal, task_queue=QUEUE, workflows=[SlotHoldWorkflow], activities=[release.release_hold],
-        graceful_shutdown_timeout=timedelta(seconds=1),
+        graceful_shutdown_timeout=timedelta(seconds=1), sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
     )  # fmt: skip
 
 

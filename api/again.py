@@ -1,0 +1,38 @@
+"""Starting a purchase again by its own id, whichever door it came by: one that has no ending and no run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from api.problems import NotFound
+from api.services import Services
+from api.settling import settled
+from api.starting import LineStarted, start_lines, start_row
+from api.unpaid import unpaid
+from db.reads.payments import payment_to_start
+from db.reads.shelf import asked_for, shelf_of
+from db.reads.starts import StartRow
+
+
+async def again(at: Services, start: StartRow) -> LineStarted:
+    """As the door would do it once more; what runs or has ended is answered so. Raises NotFound, Unavailable."""
+    if start.payment_id:
+        return await _of_payment(at, start, start.payment_id)
+    async with at.reading() as conn:
+        asked = await asked_for(conn, start.purchase_id)
+        if asked is None:
+            raise NotFound(code="PURCHASE_NOT_FOUND", detail="Nothing says what this purchase is of.")
+        shelf = await shelf_of(conn, start.student_id, asked.item_type, asked.item_id)
+    line = unpaid(shelf, asked.item_type, asked.item_id)
+    state = start.ending or await start_row(at, line, start)
+    return LineStarted(start.line, start.purchase_id, start.workflow_id, state)
+
+
+async def _of_payment(at: Services, start: StartRow, payment_id: str) -> LineStarted:
+    async with at.reading() as conn:
+        payment = await payment_to_start(conn, payment_id)
+    lines = [line for line in payment.lines if line.line == start.line] if payment else []
+    if payment is None or not lines:
+        raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this line; nothing was started.")
+    (started,) = await start_lines(at, await settled(at, replace(payment, lines=tuple(lines))), start.origin)
+    return started

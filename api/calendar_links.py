@@ -1,0 +1,125 @@
+"""Private links to calendars, for calendar programs: they send no bearer token, so who has the link has the calendar."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi_rfc9457.server import problems
+from pydantic import ConfigDict
+
+from api.auth import Caller, CallerDep
+from api.ids import GivenInPath, StudentInPath
+from api.lessons import CALENDAR_FEED, CalendarResponse, calendar_of_student, calendar_of_trainer
+from api.problems import NotFound, Unavailable, Unprocessable
+from api.services import Services, ServicesDep
+from api.wire import Answer
+from db.calendar_links import Kind, Owner, is_known, keep_link, owner_of, remove_link
+
+router = APIRouter(tags=["lessons"])
+public = APIRouter(tags=["lessons"])
+
+PATH = "/api/public/calendar.ics"
+_BYTES = 32  # of chance in a link
+
+
+class CalendarLink(Answer):
+    """Told once. `path` comes after the address of this API; whoever has it can read the calendar, until it is removed."""
+
+    path: str
+    made_at: datetime
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"path": f"{PATH}?link=5aZ1kq0Jm3vXo2c7bQmY8rT4uW6eN9pLhG0dFsRxVtA", "madeAt": "2026-11-21T12:00:00Z"}
+            ]
+        }
+    )
+
+
+@router.post(
+    "/api/v1/students/{student_id}/calendar-link",
+    status_code=201,
+    summary="Make the private link to a student's calendar",
+    responses=problems(NotFound, Unprocessable, Unavailable),
+)
+async def link_student_calendar(student_id: StudentInPath, at: ServicesDep, who: CallerDep) -> CalendarLink:
+    """A new one each time: the one before opens nothing any more."""
+    return await _make(at, who, _student(student_id, who))
+
+
+@router.delete(
+    "/api/v1/students/{student_id}/calendar-link",
+    status_code=204,
+    summary="Remove the private link to a student's calendar",
+    responses=problems(NotFound, Unprocessable, Unavailable),
+)
+async def unlink_student_calendar(student_id: StudentInPath, at: ServicesDep, who: CallerDep) -> None:
+    """From now on the link opens nothing; fine without one."""
+    await _remove(at, _student(student_id, who))
+
+
+@router.post(
+    "/api/v1/admin/trainers/{trainer_id}/calendar-link",
+    status_code=201,
+    summary="Make the private link to a trainer's calendar",
+    responses=problems(NotFound, Unprocessable, Unavailable),
+)
+async def link_trainer_calendar(trainer_id: GivenInPath, at: ServicesDep, who: CallerDep) -> CalendarLink:
+    """A new one each time: the one before opens nothing any more."""
+    return await _make(at, who, Owner("trainer", trainer_id))
+
+
+@router.delete(
+    "/api/v1/admin/trainers/{trainer_id}/calendar-link",
+    status_code=204,
+    summary="Remove the private link to a trainer's calendar",
+    responses=problems(NotFound, Unprocessable, Unavailable),
+)
+async def unlink_trainer_calendar(trainer_id: GivenInPath, at: ServicesDep) -> None:
+    """From now on the link opens nothing; fine without one."""
+    await _remove(at, Owner("trainer", trainer_id))
+
+
+@public.get(
+    PATH, summary="The calendar that a private link opens", response_class=CalendarResponse, responses=CALENDAR_FEED
+)
+async def linked_calendar(link: Annotated[str, Query(min_length=1, max_length=100)], at: ServicesDep) -> Response:
+    """The same as the student's or the trainer's own; 404 once the link was removed or a new one was made."""
+    async with at.reading() as conn:
+        owner = await owner_of(conn, link)
+    if owner is None:
+        detail = "This link opens nothing: it was removed, or another was made since."
+        raise NotFound(code="CALENDAR_LINK_UNKNOWN", detail=detail)
+    show = calendar_of_student if owner.kind == "student" else calendar_of_trainer
+    answer = await show(at, owner.id)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _student(student_id: str, who: Caller) -> Owner:
+    if who.own not in (None, student_id):
+        raise _unknown("student")
+    return Owner("student", student_id)
+
+
+async def _make(at: Services, who: Caller, owner: Owner) -> CalendarLink:
+    token, now = secrets.token_urlsafe(_BYTES), at.clock()
+    async with at.engine.begin() as conn:
+        if not await is_known(conn, owner):
+            raise _unknown(owner.kind)
+        await keep_link(conn, owner, token, who.subject, now)
+    return CalendarLink(path=f"{PATH}?link={token}", made_at=now)
+
+
+async def _remove(at: Services, owner: Owner) -> None:
+    async with at.engine.begin() as conn:
+        if not await is_known(conn, owner):
+            raise _unknown(owner.kind)
+        await remove_link(conn, owner)
+
+
+def _unknown(kind: Kind) -> NotFound:
+    return NotFound(code=f"{kind.upper()}_NOT_FOUND", detail=f"No {kind} has this id.")

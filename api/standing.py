@@ -1,0 +1,108 @@
+"""How purchases without an ending stand: what lists and figures say of them, and whether they take an act.
+
+The record says that a purchase goes on; only Temporal knows whether its run does. What visibility does not show as open
+is asked for by its id before it is believed, and the record is read once more after that: a run writes its ending first,
+then it closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from temporalio.client import Client
+
+from api.problems import Conflict
+from api.run_states import RunState, forgotten
+from api.services import Services
+from api.temporal import Condition, equals, parked_runs, run_state, run_states, running_runs
+from db.reads.starts import StartRow, open_starts, starts_of
+from domain.refusals import REFUSALS
+from domain.runs import BY_HAND, Helps
+from workflows.attributes import ATTENTION_REASON, NEEDS_ATTENTION
+
+_AT_ONCE = 16  # questions by id in flight
+_STARTING = timedelta(minutes=1)  # a door has committed the row and is about to start the run
+_NEEDY = f"({NEEDS_ATTENTION.name} = true OR ExecutionStatus = 'Paused')"
+
+
+class Started(Protocol):
+    """A row of a purchase that was started."""
+
+    @property
+    def purchase_id(self) -> str: ...
+    @property
+    def workflow_id(self) -> str: ...
+    @property
+    def started_at(self) -> datetime: ...
+
+
+async def standing(at: Services, rows: Sequence[Started]) -> tuple[dict[str, RunState], dict[str, StartRow]]:
+    """Of rows without an ending: how they stand, by workflow id, and which have ended meanwhile, by purchase id."""
+    states = await run_states(at.temporal, [row.workflow_id for row in rows])
+    doubtful = [row for row in rows if row.workflow_id not in states or not states[row.workflow_id].kind.open]
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(row: Started) -> tuple[str, RunState | None]:
+        async with gate:
+            return row.workflow_id, await run_state(at.temporal, row.workflow_id) or lost(row)
+
+    states |= {name: state for name, state in await asyncio.gather(*map(ask, doubtful)) if state}
+    async with at.reading() as conn:
+        now = await starts_of(conn, [row.purchase_id for row in doubtful])
+    return states, {row.purchase_id: row for row in now.values() if row.ending}
+
+
+def lost(row: Started) -> RunState | None:
+    """What is said of a purchase that Temporal knows no run of."""
+    return forgotten(row.workflow_id) if datetime.now(UTC) - row.started_at > _STARTING else None
+
+
+async def needing_somebody(
+    at: Services,
+    *conditions: Condition,
+    reasons: Collection[str] = (),
+    student: str | None = None,
+    payment: str | None = None,
+    stage: str | None = None,
+) -> dict[str, RunState]:
+    """The purchases that wait for somebody, by workflow id: parked, paused, or without an ending and without a run.
+
+    `reasons`: only those that wait for all of these; a paused one still counts as waiting for what it was parked for.
+    """
+    if reasons and not BY_HAND.intersection(reasons):
+        return await parked_runs(at.temporal, *conditions, *(equals(ATTENTION_REASON, reason) for reason in reasons))
+    found = await running_runs(at.temporal, *conditions, where=_NEEDY)
+    async with at.reading() as conn:
+        others = await open_starts(conn, but_not=found, student=student, payment=payment)
+    states, ended = await standing(at, others)
+    rest = [states[row.workflow_id] for row in others if row.purchase_id not in ended and row.workflow_id in states]
+    found |= {state.workflow_id: state for state in rest if state.attention and stage in (None, state.stage)}
+    return {
+        name: state for name, state in found.items()
+        if not reasons or (state.attention and all(state.attention.reason == reason for reason in reasons))
+    }  # fmt: skip
+
+
+async def require_unpaused(client: Client, workflow_id: str) -> None:
+    """Raises Conflict (PAUSED_BY_HAND) at once where a paused run would keep an act waiting."""
+    run = await run_state(client, workflow_id)
+    if run and run.kind.helps is Helps.UNPAUSE:
+        raise Conflict(
+            code="PAUSED_BY_HAND",
+            detail=f"{REFUSALS['PAUSED_BY_HAND'].operator} Unpause it first: "
+            f"`temporal workflow unpause --workflow-id {workflow_id}`, or Unpause in Temporal UI.",
+        )
+
+
+def start_again(start: StartRow) -> Conflict:
+    """For an act on a purchase that has neither an ending nor a run that takes it."""
+    payment = f'POST its payment ({{"paymentId": "{start.payment_id}"}}), or' if start.payment_id else "POST"
+    return Conflict(
+        code="WRONG_STAGE",
+        detail="This purchase has no running workflow and no ending: start it again, then send the act. To start it, "
+        f'{payment} {{"purchaseId": "{start.purchase_id}"}}, to /api/v1/purchases, or say '
+        f"`coursaga purchases start {start.workflow_id}`.",
+    )

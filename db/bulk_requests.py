@@ -1,0 +1,97 @@
+"""Acts on many purchases at once: what a key names, who asked, who else said yes; and how much money that is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True)
+class BulkRequestRow:
+    """The first request under a key. `said`: its values and filter. `covers`: the purchases that matched when it began to
+    wait for a second person, then those that matched when that person said yes; None: it never waited. `reason`: the first
+    person's."""
+
+    verb: str
+    said: dict[str, Any]
+    actor: str
+    reason: str
+    second_actor: str | None
+    covers: list[str] | None
+
+
+_ASK = text(
+    """
+    INSERT INTO bulk_requests (request_key, verb, said, actor, reason, asked_at)
+    VALUES (:request_key, :verb, CAST(:said AS jsonb), :actor, :reason, :now)
+    ON CONFLICT DO NOTHING
+    """
+)
+# Whoever comes at the same time waits for the row, and then sees who was first.
+_KEPT = text(
+    "SELECT verb, said, actor, reason, second_actor, covers FROM bulk_requests WHERE request_key = :request_key FOR UPDATE"
+)
+_AWAIT = text(
+    """
+    UPDATE bulk_requests SET actor = :actor, reason = :reason, asked_at = :now, covers = CAST(:covers AS text[])
+     WHERE request_key = :request_key AND covers IS NULL AND second_actor IS NULL
+    """
+)
+_CONFIRM = text(
+    """
+    UPDATE bulk_requests SET second_actor = :second_actor, confirmed_at = :now, covers = CAST(:covers AS text[])
+     WHERE request_key = :request_key AND second_actor IS NULL
+    """
+)
+# A purchase whose payment line is not known here has no amount: then the sum is not known either.
+_AMOUNT = text(
+    """
+    SELECT CASE WHEN bool_and(start.purchase_id IS NOT NULL AND (start.payment_id IS NULL OR line.payment_id IS NOT NULL))
+           THEN coalesce(sum(line.amount_minor), 0) END
+      FROM unnest(CAST(:ids AS text[])) AS asked (id)
+      LEFT JOIN purchase_starts AS start ON start.purchase_id = asked.id
+      LEFT JOIN payment_lines AS line ON line.payment_id = start.payment_id AND line.line = start.line
+    """
+)
+
+
+async def ask_for_bulk(
+    conn: AsyncConnection, request_key: str, verb: str, said: dict[str, Any], actor: str, reason: str, now: datetime
+) -> BulkRequestRow:
+    """The request that this key names: this one, unless there was one before. Its row is locked."""
+    values: dict[str, Any] = {
+        "request_key": request_key, "verb": verb, "said": json.dumps(said), "actor": actor, "reason": reason, "now": now,
+    }  # fmt: skip
+    await conn.execute(_ASK, values)
+    kept = (await conn.execute(_KEPT, {"request_key": request_key})).mappings().one()
+    return BulkRequestRow(**kept)
+
+
+async def await_second_person(
+    conn: AsyncConnection, request_key: str, actor: str, reason: str, covers: Sequence[str], now: datetime
+) -> None:
+    """From now on it waits for somebody else to say yes; whoever acted alone under the key before is not the first."""
+    values = {"request_key": request_key, "actor": actor, "reason": reason, "covers": list(covers), "now": now}
+    await conn.execute(_AWAIT, values)
+
+
+async def confirm_bulk(
+    conn: AsyncConnection, request_key: str, second_actor: str, covers: Sequence[str], now: datetime
+) -> None:
+    """A second person says yes to these purchases; the first who does stays."""
+    values = {"request_key": request_key, "second_actor": second_actor, "covers": list(covers), "now": now}
+    await conn.execute(_CONFIRM, values)
+
+
+async def amount_of(conn: AsyncConnection, purchase_ids: Sequence[str]) -> int | None:
+    """What these purchases cost together, in minor units; None when that of one of them is not known."""
+    if not purchase_ids:
+        return 0
+    amount = (await conn.execute(_AMOUNT, {"ids": list(purchase_ids)})).scalar_one()
+    return None if amount is None else int(amount)

@@ -1,0 +1,63 @@
+"""Private links to calendars: one per student and per trainer; only a hash of what opens it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Kind = Literal["student", "trainer"]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose lessons a calendar shows."""
+
+    kind: Kind
+    id: str
+
+
+_KNOWN = {
+    "student": text("SELECT 1 FROM students WHERE id = :id"),
+    "trainer": text("SELECT 1 FROM trainers WHERE id = :id"),
+}
+_KEEP = text(
+    """
+    INSERT INTO calendar_links (owner, owner_id, token_hash, made_by, made_at)
+    VALUES (:kind, :id, :hash, :actor, :now)
+    ON CONFLICT (owner, owner_id) DO UPDATE
+       SET token_hash = excluded.token_hash, made_by = excluded.made_by, made_at = excluded.made_at
+    """
+)
+_REMOVE = text("DELETE FROM calendar_links WHERE owner = :kind AND owner_id = :id")
+_OWNER = text("SELECT owner AS kind, owner_id AS id FROM calendar_links WHERE token_hash = :hash")
+
+
+async def is_known(conn: AsyncConnection, owner: Owner) -> bool:
+    """Whether there is such a student or trainer."""
+    return (await conn.execute(_KNOWN[owner.kind], {"id": owner.id})).one_or_none() is not None
+
+
+async def keep_link(conn: AsyncConnection, owner: Owner, token: str, actor: str, now: datetime) -> None:
+    """From now on this token opens the calendar, and no other."""
+    await conn.execute(_KEEP, {**vars(owner), "hash": _hash(token), "actor": actor, "now": now})
+
+
+async def remove_link(conn: AsyncConnection, owner: Owner) -> None:
+    """Nothing opens the calendar any more; fine without a link."""
+    await conn.execute(_REMOVE, vars(owner))
+
+
+async def owner_of(conn: AsyncConnection, token: str) -> Owner | None:
+    """Whose calendar this token opens."""
+    found = (await conn.execute(_OWNER, {"hash": _hash(token)})).mappings().one_or_none()
+    return Owner(**found) if found else None
+
+
+def _hash(token: str) -> str:
+    """Fast on purpose: what is hashed is as long as the hash, so there is nothing to guess."""
+    return hashlib.sha256(token.encode()).hexdigest()

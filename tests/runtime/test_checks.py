@@ -1,0 +1,45 @@
+"""What doctor says of the database."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from domain.schedule import zone_named
+from runtime import checks
+from runtime.checks import Check
+from runtime.settings import Settings
+from tests.build import run, student, trainer
+
+
+def zones(database_url: str) -> Check:
+    found = checks.postgres(Settings(database_url=SecretStr(database_url)))
+    return {check.name: check for check in found}["time zones"]
+
+
+def test_zones_are_fine_where_both_agree(database_url: str, engine: Engine) -> None:
+    assert zones(database_url).state == checks.FINE
+    for name in ("Europe/London", "Asia/Kathmandu", "Africa/Casablanca"):
+        student(engine, f"student of {name}")
+        run(engine, "UPDATE students SET timezone = :name WHERE id = :id", name=name, id=f"student of {name}")
+    trainer(engine)
+    assert zones(database_url).says.startswith("PostgreSQL agrees on 3 zones")
+
+
+def test_zones_that_differ_are_named(database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the government of one has changed its clocks, and one of us has not heard of it."""
+    student(engine)
+    student(engine, "student-2")
+    run(engine, "UPDATE students SET timezone = 'Mars/Olympus' WHERE id = 'student-2'")
+
+    def elsewhere(name: str) -> ZoneInfo:
+        return ZoneInfo("Europe/Paris") if name == "Europe/London" else zone_named(name)
+
+    monkeypatch.setattr(checks, "zone_named", elsewhere)
+    found = zones(database_url)
+    assert (found.state, "update the database server" in found.remedy) == (checks.WRONG, True)
+    for said in ("Europe/London (from ", "'Mars/Olympus' (not known to both)"):
+        assert said in found.says
