@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import date
 from typing import Any
@@ -115,6 +115,13 @@ async def until(api: httpx2.AsyncClient, purchase: str, ending: str) -> dict[str
     while (seen := await shown(api, purchase))["ending"] != ending:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
         await asyncio.sleep(0.02)
     return seen
+
+
+async def answered(send: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:
+    """Send the same request as often as its answer asks for it: under way (202), or no worker yet (503)."""
+    while (answer := await send()).status_code in (202, 503):
+        pass
+    return answer
 
 
 async def end_runs(client: Client, task_queue: str) -> None:

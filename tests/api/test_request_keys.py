@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from domain.ids import purchase_id_of
 from runtime.settings import Settings
-from tests.api.conftest import begin, fresh, is_problem, until
+from tests.api.conftest import answered, begin, fresh, is_problem, until
 from tests.api.test_auto_assign import ASKED, DOOR
 from tests.api.test_cart import ME as MY_CART
 from tests.api.test_cart import PIANO, add, cart
@@ -168,7 +168,8 @@ async def test_what_no_worker_took_up_in_time_is_done_once_when_it_is_sent_again
     assert rows(engine, "SELECT FROM operator_acts") == []
     async with make_worker(temporal, settings, engine, fake_provider):
         for _ in range(2):
-            answers = await asyncio.gather(act(api, purchase, **extend), change(api, purchase, **move))
+            asked = (lambda: act(api, purchase, **extend), lambda: change(api, purchase, **move))
+            answers = await asyncio.gather(*map(answered, asked))
             assert [answer.status_code for answer in answers] == [200, 200], [answer.text for answer in answers]
     told = rows(engine, "SELECT request_key, verb FROM operator_acts ORDER BY request_key")
     assert told == [("k1", "extend"), ("k2", "reschedule_lesson")]

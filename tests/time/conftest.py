@@ -54,7 +54,11 @@ class Shop:
         )
 
     async def passes(self, run: Handle, time: timedelta) -> None:
-        """So much time passes for this run, or less if it ends on the way; what it does meanwhile is done."""
+        """So much time passes for this run, or less if it ends on the way; what it does meanwhile is done.
+
+        Now and then the server goes on to the run's next timer, so a test reads when something ended and does not
+        stop just before.
+        """
         await TimeSkipper(self.client, config=_OFTEN).fast_forward(run, time)
 
     def value(self, query: str) -> Any:
