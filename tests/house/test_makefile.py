@@ -22,4 +22,6 @@ def test_the_demo_installs_what_it_needs_to_run_and_no_more():
 
 
 def test_tests_install_everything_that_is_locked():
-    assert "pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock" in told("test")
+    assert "pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.lock" in told(
+        "test"
+    )
