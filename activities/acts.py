@@ -92,7 +92,7 @@ def _require_open(connection: Connection, decision: Decision) -> None:
 def _require_known(connection: Connection, trainer_id: str) -> None:
     """Whom nobody knows can never be found: the choice would stay and keep the purchase from everybody else."""
     if not effects.trainer_known(connection, trainer_id):
-        raise _too_late(f"there is no trainer {ascii(trainer_id)[1:-1]}")
+        raise _too_late("there is no trainer of this trainerId")
 
 
 def _require_in_time(decision: Decision, scene: effects.Scene) -> None:

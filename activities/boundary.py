@@ -14,6 +14,7 @@ from domain.refusals import Refused
 from gateways.payments import ProviderTrouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+_QUOTES_DATA = "22"  # the class of sqlstates whose messages quote a value: invalid input, out of range
 LONGEST_WAIT = timedelta(seconds=10)  # quick tries stay quick, whatever a service asks for; then the step parks
 
 
@@ -44,7 +45,15 @@ class _Activity(ActivityInboundInterceptor):
             # Its own text holds the statement and its values, which neither Temporal nor an operator should read.
             log.warning("database_trouble", exc_info=trouble)
             said = str(trouble.orig or trouble).strip().partition("\n")[0]
+            if (getattr(trouble.orig, "sqlstate", None) or "").startswith(_QUOTES_DATA):
+                said = "a value is not of the type it is stored as"
             raise ApplicationError(f"the database: {said}", type=type(trouble.orig or trouble).__name__) from None
+        except (ValueError, LookupError, TypeError) as bug:
+            # Python quotes the value it could not use, and a traceback the line that holds it.
+            log.exception("activity_failed", error=type(bug).__name__)
+            raise ApplicationError(
+                f"{type(bug).__name__}: the worker's log says more", type=type(bug).__name__
+            ) from None
         except ProviderTrouble as trouble:
             if trouble.retry_after is None:
                 raise

@@ -17,7 +17,7 @@ from db.effects import purchase as effects
 from domain.access import access_ends
 from domain.amendments import Settled, amended, last_day_of_access, without_lessons
 from domain.doubles import looks_double
-from domain.metadata import wanted_lessons
+from domain.metadata import for_others, wanted_lessons
 from domain.purchase import Announcement, PurchaseCreated, PurchaseOrder, Undone
 from domain.refusals import Refused
 
@@ -79,6 +79,7 @@ class PurchaseActivities:
             session_count=settled.session_count,
             session_count_source=settled.session_count_source,
             metadata=json.dumps(settled.fields),
+            for_others=json.dumps(for_others(settled.fields)),
             sources=json.dumps(settled.sources),
             extras=json.dumps(settled.extras),
             warnings=json.dumps([*settled.warnings, *unreadable]),
@@ -113,7 +114,7 @@ def _settled(confirmed: ledger.Json) -> Settled:
 
 def _require_for_sale(facts: Any, fields: Mapping[str, Any]) -> None:
     if facts.fulfilment is None:
-        raise Refused("UNKNOWN_ITEM", f"the catalogue has no {facts.item_type} {facts.item_id}")
+        raise Refused("UNKNOWN_ITEM", "the catalogue has no item of this itemType and itemId")
     if not facts.open:
         raise Refused("COURSE_UNAVAILABLE", f"{facts.item_type} {facts.item_id} is closed")
     if facts.fulfilment == "sessions":

@@ -68,7 +68,7 @@ from workflows.policies import Rules
 
 MOST_BODY = 64 * 1024  # bytes
 _PROVIDER_SECONDS = 5
-_POOL = 20  # connections; a request holds one only while it asks the database
+_POOL = 10  # connections to read, and as many to write; a request holds one only while it asks the database
 
 _ABOUT = """The durable back office of a course marketplace: one workflow per payment line carries a payment to lessons,
 or makes the student whole. Who calls says so with a bearer token. Errors are problems (RFC 9457) with a stable `code`; `retryable` says whether the same
@@ -157,11 +157,13 @@ async def open_services(settings: Settings, provider: PaymentProvider | None = N
     """What the doors work with, of this process and the consumer's; closed afterwards."""
     if settings.database_url is None:
         raise CannotRun("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
-    engine = make_async_engine(settings.database_url.get_secret_value(), pool_size=_POOL)
+    url = settings.database_url.get_secret_value()
+    engine, readers = (make_async_engine(url, pool_size=_POOL, read_only=reads) for reads in (False, True))
     http = provider_of(settings) if provider is None else None
     try:
         yield Services(
             engine=engine,
+            readers=readers,
             temporal=await connect(settings, lazy=True),
             task_queue=settings.task_queue,
             rules=rules_of(settings),
@@ -176,6 +178,7 @@ async def open_services(settings: Settings, provider: PaymentProvider | None = N
         if http is not None:
             http.close()
         await engine.dispose()
+        await readers.dispose()
 
 
 def provider_of(settings: Settings) -> HttpPaymentProvider | None:

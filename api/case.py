@@ -19,6 +19,7 @@ from api.problems import NotFound, Unavailable, Unprocessable
 from api.purchases import live
 from api.run_states import RunState
 from api.services import Services, ServicesDep
+from api.student_views import words_for_student
 from api.views import wall
 from api.wire import Answer
 from db.reads.cases import Money, acts_of, money_of, told_of
@@ -134,7 +135,6 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
     now = run if run and not start.ending else None
     attention = now.attention if now else None
     code = attention.reason if attention else start.code
-    cause, student = _sentences(start, now, reached)
     return CaseFile(
         id=start.purchase_id,
         workflow_id=start.workflow_id,
@@ -143,8 +143,8 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         ending=start.ending or ("attention" if attention else "running"),
         stage=now.stage if now else None,
         code=code,
-        cause=cause,
-        student=student,
+        cause=_cause(start, now, reached),
+        student=words_for_student(start, now),
         since=attention.since if attention else start.ended_at,
         next_retry=now.next_retry if now else None,
         gives_up=now.gives_up if now else None,
@@ -161,29 +161,23 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
     )
 
 
-def _sentences(start: StartRow, run: RunState | None, reached: bool) -> tuple[str, str]:
-    """The cause for operators, and what a student is told."""
+def _cause(start: StartRow, run: RunState | None, reached: bool) -> str:
+    """Why it stands where it stands, for operators."""
     if run and run.problems:
-        return "The workflow's own code fails on this purchase; an engineer has to deploy a fix.", _BUSY
+        return "The workflow's own code fails on this purchase; an engineer has to deploy a fix."
     if run and run.attention:
-        code, found = run.attention.reason, [run.paused_by and f"by {run.paused_by}", run.attention.message]
-        return cause_of(code, "; ".join(text for text in found if text)), REFUSALS[
-            code
-        ].student if code in REFUSALS else _BUSY
+        found = [run.paused_by and f"by {run.paused_by}", run.attention.message]
+        return cause_of(run.attention.reason, "; ".join(text for text in found if text))
     if start.ending == "completed":
-        return "It is completed: the student has what was bought.", "Your purchase is complete."
+        return "It is completed: the student has what was bought."
     if start.ending:
-        code = start.code or "CANCELLED"
-        return cause_of(code, None), REFUSALS[code].student if code in REFUSALS else "Your purchase was cancelled."
+        return cause_of(start.code or "CANCELLED", None)
     if run:
         waits = " and waits for its next look" if run.next_retry else ""
-        return f"Nothing is wrong: it is at {run.stage or 'its start'}{waits}.", _BUSY
+        return f"Nothing is wrong: it is at {run.stage or 'its start'}{waits}."
     if not reached:
-        return "Temporal does not answer, so it is not known whether it waits; nothing is lost.", _BUSY
-    return "Its workflow is about to start.", _BUSY
-
-
-_BUSY = "We are preparing your purchase."
+        return "Temporal does not answer, so it is not known whether it waits; nothing is lost."
+    return "Its workflow is about to start."
 
 
 def _actions(run: RunState | None) -> list[Action]:

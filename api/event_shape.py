@@ -19,6 +19,7 @@ from api.ids import Key, PaymentId, StudentId
 from api.json_values import require_storable
 from api.problems import Unprocessable
 from domain.ids import confirmed_key_of
+from domain.metadata import named
 
 PURCHASE_CONFIRMED = "PURCHASE_CONFIRMED"
 LARGEST = 64 * 1024  # bytes, as of every body of the API; ids and the details of some lessons are far smaller
@@ -99,8 +100,9 @@ def _json(text: str) -> Any:
 def _shaped(said: Any) -> PurchaseConfirmed:
     kind: Any = cast("dict[str, Any]", said).get("type") if isinstance(said, dict) else None
     if isinstance(kind, str) and kind != PURCHASE_CONFIRMED:
-        shown = ascii(kind[:60])
-        raise Unprocessable(code="EVENT_TYPE_UNKNOWN", detail=f"{shown} is none of ours: {PURCHASE_CONFIRMED} is.")
+        raise Unprocessable(
+            code="EVENT_TYPE_UNKNOWN", detail=f"{named(kind)} is no type of ours: {PURCHASE_CONFIRMED} is."
+        )
     try:
         event = PurchaseConfirmed.model_validate(said)
     except ValidationError as err:
@@ -108,7 +110,9 @@ def _shaped(said: Any) -> PurchaseConfirmed:
         raise Unprocessable(code="EVENT_INVALID", detail="; ".join(wrong)[:500]) from None
     wanted = confirmed_key_of(event.data.payment_id, PURCHASE_CONFIRMED)
     if event.key != wanted:
-        raise Unprocessable(code="EVENT_KEY_MISMATCH", detail=f"The key of this event is {wanted}.")
+        raise Unprocessable(
+            code="EVENT_KEY_MISMATCH", detail=f"The key of this event is payment:{{paymentId}}:{PURCHASE_CONFIRMED}."
+        )
     return event
 
 
@@ -119,7 +123,7 @@ def _not_a_number(name: str) -> NoReturn:
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits[:20]} is larger than any number here")
+        raise ValueError("a number is larger than any number here")
     return number
 
 

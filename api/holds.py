@@ -53,7 +53,7 @@ _LOOKS = 20  # after so many lost races something is wrong
 _HOLD: dict[str, Any] = {
     "id": "2f9c61a8-2b5f-5a0e-8f3a-7d1e5b8c9a10",
     "courseId": "course-piano",
-    "trainerId": "trainer-1",
+    "trainer": "Ada Piano",
     "expiresAt": "2026-11-21T12:10:00Z",
     "lessons": 10,
     "firstLocal": "2026-12-01T18:00",
@@ -70,11 +70,11 @@ class HoldBody(Body):
 
 
 class HoldView(Answer):
-    """Times that are kept until `expiresAt`; wall times in `timezone`."""
+    """Times of a trainer that are kept until `expiresAt`; wall times in `timezone`."""
 
     id: str
     course_id: str
-    trainer_id: str
+    trainer: str = Field(description="the trainer's name")
     expires_at: datetime
     lessons: int
     first_local: str
@@ -116,9 +116,9 @@ async def hold_times(body: HoldBody, at: ServicesDep, who: CallerDep, response: 
         wish = await _wish(at, who.subject, body.cart_item_id)
         held = await hold_for(at, wish)
     except Refused as refused:
-        raise Conflict(
-            code=refused.code, detail=refused.message[:500], retryable=REFUSALS[refused.code].heals
-        ) from refused
+        row = REFUSALS[refused.code]
+        said = f"{row.student} {refused.message[:500]}." if refused.code == "METADATA_INCOMPLETE" else row.student
+        raise Conflict(code=refused.code, detail=said, retryable=row.heals) from refused
     except TooManyHolds as full:
         raise Conflict(code="TOO_MANY_HOLDS", detail=f"{MOST_HOLDS} courses are held already: let one go.") from full
     await _start_timer(at, held)
@@ -200,10 +200,7 @@ async def _hold_best(at: Services, conn: AsyncConnection, wish: Wish, taken: set
         wish.zone, choice.won, choice.lost, now + at.slot_hold,
     )  # fmt: skip
     await hold_slots(conn, hold, now)
-    first, last = wish.lessons[0].local, wish.lessons[-1].local
-    return LiveHold(
-        hold.id, hold.course_id, hold.trainer_id, hold.expires_at, len(wish.lessons), first, last, wish.zone
-    )
+    return next(live for live in await live_holds(conn, wish.student_id, now) if live.id == hold.id)
 
 
 async def _start_timer(at: Services, held: LiveHold) -> None:
@@ -218,7 +215,7 @@ async def _start_timer(at: Services, held: LiveHold) -> None:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 rpc_timeout=RPC_TIMEOUT,
-                static_summary=f"times of {held.trainer_id} held for {held.course_id}",
+                static_summary=f"times of a trainer held for {held.course_id}",
             )
     except Unavailable:
         async with at.engine.begin() as conn:
@@ -230,7 +227,7 @@ def _view(hold: LiveHold) -> HoldView:
     return HoldView(
         id=hold.id,
         course_id=hold.course_id,
-        trainer_id=hold.trainer_id,
+        trainer=hold.trainer_name,
         expires_at=hold.expires_at,
         lessons=hold.lessons,
         first_local=f"{hold.first_local:%Y-%m-%dT%H:%M}",

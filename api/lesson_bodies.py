@@ -68,9 +68,13 @@ _LESSON: dict[str, Any] = {
     "changes": 1,
     "closed": None,
 }
+_STUDENT_LESSON = {name: value for name, value in _LESSON.items() if name != "trainerId"} | {
+    "trainer": "Ada Piano",
+    "closed": False,
+}
 
 
-class LessonView(Answer):
+class _Lesson(Answer):
     """One lesson; `local` is wall time in `timezone`. `askedLocal`: the time asked for, where the clocks skip it."""
 
     number: int
@@ -79,14 +83,26 @@ class LessonView(Answer):
     starts_at: datetime
     ends_at: datetime
     minutes: int
-    trainer_id: str
     status: Literal["scheduled", "cancelled"]
     clock: Literal["gap", "fold"] | None = Field(description="gap: the clocks skip the time asked for; fold: repeat it")
     asked_local: str | None
     changes: int = Field(description="above 0: it was changed since it was made")
+
+
+class LessonView(_Lesson):
+    """A lesson as the house sees it."""
+
+    trainer_id: str
     closed: str | None = Field(
         description="why its day is closed, if it was closed since; it is moved as soon as it can be"
     )
+
+
+class StudentLessonView(_Lesson):
+    """A lesson as its student sees it."""
+
+    trainer: str = Field(description="the trainer's name")
+    closed: bool = Field(description="its day was closed since; it is moved as soon as it can be")
 
 
 class LessonsAnswer(Answer):
@@ -94,3 +110,10 @@ class LessonsAnswer(Answer):
 
     lessons: list[LessonView]
     model_config = ConfigDict(json_schema_extra={"examples": [{"lessons": [_LESSON]}]})
+
+
+class StudentLessonsAnswer(Answer):
+    """The same for a student."""
+
+    lessons: list[StudentLessonView]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lessons": [_STUDENT_LESSON]}]})

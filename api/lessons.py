@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
@@ -13,7 +14,7 @@ from api.auth import CallerDep
 from api.calendars import calendar_of
 from api.found import found
 from api.ids import GivenInPath, PurchaseInPath, StudentInPath, purchase_id_from
-from api.lesson_bodies import LessonsAnswer, LessonView
+from api.lesson_bodies import LessonsAnswer, LessonView, StudentLessonsAnswer, StudentLessonView
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
 from api.views import wall
@@ -49,14 +50,25 @@ class CalendarResponse(Response):
     summary="The lessons of a purchase, one by one",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def list_lessons(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -> LessonsAnswer:
-    """In the order of their times, cancelled ones too; a lesson keeps its number when it is moved."""
+async def list_lessons(
+    purchase: PurchaseInPath, at: ServicesDep, who: CallerDep
+) -> LessonsAnswer | StudentLessonsAnswer:
+    """In the order of their times, cancelled ones too; a lesson keeps its number when it is moved. Students are told
+    the trainer's name, not the id.
+    """
     purchase_id = purchase_id_from(purchase)
     async with at.reading() as conn:
         await found(conn, purchase_id, who)
         rows = await lessons_one_by_one(conn, purchase_id)
         closed = {each.number: each.why for each in await stranded_lessons(conn, purchase_id, at.clock())}
-    return LessonsAnswer(lessons=[_view(row, closed.get(row.number)) for row in rows])
+    if who.own is not None:
+        theirs = [
+            StudentLessonView(**_shared(row), trainer=row.trainer_name, closed=row.number in closed) for row in rows
+        ]
+        return StudentLessonsAnswer(lessons=theirs)
+    return LessonsAnswer(
+        lessons=[LessonView(**_shared(row), trainer_id=row.trainer_id, closed=closed.get(row.number)) for row in rows]
+    )
 
 
 @router.get(
@@ -108,18 +120,16 @@ def _since(now: datetime) -> datetime:
     return now - KEPT
 
 
-def _view(row: LessonRow, closed: str | None) -> LessonView:
-    return LessonView(
-        number=row.number,
-        local=wall(row.local_start) or "",
-        timezone=row.zone,
-        starts_at=row.starts_at,
-        ends_at=row.ends_at,
-        minutes=round((row.ends_at - row.starts_at).total_seconds() / 60),
-        trainer_id=row.trainer_id,
-        status=row.status,  # pyright: ignore[reportArgumentType] -- a CHECK holds it
-        clock=row.clock,  # pyright: ignore[reportArgumentType] -- a CHECK holds it
-        asked_local=wall(row.asked_start),
-        changes=row.revision,
-        closed=closed,
-    )
+def _shared(row: LessonRow) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "local": wall(row.local_start) or "",
+        "timezone": row.zone,
+        "starts_at": row.starts_at,
+        "ends_at": row.ends_at,
+        "minutes": round((row.ends_at - row.starts_at).total_seconds() / 60),
+        "status": row.status,
+        "clock": row.clock,
+        "asked_local": wall(row.asked_start),
+        "changes": row.revision,
+    }

@@ -143,7 +143,7 @@ def _warned(refused: Refused) -> Warned:
 async def _refusals(look: _Look, thing: CartLine) -> list[Refused]:
     """In the order in which the steps would meet them; all that can be known without another one being mended."""
     if thing.fulfilment is None:
-        return [Refused("UNKNOWN_ITEM", f"the catalogue has no {thing.item_type} {thing.item_id}")]
+        return [Refused("UNKNOWN_ITEM", "the catalogue has no item of this itemType and itemId")]
     if not thing.open:
         return [Refused("COURSE_UNAVAILABLE", f"{thing.item_type} {thing.item_id} is closed")]
     fields = merge(payment=line_metadata(to_buy(thing))).fields

@@ -237,7 +237,7 @@ async def _http(request: Request, exc: Exception) -> Response:
 
 async def _key_reused(request: Request, _: Exception) -> Response:
     row = REFUSALS["KEY_REUSED"]
-    return problem_response(request.url.path, row.status, row.code, f"{row.operator} {row.next_action}")
+    return problem_response(request.url.path, row.status, row.code, f"{row.student} {row.next_action}")
 
 
 async def _database(request: Request, exc: Exception) -> Response:

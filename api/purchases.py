@@ -16,6 +16,7 @@ from api.services import Services, ServicesDep
 from api.settling import settled
 from api.standing import lost
 from api.starting import LineStarted, start_lines, wait_for_rows
+from api.student_views import StudentPurchaseView, student_view
 from api.temporal import RunState, run_state, workers_poll
 from api.unpaid import Prefer, wait_of
 from api.views import PurchaseView, purchase_view
@@ -74,8 +75,13 @@ async def start_purchases(
     summary="A purchase: steps, stage, attention, trainer, lessons, ending",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def show_purchase(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -> PurchaseView:
-    """Facts come from the database; stage and attention of a running purchase from Temporal, workers needed or not."""
+async def show_purchase(
+    purchase: PurchaseInPath, at: ServicesDep, who: CallerDep
+) -> PurchaseView | StudentPurchaseView:
+    """Facts come from the database; stage and attention of a running purchase from Temporal, workers needed or not.
+
+    Students get a shape of their own: what there is and what it waits for, in their words.
+    """
     purchase_id = purchase_id_from(purchase)
     async with at.reading() as conn:
         start = await found(conn, purchase_id, who)
@@ -87,9 +93,8 @@ async def show_purchase(purchase: PurchaseInPath, at: ServicesDep, who: CallerDe
         access = await access_of(conn, purchase_id, at.clock())
         renewals = await renewals_of(conn, purchase_id, at.clock())
     start, run, reached, worker = await live(at, start)
-    return purchase_view(
-        start, item, steps, held, lessons, remaining, access, renewals, run, reached=reached, worker=worker
-    )
+    seen = (start, item, steps, held, lessons, remaining, access, renewals, run)
+    return purchase_view(*seen, reached=reached, worker=worker) if who.own is None else student_view(*seen)
 
 
 async def live(at: Services, start: StartRow) -> tuple[StartRow, RunState | None, bool, str]:

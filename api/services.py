@@ -21,9 +21,10 @@ from workflows.policies import Rules
 
 @dataclass(frozen=True)
 class Services:
-    """The API's own pool, its Temporal client, and the settings of its doors as plain values."""
+    """The API's own pools, its Temporal client, and the settings of its doors as plain values."""
 
     engine: AsyncEngine
+    readers: AsyncEngine  # whose connections can only read
     temporal: Client
     task_queue: str
     rules: Rules  # copied into every start input
@@ -38,9 +39,8 @@ class Services:
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection in a read-only transaction; give it back before asking Temporal anything."""
-        async with self.engine.connect() as conn:
-            await conn.execution_options(postgresql_readonly=True)
+        """A connection that can only read; give it back before asking Temporal anything."""
+        async with self.readers.connect() as conn:
             yield conn
 
 

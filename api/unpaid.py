@@ -37,9 +37,9 @@ def wait_of(prefer: str, otherwise: float) -> float:
 def require_for_sale(shelf: Shelf, student_id: str, item_type: str, item_id: str) -> None:
     """Raises NotFound for a student nobody knows, Unprocessable for an item that cannot be had (mission row 13)."""
     if not shelf.student_known:
-        raise NotFound(code="STUDENT_NOT_FOUND", detail=f"No student has the id {student_id}; nothing was stored.")
+        raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id; nothing was stored.")
     if shelf.fulfilment is None:
-        raise Unprocessable(code="UNKNOWN_ITEM", detail=f"The catalogue has no {item_type} {item_id}.")
+        raise Unprocessable(code="UNKNOWN_ITEM", detail="The catalogue has no item of this itemType and itemId.")
     if not shelf.open:
         raise Unprocessable(code="COURSE_UNAVAILABLE", detail=f"The {item_type} {item_id} is closed.")
 
@@ -87,5 +87,5 @@ def other_owner() -> Conflict:
 async def _ended(at: Services, row: StartRow) -> Conflict:
     async with at.reading() as conn:
         now = (await starts_of(conn, [row.purchase_id]))[row.purchase_id]
-    detail = f"Purchase {row.purchase_id} ended ({now.code or now.ending}); the student does not have it through this."
+    detail = f"Purchase {row.purchase_id} ended ({now.code or now.ending}); nothing was given by it."
     return Conflict(code=now.code or "CANCELLED", detail=detail)

@@ -205,13 +205,7 @@ def purchase_view(
         session_count_source=item.session_count_source if item else None,
         item=_item(item) if item else None,
         steps=[StepView(**vars(step)) for step in steps],
-        sessions=LessonsView(
-            count=lessons.count,
-            first_local=wall(lessons.first_local),
-            last_local=wall(lessons.last_local),
-            minutes=lessons.minutes,
-            timezone=lessons.zone,
-        ),
+        sessions=lessons_view(lessons),
         test_cards=item.test_cards if item else 0,
         remaining=remaining,
         access=AccessView(**vars(access)) if access else None,
@@ -262,6 +256,16 @@ def purchase_row(row: ListedPurchase, run: RunState | None) -> PurchaseRow:
         gives_up=run.gives_up if run else None,
         next_action=attention.next_action if attention else None,
         problems=run.problems if run else [],
+    )
+
+
+def lessons_view(lessons: Lessons) -> LessonsView:
+    return LessonsView(
+        count=lessons.count,
+        first_local=wall(lessons.first_local),
+        last_local=wall(lessons.last_local),
+        minutes=lessons.minutes,
+        timezone=lessons.zone,
     )
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 from typing import Any
 
+from psycopg import AsyncConnection
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+DEADLINE = 9.0  # seconds; the server's own timeouts come first, if it is alive
 
 
 def make_engine(
@@ -21,11 +27,40 @@ def make_engine(
 
 
 def make_async_engine(
-    database_url: str, *, pool_size: int = 10, lock_timeout_ms: int = 4_000, statement_timeout_ms: int = 8_000
+    database_url: str,
+    *,
+    pool_size: int = 10,
+    lock_timeout_ms: int = 4_000,
+    statement_timeout_ms: int = 8_000,
+    read_only: bool = False,
 ) -> AsyncEngine:
-    """The same for the API's event loop."""
+    """The same for the API's event loop; what the server does not answer within DEADLINE fails here, too.
+
+    `read_only`: of all its connections and for good. To make and unmake one so would leave it to others half done, when
+    who asked is gone in between.
+    """
     options = _options(pool_size, lock_timeout_ms, statement_timeout_ms)
+    options["connect_args"]["async_creator_fn"] = _Bounded.connect
+    if read_only:
+        options["connect_args"]["options"] += " -c default_transaction_read_only=on"
     return create_async_engine(_psycopg(database_url), **options)
+
+
+class _Bounded(AsyncConnection[Any]):
+    """Hangs up on a server that is silent for too long: one that stands still keeps no timeout of its own."""
+
+    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- psycopg calls it so
+        """Called by psycopg around all that it waits for; `timeout` only of notices, for which silence is fine."""
+        late = asyncio.get_running_loop().call_later((timeout or 0) + DEADLINE, self._hang_up)
+        try:
+            return await super().wait(gen, interval, timeout)
+        finally:
+            late.cancel()
+
+    def _hang_up(self) -> None:
+        # Psycopg then reads the end of the connection and says so; closed under it, the socket would never wake it.
+        with socket.socket(fileno=os.dup(self.pgconn.socket)) as other:
+            other.shutdown(socket.SHUT_RDWR)
 
 
 def at_once(engine: Engine) -> Connection:
@@ -52,6 +87,9 @@ def _options(pool_size: int, lock_timeout_ms: int, statement_timeout_ms: int) ->
         "connect_args": {
             "connect_timeout": 5,
             "tcp_user_timeout": 10_000,
+            "keepalives_idle": 10,  # else a host that lost its power is waited for for hours
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
             "application_name": "coursaga",
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         },

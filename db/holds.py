@@ -83,11 +83,13 @@ WITH ended AS (
 SELECT id FROM ended
 """)
 _LIVE = text("""
-SELECT hold.id, hold.course_id, hold.trainer_id, hold.hold_expires_at AS expires_at, count(*) AS lessons,
+SELECT hold.id, hold.course_id, hold.trainer_id, trainer.name AS trainer_name, hold.hold_expires_at AS expires_at, count(*) AS lessons,
        min(slot.local_start) AS first_local, max(slot.local_start) AS last_local, min(slot.zone) AS zone
-  FROM allocations AS hold JOIN trainer_slots AS slot ON slot.allocation_id = hold.id
+  FROM allocations AS hold
+  JOIN trainer_slots AS slot ON slot.allocation_id = hold.id
+  JOIN trainers AS trainer ON trainer.id = hold.trainer_id
  WHERE hold.student_id = :student_id AND hold.status = 'on_hold' AND hold.hold_expires_at > :now
- GROUP BY hold.id ORDER BY hold.created_at, hold.id
+ GROUP BY hold.id, trainer.name ORDER BY hold.created_at, hold.id
 """)
 
 
@@ -145,11 +147,12 @@ class ToHold:
 
 @dataclass(frozen=True)
 class LiveHold:
-    """A hold as its student sees it; wall times in `zone`."""
+    """A hold that has not expired; wall times in `zone`."""
 
     id: str
     course_id: str
     trainer_id: str
+    trainer_name: str
     expires_at: datetime
     lessons: int
     first_local: datetime

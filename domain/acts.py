@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.days import DAY, day_of, is_day
-from domain.metadata import CANONICAL, lesson_faults
+from domain.metadata import CANONICAL, lesson_faults, named
 from domain.purchase import ITEM_TYPES, PurchaseOrder
 from domain.session_count import LARGEST_COUNT, TIERS
 
@@ -59,10 +59,10 @@ class ActRecord:
 
 
 def check_values(verb: str, values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the values given with a verb, a sentence each that names the value; empty when all is well."""
+    """What is wrong with the values given with a verb, a sentence each that names the field; none when all is well."""
     check = _CHECKS.get(verb)
     if check is None:
-        return [f"{_shown(verb)} is no verb; there are {', '.join(_CHECKS)}"]
+        return [f"{named(verb)} is no verb; there are {', '.join(_CHECKS)}"]
     samples = [name for name, value in values.items() if isinstance(value, str) and value in SAMPLE.values()]
     return [f"{name}: this is only the sample, say what it is to be" for name in samples] or check(values)
 
@@ -77,7 +77,7 @@ def _amend(values: Mapping[str, Any]) -> list[str]:
     for name in sorted(_RULES.keys() & given.keys()):
         holds, wanted = _RULES[name]
         if not holds(given[name]):
-            faults.append(f"{name} {_shown(given[name])} is not {wanted}")
+            faults.append(f"{name} is not {wanted}")
     return faults
 
 
@@ -85,7 +85,7 @@ def _create_sessions(values: Mapping[str, Any]) -> list[str]:
     given = {name: value for name, value in values.items() if value is not None}
     faults = _unknown(given, "count", *SCHEDULE)
     if "count" in given and not _is_count(given["count"]):
-        faults.append(f"count {_shown(given['count'])} is not {_COUNT}")
+        faults.append(f"count is not {_COUNT}")
     return faults + lesson_faults({name: value for name, value in given.items() if name in SCHEDULE})
 
 
@@ -96,19 +96,19 @@ def _assign_trainer(values: Mapping[str, Any]) -> list[str]:
 
 def _skip_step(values: Mapping[str, Any]) -> list[str]:
     step = values.get("step")
-    faults = [] if step in SKIPPABLE else [f"step {_shown(step)} cannot be skipped, only {', '.join(SKIPPABLE)}"]
+    faults = [] if step in SKIPPABLE else [f"this step cannot be skipped, only {', '.join(SKIPPABLE)}"]
     return _unknown(values, "step") + faults
 
 
 def _cancel(values: Mapping[str, Any]) -> list[str]:
     refund = values.get("refund")
-    faults = [] if refund is None or refund in REFUNDS else [f"refund {_shown(refund)} is not {', '.join(REFUNDS)}"]
+    faults = [] if refund is None or refund in REFUNDS else [f"refund is none of {', '.join(REFUNDS)}"]
     return _unknown(values, "refund") + faults
 
 
 def _extend(values: Mapping[str, Any]) -> list[str]:
     day = values.get("expiryDate")
-    return _unknown(values, "expiryDate") + ([] if day_of(day) else [f"expiryDate {_shown(day)} is not {DAY}"])
+    return _unknown(values, "expiryDate") + ([] if day_of(day) else [f"expiryDate is not {DAY}"])
 
 
 def _settle_refund(values: Mapping[str, Any]) -> list[str]:
@@ -137,7 +137,7 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
 
 def _unknown(values: Mapping[str, Any], *known: str) -> list[str]:
     may = f"may be given: {', '.join(known)}" if known else "this verb takes no values"
-    return [f"{_shown(name)} is not known here; {may}" for name in values if name not in known]
+    return [f"{named(name)} is not known here; {may}" for name in values if name not in known]
 
 
 def _is_text(value: object) -> bool:
@@ -150,11 +150,6 @@ def _is_integer(value: object) -> bool:
 
 def _is_count(value: Any) -> bool:
     return _is_integer(value) and 1 <= value <= LARGEST_COUNT
-
-
-def _shown(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 _COUNT = f"a whole number from 1 to {LARGEST_COUNT}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.days import DAY, day_of
+from domain.metadata import named
 from domain.session_count import LARGEST_COUNT
 from domain.texts import is_storable, signature_faults
 
@@ -43,7 +44,7 @@ def faults_of(change: LessonChange) -> list[str]:
     if not is_storable(change.purchase_id):
         faults.append("there is no such purchase")
     if change.verb not in (RESCHEDULE, SUBSTITUTE, TRANSFER):
-        return [*faults, f"{ascii(change.verb)[:40]} is no change of lessons"]
+        return [*faults, f"{named(change.verb)} is no change of lessons"]
     if change.verb != TRANSFER and not _whole(said.get("number"), 1, LARGEST_COUNT):
         faults.append(f"number is not a whole number from 1 to {LARGEST_COUNT}")
     if change.verb != RESCHEDULE:

@@ -93,7 +93,7 @@ def canonicalise(source: Mapping[str, Any]) -> Canonical:
             continue
         winner, fields[name] = said[0]
         warnings += [
-            f"{name}: {path} says {_shown(value)}, but {winner} says {_shown(fields[name])}, which is used"
+            f"{name}: {path} says something else than {winner}, which is used"
             for path, value in said[1:]
             if not _same(value, fields[name])
         ]
@@ -147,6 +147,16 @@ def wanted_lessons(fields: Mapping[str, Any]) -> WantedLessons:
     return wanted
 
 
+def for_others(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Of canonical fields what others may be told: values of the field's own form. What somebody typed freely stays."""
+    return {name: value for name in CANONICAL if (value := fields.get(name)) is not None and _well_formed(name, value)}
+
+
+def named(name: object) -> str:
+    """What a refusal calls a field that nobody knows: by its name, if it is one, as names may be typed freely too."""
+    return name if isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z_]{0,39}", name) else "one of the fields"
+
+
 def lesson_faults(fields: Mapping[str, Any]) -> list[str]:
     """Which of the lessons' fields that are given are malformed; none is required. For what is laid over others."""
     return _read_lessons(fields, whole=False)[1]
@@ -164,7 +174,7 @@ def _read_lessons(fields: Mapping[str, Any], *, whole: bool) -> tuple[WantedLess
         try:
             return parse(value)
         except ValueError as why:
-            problems.append(f"{name} {_shown(value)} is not {why}")
+            problems.append(f"{name} is not {why}")
             return absent
 
     start_date = read("startDate", _date, date.max, required=whole)
@@ -184,6 +194,12 @@ def _read_lessons(fields: Mapping[str, Any], *, whole: bool) -> tuple[WantedLess
     return wanted, problems
 
 
+def _well_formed(name: str, value: object) -> bool:
+    if (holds := _FORMS.get(name)) is not None:
+        return holds(value)
+    return not lesson_faults({name: value})
+
+
 def _at(source: Mapping[str, Any], path: str) -> Any:
     outer, _, inner = path.partition(".")
     value = source.get(outer)
@@ -195,12 +211,6 @@ def _at(source: Mapping[str, Any], path: str) -> Any:
 def _same(one: object, other: object) -> bool:
     """Equal as JSON: to Python `true` is 1 and 1.0 is 1, to whoever wrote them they are not."""
     return one is other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-
-
-def _shown(value: object) -> str:
-    """A value as operators may read it: quoted, control characters escaped, never longer than a line."""
-    text = ascii(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _date(value: object) -> date:
@@ -256,3 +266,20 @@ def _one_of(value: object, known: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"one of {', '.join(known)}")
     return value
+
+
+def _is_id(value: object) -> bool:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", text) is not None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# Of the fields that `_read_lessons` does not read, and of one that it reads as any text.
+_FORMS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("classTypeId", "preferredTrainerId", "processingItemId", "courseId"), _is_id),
+    **dict.fromkeys(("purchaseTier", "sessionCount"), _is_number),
+    "expiryDate": lambda value: day_of(value) is not None,
+}

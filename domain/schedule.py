@@ -43,7 +43,7 @@ def zone_named(name: str) -> ZoneInfo:
     Raises STUDENT_PROFILE_MISSING for a name it does not know: a profile without a real zone is not complete.
     """
     if name not in _zone_names():
-        raise Refused("STUDENT_PROFILE_MISSING", f"the time zone {ascii(name)[:40]} is unknown")
+        raise Refused("STUDENT_PROFILE_MISSING", "the time zone (timezone) is unknown")
     return _zone(name)
 
 

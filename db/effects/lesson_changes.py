@@ -168,7 +168,7 @@ def lock_trainer(connection: Connection, trainer_id: str, now: datetime, *, assi
     """Nobody else gives this trainer lessons until the transaction ends. Raises TRAINER_NOT_FREE: there is none."""
     values = {"trainer_id": trainer_id, "now": now, "assigned": assigned}
     if connection.execute(_TRAINER, values).one_or_none() is None:
-        raise Refused("TRAINER_NOT_FREE", f"there is no trainer {trainer_id}")
+        raise Refused("TRAINER_NOT_FREE", "there is no trainer of this trainerId")
 
 
 def hold(connection: Connection, scene: Scene, trainer_id: str, lessons: Sequence[Lesson], zone: str) -> None:

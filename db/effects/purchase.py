@@ -92,7 +92,7 @@ superseded AS (
   INSERT INTO outbox (key, type, data, occurred_at)
   SELECT :key, 'PURCHASE_CREATED', jsonb_build_object(
     'purchaseId', id, 'workflowId', workflow_id, 'paymentId', payment_id, 'line', line, 'studentId', student_id,
-    'itemType', item_type, 'itemId', item_id, 'sessionCount', session_count, 'metadata', metadata_extras || metadata,
+    'itemType', item_type, 'itemId', item_id, 'sessionCount', session_count, 'metadata', CAST(:for_others AS jsonb),
     'supersedes', (SELECT id FROM superseded)), purchased_at
   FROM purchase
 )"""

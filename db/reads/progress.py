@@ -14,6 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+_SILENCE = 30.0  # seconds
+
 _AFTER = text("""
 SELECT number, kind, facts, at FROM purchase_progress WHERE purchase_id = :purchase_id AND number > :after ORDER BY number
 """)
@@ -59,7 +61,15 @@ async def notices(engine: AsyncEngine) -> AsyncGenerator[AsyncGenerator[str]]:
         driver: Psycopg[Any] = raw
         await driver.set_autocommit(True)
         await driver.execute("LISTEN purchase_progress")
-        yield (notice.payload async for notice in driver.notifies())
+        yield _heard(driver)
     finally:
         await connection.invalidate()  # it listens: nobody else may get it
         await connection.close()
+
+
+async def _heard(driver: Psycopg[Any]) -> AsyncGenerator[str]:
+    """For ever. After a time of silence the server is asked for a sign of life, or a dead one would be listened to."""
+    while True:
+        async for notice in driver.notifies(timeout=_SILENCE):
+            yield notice.payload
+        await driver.execute("SELECT 1")

@@ -61,7 +61,7 @@ def holder(database_url: str, pool_size: int = 14) -> Generator[Holder]:
     engine, now = make_async_engine(database_url, pool_size=pool_size), [NOW]
     nobody = cast(Client, None)  # the timer is the door's to start, not the hold's
     try:
-        yield Holder(Services(engine, nobody, "none", Rules(), clock=_reading(now)), loop, now)
+        yield Holder(Services(engine, engine, nobody, "none", Rules(), clock=_reading(now)), loop, now)
     finally:
         asyncio.run_coroutine_threadsafe(engine.dispose(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import pytest
-from psycopg.errors import AdminShutdown
-from sqlalchemy.exc import OperationalError
+from psycopg.errors import AdminShutdown, InvalidTextRepresentation
+from sqlalchemy.exc import DataError, OperationalError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
@@ -56,7 +56,24 @@ async def test_an_answer_passes() -> None:
     assert await through_the_boundary("done") == "done"
 
 
-@pytest.mark.parametrize("trouble", [KeyError("a bug"), ProviderTrouble("timed out")])
+@pytest.mark.parametrize("bug", [KeyError("555-1234"), ValueError("no number: 555-1234"), TypeError("555-1234")])
+async def test_a_bug_is_told_by_its_kind_without_the_value_it_stumbled_over(bug: Exception) -> None:
+    error = await error_of(bug)
+    assert (error.type, error.non_retryable) == (type(bug).__name__, False)
+    assert error.message == f"{type(bug).__name__}: the worker's log says more"
+    assert error.__cause__ is None
+
+
+async def test_the_database_quotes_no_value() -> None:
+    orig = InvalidTextRepresentation('invalid input syntax for type integer: "555-1234"')
+    error = await error_of(DataError("SELECT 1", {}, orig))
+    assert (error.type, error.message) == (
+        "InvalidTextRepresentation",
+        "the database: a value is not of the type it is stored as",
+    )
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("a bug"), ProviderTrouble("timed out")])
 async def test_trouble_passes_as_it_is_and_is_retried(trouble: Exception) -> None:
     with pytest.raises(type(trouble)) as raised:
         await through_the_boundary(trouble)

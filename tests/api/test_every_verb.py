@@ -46,11 +46,11 @@ WRONG: list[tuple[str, str, str, dict[str, Any]]] = [
 ]
 MALFORMED: list[tuple[str, dict[str, Any], str]] = [
     ("amend", {"changes": {}}, "nothing to amend"),
-    ("amend", {"changes": {"colour": "red"}}, "'colour' is not known"),
+    ("amend", {"changes": {"colour": "red"}}, "colour is not known"),
     ("amend", {"changes": {"timeSlot": "25:99"}}, "timeSlot"),
     ("amend", {"changes": {"itemId": "a\0b"}}, "itemId"),
     ("skip_step", {"step": "confirm_payment"}, "cannot be skipped"),
-    ("create_sessions", {"overrides": {"count": 0}}, "count 0"),
+    ("create_sessions", {"overrides": {"count": 0}}, "count is not"),
 ]
 VERBS: dict[str, dict[str, Any]] = {verb: more for verb, _, _, more in reversed(RIGHT)}
 

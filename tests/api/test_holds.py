@@ -59,7 +59,7 @@ async def held(api: httpx2.AsyncClient, cart_item_id: str = "cart-1", who: dict[
 async def test_a_hold_is_the_students_own_until_it_is_let_go(api: httpx2.AsyncClient, engine: Engine) -> None:
     mine = await held(api)
     assert {name: mine[name] for name in mine if name != "id"} == {
-        "courseId": "course-piano", "trainerId": "trainer-1", "expiresAt": "2026-11-21T12:10:00Z", "lessons": 10,
+        "courseId": "course-piano", "trainer": "trainer-1", "expiresAt": "2026-11-21T12:10:00Z", "lessons": 10,
         "firstLocal": "2026-12-01T18:00", "lastLocal": "2026-12-10T18:00", "timezone": "Europe/London",
     }  # fmt: skip
     assert (await api.get(HOLDS, headers=ME)).json() == {"holds": [mine]}
@@ -73,7 +73,7 @@ async def test_a_hold_is_the_students_own_until_it_is_let_go(api: httpx2.AsyncCl
     assert (await api.delete(f"{HOLDS}/{mine['id']}", headers=ME)).status_code == 204
     is_problem(await api.delete(f"{HOLDS}/{mine['id']}", headers=ME), 404, "HOLD_NOT_FOUND")
     assert value(engine, HELD) == 0
-    assert (await held(api, "cart-2", OTHER))["trainerId"] == "trainer-1"
+    assert (await held(api, "cart-2", OTHER))["trainer"] == "trainer-1"
 
 
 @pytest.mark.usefixtures("carts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -169,6 +170,37 @@ async def test_goes_on_after_the_database_cut_its_connections(
             id=purchase,
         )
         assert [one.event for one in await stream] == ["started", "ended"]
+
+
+async def begun(base: httpx2.URL, path: str) -> socket.socket:
+    """The connection of a watcher who has been told something."""
+    loop, watcher = asyncio.get_running_loop(), socket.socket()
+    watcher.setblocking(False)
+    await loop.sock_connect(watcher, (base.host, base.port))
+    token = bearer()["Authorization"]
+    await loop.sock_sendall(watcher, f"GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: {token}\r\n\r\n".encode())
+    told = b""
+    while b"event: started" not in told:
+        told += await loop.sock_recv(watcher, 4096)
+        assert b"HTTP/1.1 200" in told, told
+    return watcher
+
+
+@pytest.mark.usefixtures("api")
+async def test_who_hangs_up_leaves_no_trace_on_the_connections_others_use(
+    served: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    student(engine)
+    item(engine)
+    purchase = start(engine, pay(engine, fake_provider, fresh())).purchase_id
+    path = f"/api/v1/purchases/{purchase}/events"
+    watchers = await asyncio.gather(*(begun(served.base_url, path) for _ in range(300)))
+    run(engine, "INSERT INTO purchase_steps VALUES (:id, 1, 'enroll', 'done', '{}', now())", id=purchase)
+    for watcher in watchers:  # while what is new is read for all of them
+        watcher.close()
+    top_ups = [{"coins": 1, "reason": "a write", "requestKey": fresh()} for _ in range(40)]
+    answers = await asyncio.gather(*(served.post("/api/v1/students/student-1/coins", json=it) for it in top_ups))
+    assert [answer.status_code for answer in answers] == [200] * 40, answers[0].text
 
 
 def test_numbers_have_no_gap_and_no_double_whoever_writes_at_once(engine: Engine, fake_provider: FakeProvider) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC
 
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, make_url, text
+from sqlalchemy.exc import InternalError, OperationalError
 
 from db.engine import at_once, make_async_engine, make_engine
 from tests import build
@@ -62,3 +65,49 @@ async def test_the_async_engine_has_the_same_session(database_url: str) -> None:
     async with engine.connect() as connection:
         assert (await connection.execute(text("SHOW lock_timeout"))).scalar_one() == "4s"
     await engine.dispose()
+
+
+async def test_connections_of_readers_can_only_read(database_url: str) -> None:
+    readers = make_async_engine(database_url, pool_size=1, read_only=True)
+    async with readers.connect() as connection:
+        with pytest.raises(InternalError, match="read-only transaction"):
+            await connection.execute(text("INSERT INTO holidays VALUES ('2026-12-25')"))
+    await readers.dispose()
+
+
+@asynccontextmanager
+async def muted(database_url: str, frozen: asyncio.Event) -> AsyncIterator[str]:
+    """The URL of a server that takes everything and answers nothing any more once `frozen` is set."""
+    real = make_url(database_url)
+
+    async def passes(source: asyncio.StreamReader, target: asyncio.StreamWriter, mute: bool) -> None:
+        while said := await source.read(65536):
+            if not (mute and frozen.is_set()):
+                target.write(said)
+        target.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ahead, behind = await asyncio.open_connection(real.host, real.port)
+        await asyncio.gather(passes(reader, behind, False), passes(ahead, writer, True))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield real.set(host=host, port=port).render_as_string(hide_password=False)
+
+
+async def test_a_server_that_stands_still_is_given_up_and_used_again_when_it_answers(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.engine.DEADLINE", 0.3)
+    frozen = asyncio.Event()
+    async with muted(database_url, frozen) as url:
+        engine = make_async_engine(url, pool_size=1)
+        async with engine.connect() as connection:
+            before = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+            frozen.set()
+            with pytest.raises(OperationalError):
+                await connection.execute(text("SELECT 1"))
+        frozen.clear()
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() != before
+        await engine.dispose()

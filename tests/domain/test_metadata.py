@@ -56,7 +56,7 @@ def test_every_alias_leads_to_its_field(source: dict[str, Any], field: str, valu
 def test_the_first_alias_that_is_not_null_wins_and_disagreement_warns() -> None:
     result = canonicalise({"classTime": "18:00", "timeSlot": "19:00", "schedule": {"timeSlot": "18:00"}})
     assert result.fields == {"timeSlot": "18:00"}
-    assert result.warnings == ["timeSlot: timeSlot says '19:00', but classTime says '18:00', which is used"]
+    assert result.warnings == ["timeSlot: timeSlot says something else than classTime, which is used"]
 
 
 def test_a_schedule_that_is_no_object_is_kept_and_read_for_nothing() -> None:
@@ -133,7 +133,7 @@ def test_a_null_is_kept_as_said_but_hides_nothing() -> None:
 
 def test_a_warning_names_the_source_it_is_about() -> None:
     assert merge(event={"date": "2027-03-01", "startDate": "2027-03-02"}).warnings == [
-        "event: startDate: date says '2027-03-01', but startDate says '2027-03-02', which is used"
+        "event: startDate: date says something else than startDate, which is used"
     ]
 
 
