@@ -17,6 +17,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.admission import waiting
 from api.auth import Caller
 from api.case_words import taken_back
 from api.found import found
@@ -140,7 +141,7 @@ async def _closed(at: Services, start: StartRow) -> Conflict:
 async def outcome_of(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:
     """Whether it is done, and the answer. Raises Unprocessable or Conflict when the validator refused it."""
     try:
-        async with asyncio.timeout(ANSWER_WITHIN):
+        async with waiting(), asyncio.timeout(ANSWER_WITHIN):
             outcome = await update.result()
         return (False, None) if outcome == UNDER_WAY else (True, outcome)
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import Depends, FastAPI, Security
 from fastapi.routing import APIRoute
 from fastapi_rfc9457.server import problems
+from limits import parse
 
 from api import (
     act_list,
@@ -46,12 +48,14 @@ from api import (
     student_tests,
     verbs,
 )
+from api.admission import Admission, Rates, Turns
 from api.auth import BEARER, Authenticate, permitted
 from api.body_limit import BodyLimit
 from api.pace import Pace
 from api.paths import WholeSegments
 from api.policy import public_paths, require_rows
-from api.problems import Forbidden, Unauthenticated, add_problems
+from api.problems import Forbidden, TooManyRequests, Unauthenticated, add_problems
+from api.server import PunctualProtocol
 from api.services import Services
 from api.tokens import Tokens, Trusted
 from db.engine import make_async_engine
@@ -67,8 +71,10 @@ from runtime.temporal import connect
 from workflows.policies import Rules
 
 MOST_BODY = 64 * 1024  # bytes
+BODY_SECONDS = 10.0
 _PROVIDER_SECONDS = 5
-_POOL = 10  # connections to read, and as many to write; a request holds one only while it asks the database
+_PROVIDER_CALLS = 16  # at a time
+_POOL = 12  # connections to read, and as many to write; a request holds one only while it asks the database
 
 _ABOUT = """The durable back office of a course marketplace: one workflow per payment line carries a payment to lessons,
 or makes the student whole. Who calls says so with a bearer token. Errors are problems (RFC 9457) with a stable `code`; `retryable` says whether the same
@@ -123,22 +129,42 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
         verbs,
     )
     for part in guarded:
-        app.include_router(part.router, dependencies=[Security(BEARER)], responses=problems(Unauthenticated, Forbidden))
+        app.include_router(
+            part.router,
+            dependencies=[Security(BEARER)],
+            responses=problems(Unauthenticated, Forbidden, TooManyRequests),
+        )
     require_rows(app)
+    app.add_middleware(Admission)
     app.add_middleware(Authenticate, public=public_paths(app))
-    app.add_middleware(BodyLimit, limit=MOST_BODY)
+    app.add_middleware(BodyLimit, limit=MOST_BODY, seconds=BODY_SECONDS)
     app.add_middleware(WholeSegments)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    app.state.tokens = tokens_of(app.state.settings)
-    async with open_services(app.state.settings, app.state.provider) as services:
+    settings: Settings = app.state.settings
+    app.state.tokens = tokens_of(settings)
+    app.state.turns, app.state.rates = Turns(settings.api_work_at_once), rates_of(settings)
+    async with open_services(settings, app.state.provider) as services:
         app.state.services = services
         services.tasks.add(asyncio.create_task(services.watchers.listen(services.engine)))
         yield
         await _settle(services.tasks)
+
+
+def rates_of(settings: Settings) -> Rates:
+    """How often each caller may ask, by role."""
+    staff = parse(settings.rate_limit_staff)
+    return Rates(
+        {
+            "student": parse(settings.rate_limit_student),
+            "support": staff,
+            "admin": staff,
+            "service": parse(settings.rate_limit_service),
+        }
+    )
 
 
 def tokens_of(settings: Settings) -> Tokens:
@@ -160,6 +186,7 @@ async def open_services(settings: Settings, provider: PaymentProvider | None = N
     url = settings.database_url.get_secret_value()
     engine, readers = (make_async_engine(url, pool_size=_POOL, read_only=reads) for reads in (False, True))
     http = provider_of(settings) if provider is None else None
+    asking = ThreadPoolExecutor(_PROVIDER_CALLS, thread_name_prefix="provider")
     try:
         yield Services(
             engine=engine,
@@ -170,11 +197,13 @@ async def open_services(settings: Settings, provider: PaymentProvider | None = N
             temporal_ui_url=settings.temporal_ui_url,
             clock=clock(settings),
             provider=provider or http,
+            asking=asking,
             slot_hold=settings.slot_hold,
             pace=Pace(settings.bulk_acts_per_second),
             private_webhooks=settings.webhook_private_addresses,
         )
     finally:
+        asking.shutdown(wait=False, cancel_futures=True)
         if http is not None:
             http.close()
         await engine.dispose()
@@ -225,6 +254,7 @@ def main() -> int:
         port=settings.api_port,
         log_config=None,
         access_log=False,
+        http=PunctualProtocol,
         timeout_graceful_shutdown=10,
     )
     return 0

@@ -27,10 +27,11 @@ _DETAIL = "A valid token is needed, as `Authorization: Bearer ...`."
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls. `reach`: what the policy gives their role in the operation they call."""
+    """Who calls, by a token that is good `until` then. `reach`: what the policy gives the role in the operation called."""
 
     subject: str
     role: Role | None
+    until: float = 0.0
     reach: Reach = NONE
 
     @property
@@ -82,4 +83,4 @@ def _caller(tokens: Tokens, headers: Headers) -> Caller:
     scheme, _, token = said[0].partition(" ")
     if scheme.lower() != "bearer":
         raise TokenRefused
-    return Caller(*tokens.subject_and_role(token.strip()))
+    return Caller(*tokens.named(token.strip()))

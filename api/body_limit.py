@@ -1,47 +1,63 @@
-"""Refuses large bodies with a problem; FastAPI's own limit answers in plain text."""
+"""Reads a request's body, whole and in time, before anything is done for it; a large or slow one is a problem."""
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem_response
 
 _TOO_LARGE = "The body is larger than {limit} bytes."
+_TOO_SLOW = "The body did not come within {seconds:g} seconds."
 # What is read and thrown away before the refusal, so that a client still writing hears it instead of a reset.
 _DRAIN = 4 * 1024 * 1024
 
 
 class BodyLimit:
-    """ASGI middleware: a body over `limit` bytes gets a 413 problem, declared or streamed."""
+    """ASGI middleware: a body over `limit` bytes gets a 413 problem, declared or streamed; one that takes longer than
+    `seconds` a 408. Who sends slowly keeps nothing busy but a connection."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, seconds: float) -> None:
         self._app = app
         self._limit = limit
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return await self._app(scope, receive, send)
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._read(scope, receive)
+                if body is None:
+                    await _drain(receive)
+        except TimeoutError:
+            detail = _TOO_SLOW.format(seconds=self._seconds)
+            return await problem_response(scope["path"], 408, "REQUEST_TIMEOUT", detail)(scope, receive, send)
+        if body is None:
+            detail = _TOO_LARGE.format(limit=self._limit)
+            return await problem_response(scope["path"], 413, "BODY_TOO_LARGE", detail)(scope, receive, send)
+        said: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def again() -> Message:
+            return said.pop() if said else await receive()
+
+        return await self._app(scope, again, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The body; None: it is too large. Of a client that is gone what had come: nobody reads the answer."""
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdigit() or int(declared) > self._limit:
-            await _drain(receive)
-            detail = _TOO_LARGE.format(limit=self._limit)
-            await problem_response(scope["path"], 413, "BODY_TOO_LARGE", detail)(scope, receive, send)
-            return
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
+            return None
+        body = b""
+        while True:
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._limit:
-                await _drain(receive)
-                raise HTTPException(413, _TOO_LARGE.format(limit=self._limit))
-            return message
-
-        await self._app(scope, counted, send)
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                return None
+            if message["type"] != "http.request" or not message.get("more_body"):
+                return body
 
 
 async def _drain(receive: Receive) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.act_bodies import BULK_BODIES, ActBody
 from api.acts import perform, require_valid
+from api.admission import waiting
 from api.auth import Caller, CallerDep
 from api.bulk_bodies import BulkAnswer, BulkBody
 from api.problems import Conflict, Unavailable, Unprocessable
@@ -171,7 +172,8 @@ async def _send_all(
 
     async def one(start: StartRow) -> None:
         async with gate:
-            await at.pace.turn()
+            async with waiting():
+                await at.pace.turn()
             if asyncio.get_running_loop().time() > until:
                 tally.left += 1
             else:

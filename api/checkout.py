@@ -6,7 +6,6 @@ payment's own; its answer is stored and repeated. Whatever dies in between, the 
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -129,7 +128,7 @@ async def checkout(body: CheckoutBody, at: ServicesDep, who: CallerDep, key: Req
     if answer is not None:
         return CheckoutAnswer.model_validate(answer)
     try:
-        intent = await asyncio.to_thread(_intent, provider, payment)
+        intent = await at.ask(_intent, provider, payment)
     except ProviderTrouble as trouble:
         await let_go(at.engine, payment.payment_id)
         _log.warning("payment_provider_unavailable", payment_id=payment.payment_id, error=str(trouble))

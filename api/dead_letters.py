@@ -13,6 +13,7 @@ from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.act_bodies import ActBody
+from api.admission import waiting
 from api.auth import Caller, CallerDep
 from api.event_shape import EXAMPLE
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
@@ -246,7 +247,8 @@ async def _replay_all(at: Services, ids: list[int], act: LetterAct) -> Replays:
     done = Replays(left=len(ids))
     until = asyncio.get_running_loop().time() + _WITHIN
     for letter_id in ids:
-        await at.pace.turn()
+        async with waiting():
+            await at.pace.turn()
         if asyncio.get_running_loop().time() > until:
             break
         outcome, _ = await replay(at, letter_id, act)

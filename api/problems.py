@@ -114,6 +114,23 @@ class InFlight(Problem):
         return {"Retry-After": str(RETRY_AFTER)}
 
 
+class TooManyRequests(Problem):
+    """The caller asks too often, or for too much at a time; nothing was stored. Send it again after `Retry-After`."""
+
+    title = "Too Many Requests"
+    status = 429
+    headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
+    code: str
+    retryable: bool = True
+
+    def response_headers(self) -> dict[str, str]:
+        return {"Retry-After": str(RETRY_AFTER)}
+
+    @classmethod
+    def header_examples(cls) -> dict[str, str]:
+        return {"Retry-After": str(RETRY_AFTER)}
+
+
 class Unprocessable(Problem):
     """The request is well formed but says something that cannot be."""
 

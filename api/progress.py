@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from fastapi_rfc9457.server import problems
+from starlette.types import Receive, Scope, Send
 
-from api.auth import CallerDep
+from api.admission import only_waits
+from api.auth import Caller, CallerDep
 from api.found import found
 from api.ids import PurchaseInPath, purchase_id_from
-from api.problems import NotFound, Unavailable, Unprocessable
+from api.problems import NotFound, TooManyRequests, Unavailable, Unprocessable
 from api.services import Services, ServicesDep
 from db.reads.progress import Told, progress_after
 
@@ -33,7 +37,7 @@ _EXAMPLE = 'id: 4\nevent: step\ndata: {"at": "2026-12-01T18:00:00Z", "step": "cr
     responses={
         200: {"content": {"text/event-stream": {"example": _EXAMPLE}}},
         204: {"description": "It has ended and all of it was told: an EventSource stops asking."},
-        **problems(NotFound, Unprocessable, Unavailable),
+        **problems(NotFound, TooManyRequests, Unprocessable, Unavailable),
     },
 )
 async def watch_purchase(
@@ -46,7 +50,7 @@ async def watch_purchase(
 ) -> Response:
     """Server-sent events, numbered per purchase: `started`, `step` (done or undone), `attention` (its code), `ended`.
 
-    From the first on, or from the one after Last-Event-ID; the stream ends with `ended`. Each tells what changed:
+    From the first on, or from the one after Last-Event-ID; the stream ends with `ended`, or when the token does. Each tells what changed:
     look at the purchase for all that is true now.
     """
     purchase_id = purchase_id_from(purchase)
@@ -55,23 +59,41 @@ async def watch_purchase(
         missed = await progress_after(conn, purchase_id, last_event_id)
     if start.ending and not missed:
         return Response(status_code=204)
-    return EventSourceResponse(_stream(at, purchase_id, last_event_id), headers={"Cache-Control": "no-store"})
+    with ExitStack() as seat:
+        seat.enter_context(at.seats.taken(f"{who.role} {who.subject}"))
+        return _Stream(_stream(at, who, purchase_id, last_event_id), seat.pop_all())
 
 
-async def _stream(at: Services, purchase_id: str, last: int) -> AsyncGenerator[bytes]:
+class _Stream(EventSourceResponse):
+    """Keeps its seat for as long as it lasts, and no turn."""
+
+    def __init__(self, content: AsyncGenerator[bytes], seat: ExitStack) -> None:
+        super().__init__(content, headers={"Cache-Control": "no-store"})
+        self._seat = seat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        only_waits()
+        with self._seat:
+            await super().__call__(scope, receive, send)
+
+
+async def _stream(at: Services, who: Caller, purchase_id: str, last: int) -> AsyncGenerator[bytes]:
     yield format_sse_event(retry=_AGAIN_MS)
     with at.watchers.bell(purchase_id) as bell:
         while True:
             bell.clear()  # before the look, so that what is committed after it rings again
-            async with at.reading() as conn:
+            async with at.watchers.looks, at.reading() as conn:
                 news = await progress_after(conn, purchase_id, last)
             for told in news:
                 yield _event(told)
                 last = told.number
             if news and news[-1].kind == "ended":
                 return
+            left = who.until - time.time()
+            if left <= 0:  # what a token opens ends with it
+                return
             try:
-                await asyncio.wait_for(bell.wait(), _STILL_THERE)
+                await asyncio.wait_for(bell.wait(), min(_STILL_THERE, left))
             except TimeoutError:
                 yield KEEPALIVE_COMMENT
 

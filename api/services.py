@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.client import Client
 
+from api.admission import Seats, waiting
 from api.pace import Pace
 from api.watching import Watchers
 from gateways.payments import PaymentProvider
 from workflows.policies import Rules
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,20 @@ class Services:
     task_queue: str
     rules: Rules  # copied into every start input
     provider: PaymentProvider | None = None  # None: this process was not told of one, so there is no checkout
+    asking: ThreadPoolExecutor | None = None  # None: the event loop's own
     temporal_ui_url: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     slot_hold: timedelta = timedelta(minutes=10)  # how long times are held before they are paid for
     private_webhooks: bool = False  # webhook targets may be inside
     pace: Pace = field(default_factory=Pace)  # of all bulk requests together
     watchers: Watchers = field(default_factory=Watchers)
+    seats: Seats = field(default_factory=lambda: Seats(each=20, most=500))  # of streams
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])  # healing sweeps under way
+
+    async def ask(self, question: Callable[..., T], *about: Any) -> T:
+        """A call of the payment provider, in a thread of its own kind: however slow it is, others have theirs."""
+        async with waiting():
+            return await asyncio.get_running_loop().run_in_executor(self.asking, question, *about)
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:

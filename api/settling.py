@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import structlog
@@ -23,7 +22,7 @@ async def settled(at: Services, payment: PaymentToStart) -> PaymentToStart:
     if payment.status != "pending" or at.provider is None:
         return payment
     try:
-        known = await asyncio.to_thread(at.provider.get, payment.payment_id)
+        known = await at.ask(at.provider.get, payment.payment_id)
     except (ProviderTrouble, ProviderRefused) as error:
         _log.warning("payment_not_looked_up", payment_id=payment.payment_id, error=type(error).__name__)
         return payment

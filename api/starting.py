@@ -19,6 +19,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from api.admission import waiting
 from api.problems import Unavailable
 from api.services import Services
 from api.temporal import RPC_TIMEOUT, answering, run_state
@@ -77,7 +78,8 @@ async def wait_for_rows(at: Services, lines: list[LineStarted], seconds: float) 
         settled = all(outcome.has_row or outcome.ending for outcome in seen.values())
         if settled or asyncio.get_running_loop().time() >= until:
             return seen
-        await asyncio.sleep(_LOOK_AGAIN)
+        async with waiting():
+            await asyncio.sleep(_LOOK_AGAIN)
 
 
 def order_of(payment: PaymentToStart, line: PaidLine, origin: str) -> PurchaseOrder:

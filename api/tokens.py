@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -41,6 +41,14 @@ class Trusted:
     issuer: str
 
 
+class Named(NamedTuple):
+    """Whom a token names, `until` (seconds since 1970) it is no longer accepted."""
+
+    subject: str
+    role: Role
+    until: float
+
+
 class Tokens:
     """Reads tokens. `trusted` is the allow-list by `kid`; `leeway` in seconds bears clocks that differ."""
 
@@ -49,14 +57,14 @@ class Tokens:
     ) -> None:
         self._trusted, self._audience, self._leeway, self._now = dict(trusted), audience, int(leeway), now
 
-    def subject_and_role(self, token: str) -> tuple[str, Role]:
+    def named(self, token: str) -> Named:
         """Whom the token names. Raises TokenRefused."""
         try:
             return self._read(token)
         except (JoseError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as err:
             raise TokenRefused from err
 
-    def _read(self, token: str) -> tuple[str, Role]:
+    def _read(self, token: str) -> Named:
         if len(token) > _MOST or not _SHAPE.fullmatch(token):
             raise TokenRefused
         header, payload, _ = (_bytes_of(part) for part in token.split("."))
@@ -72,7 +80,7 @@ class Tokens:
         subject, role = _subject(claims["sub"]), _role(claims["role"])
         if role == "student" and not is_student_id(subject):
             raise TokenRefused
-        return subject, role
+        return Named(subject, role, claims["exp"] + self._leeway)
 
     def _rules(self, trusted: Trusted) -> JWTClaimsRegistry:
         return JWTClaimsRegistry(

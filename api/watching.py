@@ -25,6 +25,7 @@ class Watchers:
     def __init__(self) -> None:
         self._bells: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._any = asyncio.Event()  # until somebody watches, nobody listens
+        self.looks = asyncio.Semaphore(3)  # at a time: what is new for many is read without keeping others waiting
 
     @contextmanager
     def bell(self, purchase_id: str) -> Generator[asyncio.Event]:

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
     api_url: str | None = None
+    api_work_at_once: int = Field(default=8, ge=1, le=1000)
+    rate_limit_student: str = "300/minute"
+    rate_limit_staff: str = "3000/minute"
+    rate_limit_service: str = "12000/minute"
     postgres_port: Port = 0
     temporal_port: Port = 0
     temporal_ui_port: Port = 8233
@@ -126,6 +130,13 @@ class Settings(BaseSettings):
         if _in_production(info) and re.match(r"[^/@]*:@", found[1]):
             raise ValueError("has a blank password, which production refuses")
         return SecretStr(f"postgresql+psycopg://{found[1]}")
+
+    @field_validator("rate_limit_student", "rate_limit_staff", "rate_limit_service")
+    @classmethod
+    def _so_many_a_while(cls, value: str) -> str:
+        if re.fullmatch(r"[1-9]\d{0,8}/(?:[1-9]\d{0,3} )?(?:second|minute|hour|day)", value) is None:
+            raise ValueError("must look like 300/minute or 50/10 second")
+        return value
 
     @field_validator("auth_issuer")
     @classmethod

@@ -12,12 +12,14 @@ from uuid import uuid4
 import httpx2
 import pytest
 import pytest_asyncio
+import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.app import create_app
+from api.server import PunctualProtocol
 from api.temporal import executions
 from runtime.settings import Settings
 from tests.build import FakeProvider, item, pay, student
@@ -46,6 +48,10 @@ def settings_for(database_url: str, temporal_address: str, task_queue: str) -> S
             "temporal_address": temporal_address,
             "task_queue": task_queue,
             "coursaga_today": date(2026, 11, 21),
+            "api_work_at_once": 1000,  # tests ask for much at once
+            "rate_limit_staff": "100000/second",
+            "rate_limit_student": "100000/second",
+            "rate_limit_service": "100000/second",
             **auth_settings(),
         }
     )
@@ -66,6 +72,25 @@ async def booted(settings: Settings, provider: FakeProvider | None = None) -> As
     ):
         yield client
     _idle.append(app)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, provider: FakeProvider | None = None) -> AsyncIterator[httpx2.AsyncClient]:
+    """The API behind a real server on a port of its own."""
+    app = create_app(settings, provider)
+    config = uvicorn.Config(
+        app, port=0, log_config=None, access_log=False, http=PunctualProtocol, timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it; the test's timeout bounds it
+        await asyncio.sleep(0.01)
+    base = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    limits = httpx2.Limits(max_connections=200)
+    async with httpx2.AsyncClient(base_url=base, headers=bearer(), timeout=60, limits=limits) as client:
+        yield client
+    server.should_exit = True
+    await running
 
 
 @pytest_asyncio.fixture(loop_scope="session")

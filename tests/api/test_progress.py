@@ -13,12 +13,10 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
-import uvicorn
 from sqlalchemy import Engine, text
 
-from api.app import create_app
 from runtime.settings import Settings
-from tests.api.conftest import begin, fresh, is_problem, shown, until
+from tests.api.conftest import begin, fresh, is_problem, serving, shown, until
 from tests.build import FakeProvider, item, pay, rows, run, start, student, trainer
 from tests.tokens import bearer
 
@@ -72,21 +70,9 @@ async def watching(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def served(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    """The API behind a real server: in process an answer comes whole or not at all."""
-    config = uvicorn.Config(
-        create_app(settings), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it; the test's timeout bounds it
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    limits = httpx2.Limits(max_connections=200)
-    base = f"http://127.0.0.1:{port}"
-    async with httpx2.AsyncClient(base_url=base, headers=bearer(), timeout=60, limits=limits) as client:
+    """In process an answer comes whole or not at all."""
+    async with serving(settings) as client:
         yield client
-    server.should_exit = True
-    await serving
 
 
 @pytest.mark.usefixtures("worker", "api")
@@ -135,7 +121,7 @@ async def test_a_hundred_watchers_of_one_process_all_hear_it(
     ready = asyncio.Semaphore(0)
 
     async def watch(number: int) -> list[Heard]:
-        async with watching(served, purchases[number % 2]) as answer:
+        async with watching(served, purchases[number % 2], **bearer("support", f"sam-{number // 20}")) as answer:
             ready.release()
             return await heard(answer)
 
@@ -172,12 +158,12 @@ async def test_goes_on_after_the_database_cut_its_connections(
         assert [one.event for one in await stream] == ["started", "ended"]
 
 
-async def begun(base: httpx2.URL, path: str) -> socket.socket:
+async def begun(base: httpx2.URL, path: str, who: str) -> socket.socket:
     """The connection of a watcher who has been told something."""
     loop, watcher = asyncio.get_running_loop(), socket.socket()
     watcher.setblocking(False)
     await loop.sock_connect(watcher, (base.host, base.port))
-    token = bearer()["Authorization"]
+    token = bearer("support", who)["Authorization"]
     await loop.sock_sendall(watcher, f"GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: {token}\r\n\r\n".encode())
     told = b""
     while b"event: started" not in told:
@@ -194,7 +180,7 @@ async def test_who_hangs_up_leaves_no_trace_on_the_connections_others_use(
     item(engine)
     purchase = start(engine, pay(engine, fake_provider, fresh())).purchase_id
     path = f"/api/v1/purchases/{purchase}/events"
-    watchers = await asyncio.gather(*(begun(served.base_url, path) for _ in range(300)))
+    watchers = await asyncio.gather(*(begun(served.base_url, path, f"sam-{number // 20}") for number in range(300)))
     run(engine, "INSERT INTO purchase_steps VALUES (:id, 1, 'enroll', 'done', '{}', now())", id=purchase)
     for watcher in watchers:  # while what is new is read for all of them
         watcher.close()

@@ -1,0 +1,175 @@
+"""How much one process takes on: so many requests of a caller in a minute, and so much work at a time.
+
+What is more is refused at once, with when to come again, so that whoever is served is served as fast as ever. The process
+can always be asked how it is: `/healthz` and `/readyz` pass first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+
+from limits import RateLimitItem
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.auth import Caller
+from api.problems import RETRY_AFTER, TooManyRequests, Unavailable, problem_response
+from domain.roles import Role
+
+FIRST = frozenset({"/healthz", "/readyz"})
+PATIENCE = 0.25  # seconds that a request waits for its turn before it is refused
+MOST_OPEN = 1000  # requests that are worked on, that wait for something or for their turn, streams among them
+_BUSY = "This process has as much to do as it can: send the same request again."
+_OFTEN = "You ask more often than you may: at most {limit}. Send the same request again later."
+
+
+class NoTurn(Exception):
+    """There is too much to do."""
+
+
+class Turns:
+    """So many requests are worked on at a time; one that waits for somebody else lets others work meanwhile."""
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._open = 0
+
+    @asynccontextmanager
+    async def work(self) -> AsyncGenerator[None]:
+        """Around a request. Raises NoTurn when it is not its turn in time."""
+        if self._open >= MOST_OPEN:
+            raise NoTurn
+        self._open += 1
+        turn = _Turn(self._free)
+        token = _turn.set(turn)
+        try:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await turn.take()
+            except TimeoutError:
+                raise NoTurn from None
+            yield
+        finally:
+            _turn.reset(token)
+            turn.end()
+            self._open -= 1
+
+
+class _Turn:
+    """Of one request, whatever number of tasks works for it; a task that outlives it works without."""
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free = free
+        self._mine = self._over = False
+
+    async def take(self) -> None:
+        if self._mine or self._over:
+            return
+        await self._free.acquire()
+        if self._mine or self._over:  # another task of the request was faster, or it has ended meanwhile
+            self._free.release()
+        else:
+            self._mine = True
+
+    def give_back(self) -> None:
+        if self._mine:
+            self._mine = False
+            self._free.release()
+
+    def end(self) -> None:
+        self.give_back()
+        self._over = True
+
+
+_turn: ContextVar[_Turn | None] = ContextVar("turn", default=None)
+
+
+@asynccontextmanager
+async def waiting() -> AsyncGenerator[None]:
+    """Around what a request waits for that costs this process nothing: others have its turn meanwhile."""
+    turn = _turn.get()
+    if turn is None:
+        yield
+        return
+    turn.give_back()
+    yield
+    await turn.take()
+
+
+def only_waits() -> None:
+    """Of a request that from now on mostly waits: it is at no turn any more."""
+    if turn := _turn.get():
+        turn.end()
+
+
+class Seats:
+    """Streams: so many of a caller, and so many in all."""
+
+    def __init__(self, each: int, most: int) -> None:
+        self._each, self._most = each, most
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def taken(self, who: str) -> Generator[None]:
+        """For as long as the stream lasts. Raises TooManyRequests, Unavailable."""
+        if self._taken[who] >= self._each:
+            raise TooManyRequests(code="TOO_MANY_STREAMS", detail=f"You watch {self._each} things already: let one go.")
+        if self._taken.total() >= self._most:
+            raise Unavailable(code="OVERLOADED", detail=_BUSY)
+        self._taken[who] += 1
+        try:
+            yield
+        finally:
+            self._taken[who] -= 1
+            if not self._taken[who]:
+                del self._taken[who]
+
+
+class Admission:
+    """ASGI middleware, where the caller is known. Refuses with 429 who asks too often, with 503 what is too much."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in FIRST:
+            return await self._app(scope, receive, send)
+        state = scope["app"].state
+        caller: Caller | None = scope.get("state", {}).get("caller")
+        if caller and caller.role and (wait := state.rates.too_often(caller.role, caller.subject)):
+            detail = _OFTEN.format(limit=state.rates.limit(caller.role))
+            problem = problem_response(
+                scope["path"], 429, "TOO_MANY_REQUESTS", detail, {"Retry-After": str(wait)}, retryable=True
+            )
+            return await problem(scope, receive, send)
+        try:
+            async with state.turns.work():
+                return await self._app(scope, receive, send)
+        except NoTurn:
+            problem = problem_response(scope["path"], 503, "OVERLOADED", _BUSY, {"Retry-After": str(RETRY_AFTER)})
+            return await problem(scope, receive, send)
+
+
+class Rates:
+    """How often each caller may ask, by role; counted in this process, over a window that moves."""
+
+    def __init__(self, limits: Mapping[Role, RateLimitItem]) -> None:
+        self._limits = dict(limits)
+        self._seen = MovingWindowRateLimiter(MemoryStorage())
+
+    def limit(self, role: Role) -> RateLimitItem:
+        return self._limits[role]
+
+    def too_often(self, role: Role, subject: str) -> int:
+        """0 when it may ask now, which is counted; else after how many seconds it may again."""
+        limit = self._limits[role]
+        if self._seen.hit(limit, role, subject):
+            return 0
+        return max(1, math.ceil(self._seen.get_window_stats(limit, role, subject).reset_time - time.time()))
