@@ -27,6 +27,7 @@ from activities.holds import HoldActivities
 from activities.learning import LearningActivities
 from activities.lesson_changes import LessonChangeActivities
 from activities.payment import PaymentActivities
+from activities.pruning import PruningActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
 from activities.stranded import StrandedActivities
@@ -45,13 +46,27 @@ from workflows.expiry import ExpiryWorkflow
 from workflows.hold import SlotHoldWorkflow
 from workflows.lesson_changes import LessonChangeWorkflow, LessonSweepWorkflow
 from workflows.policies import Rules
+from workflows.pruning import PruneWorkflow
 from workflows.purchase import PurchaseWorkflow
 
 log = structlog.stdlib.get_logger()
+_WORKFLOWS = [
+    PurchaseWorkflow,
+    ExpiryWorkflow,
+    SlotHoldWorkflow,
+    LessonChangeWorkflow,
+    LessonSweepWorkflow,
+    PruneWorkflow,
+]
 
 
 def activities_of(
-    engine: Engine, provider: PaymentProvider, now: Callable[[], datetime], *, auto_approve: bool
+    engine: Engine,
+    provider: PaymentProvider,
+    now: Callable[[], datetime],
+    *,
+    auto_approve: bool,
+    keep_for: timedelta = timedelta(days=90),
 ) -> list[Callable[..., Any]]:
     """Every activity of the saga, wired to its database, its provider and its clock."""
     payment = PaymentActivities(engine, provider, now)
@@ -92,6 +107,7 @@ def activities_of(
         LessonChangeActivities(engine, now).change_lessons,
         stranded.find_stranded_lessons,
         stranded.move_stranded_lessons,
+        PruningActivities(engine, now, keep_for).prune,
     ]
 
 
@@ -101,8 +117,14 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
     return Worker(
         client,
         task_queue=settings.task_queue,
-        workflows=[PurchaseWorkflow, ExpiryWorkflow, SlotHoldWorkflow, LessonChangeWorkflow, LessonSweepWorkflow],
-        activities=activities_of(engine, provider, clock(settings), auto_approve=settings.auto_approve_allocations),
+        workflows=_WORKFLOWS,
+        activities=activities_of(
+            engine,
+            provider,
+            clock(settings),
+            auto_approve=settings.auto_approve_allocations,
+            keep_for=settings.keep_for,
+        ),
         activity_executor=ThreadPoolExecutor(slots, thread_name_prefix="activity"),
         max_concurrent_activities=slots,
         interceptors=[Boundary()],

@@ -28,6 +28,8 @@ from api.temporal import RPC_TIMEOUT, answering
 from api.wire import Answer, Body
 from db.holds import (
     MOST_HOLDS,
+    MOST_TRIES,
+    HeldTooOften,
     LiveHold,
     TakenMeanwhile,
     ToHold,
@@ -37,6 +39,7 @@ from db.holds import (
     let_go,
     live_holds,
     lock_student,
+    require_not_too_often,
 )
 from db.reads.cart import cart_of
 from db.reads.preflight import student_facts, who_could_teach
@@ -49,6 +52,7 @@ from workflows.hold import HoldInput, SlotHoldWorkflow
 
 router = APIRouter(prefix="/api/v1/checkout/holds", tags=["shop"])
 
+MOST_LESSONS = 100  # of one hold
 _LOOKS = 20  # after so many lost races something is wrong
 _HOLD: dict[str, Any] = {
     "id": "2f9c61a8-2b5f-5a0e-8f3a-7d1e5b8c9a10",
@@ -119,6 +123,11 @@ async def hold_times(body: HoldBody, at: ServicesDep, who: CallerDep, response: 
         row = REFUSALS[refused.code]
         said = f"{row.student} {refused.message[:500]}." if refused.code == "METADATA_INCOMPLETE" else row.student
         raise Conflict(code=refused.code, detail=said, retryable=row.heals) from refused
+    except HeldTooOften as often:
+        raise Conflict(
+            code="HELD_TOO_OFTEN",
+            detail=f"The times of a course are held {MOST_TRIES} times a day at most. Pay for it, or come back tomorrow.",
+        ) from often
     except TooManyHolds as full:
         raise Conflict(code="TOO_MANY_HOLDS", detail=f"{MOST_HOLDS} courses are held already: let one go.") from full
     await _start_timer(at, held)
@@ -160,6 +169,9 @@ async def _wish(at: Services, student_id: str, cart_item_id: str) -> Wish:
     if thing.fulfilment != "sessions":
         raise Conflict(code="NOTHING_TO_HOLD", detail="This item has no lessons, so there are no times to hold.")
     asked = asked_of(thing)
+    if asked.count > MOST_LESSONS:
+        detail = f"The times of {MOST_LESSONS} lessons at most are held. Pay without: a trainer is found then."
+        raise Conflict(code="TOO_MANY_LESSONS_TO_HOLD", detail=detail)
     lessons = await plan_of(asked, facts, at.clock())
     return Wish(
         student_id, thing.item_id, asked, lessons, facts.timezone or "", place_of(facts.latitude, facts.longitude)
@@ -182,6 +194,7 @@ async def hold_for(at: Services, wish: Wish) -> LiveHold:
 async def _hold_best(at: Services, conn: AsyncConnection, wish: Wish, taken: set[str]) -> LiveHold:
     """In one transaction: the student is locked, so that holds and purchases of one student take turns."""
     await lock_student(conn, wish.student_id)
+    await require_not_too_often(conn, wish.student_id, wish.course_id, at.clock())
     now, wanted = at.clock(), wish.asked.wanted
     near = wish.home if wanted.learning_mode == "home" else None
     ahead = await who_could_teach(conn, wish.student_id, wish.course_id, wish.lessons, now, near)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 from fastapi_rfc9457.server import problems
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from api.auth import CallerDep
 from api.checkout import to_buy
@@ -34,6 +34,8 @@ from domain.schedule import Lesson, first_day, plan_lessons, zone_named
 from domain.session_count import resolve_session_count
 
 router = APIRouter(prefix="/api/v1/checkout", tags=["shop"])
+
+MOST_LESSONS = 1200  # whose times are looked at for one cart
 
 _T = TypeVar("_T")
 _WARNING: dict[str, Any] = {
@@ -59,6 +61,7 @@ class PreflightLine(Answer):
     item_type: str
     item_id: str
     owned: bool
+    looked_at: bool = Field(description="false: of the many lessons in this cart, these times were not looked at")
     warnings: list[Warned]
 
 
@@ -77,6 +80,7 @@ class Preflight(Answer):
                             "itemType": "course",
                             "itemId": "course-piano",
                             "owned": False,
+                            "lookedAt": True,
                             "warnings": [_WARNING],
                         }
                     ],
@@ -89,12 +93,13 @@ class Preflight(Answer):
 
 @dataclass
 class _Look:
-    """One look ahead: whose, what is known of them, and the lessons of the things looked at so far."""
+    """One look ahead: whose, what is known of them, the lessons of the things looked at so far, how many more may be."""
 
     at: Services
     student_id: str
     facts: StudentFacts
     lessons: list[Lesson] = field(default_factory=list[Lesson])
+    left: int = MOST_LESSONS
 
 
 @dataclass(frozen=True)
@@ -127,12 +132,14 @@ async def preflight(at: ServicesDep, who: CallerDep, coins: Annotated[int, Query
 
 
 async def _line(look: _Look, thing: CartLine) -> PreflightLine:
+    refusals, looked_at = await _refusals(look, thing)
     return PreflightLine(
         cart_item_id=thing.id,
         item_type=thing.item_type,
         item_id=thing.item_id,
         owned=(thing.item_type, thing.item_id) in look.facts.owned,
-        warnings=[_warned(refused) for refused in await _refusals(look, thing)],
+        looked_at=looked_at,
+        warnings=[_warned(refused) for refused in refusals],
     )
 
 
@@ -140,23 +147,27 @@ def _warned(refused: Refused) -> Warned:
     return Warned(code=refused.code, message=REFUSALS[refused.code].student, detail=refused.message)
 
 
-async def _refusals(look: _Look, thing: CartLine) -> list[Refused]:
-    """In the order in which the steps would meet them; all that can be known without another one being mended."""
+async def _refusals(look: _Look, thing: CartLine) -> tuple[list[Refused], bool]:
+    """In the order in which the steps would meet them; all that can be known without another one being mended. False:
+    its times were not looked at."""
     if thing.fulfilment is None:
-        return [Refused("UNKNOWN_ITEM", "the catalogue has no item of this itemType and itemId")]
+        return [Refused("UNKNOWN_ITEM", "the catalogue has no item of this itemType and itemId")], True
     if not thing.open:
-        return [Refused("COURSE_UNAVAILABLE", f"{thing.item_type} {thing.item_id} is closed")]
+        return [Refused("COURSE_UNAVAILABLE", f"{thing.item_type} {thing.item_id} is closed")], True
     fields = merge(payment=line_metadata(to_buy(thing))).fields
     count = resolve_session_count(fields).count
     found = [_double(look, thing, count)]
     if thing.fulfilment != "sessions":
-        return [refused for refused in found if refused]
+        return [refused for refused in found if refused], True
     asked = _tried(lambda: asked_of(thing))
     unplaced = _tried(lambda: _require_place(look.facts))
     found += [each for each in (asked, unplaced) if isinstance(each, Refused)]
+    looked_at = True
     if isinstance(asked, Asked) and unplaced is None:
-        found.append(await _no_lessons(look, thing.item_id, asked))
-    return [refused for refused in found if refused]
+        look.left -= asked.count
+        if looked_at := look.left >= 0:
+            found.append(await _no_lessons(look, thing.item_id, asked))
+    return [refused for refused in found if refused], looked_at
 
 
 def _double(look: _Look, thing: CartLine, count: int) -> Refused | None:

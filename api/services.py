@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -23,6 +24,15 @@ from workflows.policies import Rules
 T = TypeVar("T")
 
 
+@dataclass
+class Scraped:
+    """The figures as they were read last, for all who scrape."""
+
+    text: bytes = b""
+    at: float = -math.inf  # by the monotonic clock
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 @dataclass(frozen=True)
 class Services:
     """The API's own pools, its Temporal client, and the settings of its doors as plain values."""
@@ -40,6 +50,7 @@ class Services:
     private_webhooks: bool = False  # webhook targets may be inside
     pace: Pace = field(default_factory=Pace)  # of all bulk requests together
     watchers: Watchers = field(default_factory=Watchers)
+    scraped: Scraped = field(default_factory=Scraped)
     seats: Seats = field(default_factory=lambda: Seats(each=20, most=500))  # of streams
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])  # healing sweeps under way
 

@@ -25,6 +25,7 @@ from domain.refusals import Refused
 from domain.schedule import Lesson
 
 MOST_HOLDS = 3  # of one student; a CHECK and a unique index hold it
+MOST_TRIES = 6  # holds of one course by one student in a day: times are held to pay for them, not to keep them
 
 # To be used beside PLAN. `same`: it holds exactly the lessons of the plan; `meets`: it holds a time of the plan.
 HOLDS: LiteralString = """
@@ -93,8 +94,19 @@ SELECT hold.id, hold.course_id, hold.trainer_id, trainer.name AS trainer_name, h
 """)
 
 
+_TRIES = text("""
+SELECT count(*) FROM allocations
+ WHERE student_id = :student_id AND course_id = :course_id AND hold_expires_at IS NOT NULL AND purchase_id IS NULL
+   AND created_at > CAST(:now AS timestamptz) - interval '1 day'
+""")
+
+
 class TooManyHolds(Exception):
     """The student has MOST_HOLDS live ones, of other courses."""
+
+
+class HeldTooOften(Exception):
+    """The student has held times of this course MOST_TRIES times within a day, and has not bought it."""
 
 
 class TakenMeanwhile(Exception):
@@ -168,6 +180,13 @@ def holds_of(row: Any) -> Holds:
 async def lock_student(conn: AsyncConnection, student_id: str) -> None:
     """Two that hold for one student, or hold and buy, take turns."""
     await conn.execute(_STUDENT, {"student_id": student_id})
+
+
+async def require_not_too_often(conn: AsyncConnection, student_id: str, course_id: str, now: datetime) -> None:
+    """Raises HeldTooOften."""
+    asked = {"student_id": student_id, "course_id": course_id, "now": now}
+    if (await conn.execute(_TRIES, asked)).scalar_one() >= MOST_TRIES:
+        raise HeldTooOften
 
 
 async def let_go(conn: AsyncConnection, ids: Sequence[str], now: datetime) -> None:

@@ -78,6 +78,11 @@ def sweep_id_of(task_queue: str) -> str:
     return joined(task_queue, "lesson-sweep")
 
 
+def prune_id_of(task_queue: str) -> str:
+    """The schedule that lets go of what is kept for a time only, and the workflow it starts."""
+    return joined(task_queue, "prune")
+
+
 # Acts
 
 

@@ -18,31 +18,40 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from domain.ids import sweep_id_of
+from domain.ids import prune_id_of, sweep_id_of
 from runtime.temporal import RPC
 
 LESSON_SWEEP_EVERY = timedelta(minutes=15)  # beside the sweep that follows each change of a trainer at once
+PRUNE_EVERY = timedelta(days=1)
 
 _log = structlog.get_logger()
 
 
 async def keep_sweeping(client: Client, task_queue: str) -> None:
-    """Lessons that stand on a day closed later are looked for, now and every 15 minutes, for good."""
-    name = sweep_id_of(task_queue)
+    """Lessons that stand on a day closed later are looked for, and what is kept for a time only is let go: for good."""
+    sweep = ScheduleActionStartWorkflow("LessonSweepWorkflow", "", id=sweep_id_of(task_queue), task_queue=task_queue)
+    await _keep(client, sweep, LESSON_SWEEP_EVERY)
+    prune = ScheduleActionStartWorkflow("PruneWorkflow", id=prune_id_of(task_queue), task_queue=task_queue)
+    await _keep(client, prune, PRUNE_EVERY)
+
+
+async def _keep(client: Client, action: ScheduleActionStartWorkflow, every: timedelta) -> None:
+    """Now and so often, one run at a time; the schedule is called as its runs are."""
     schedule = Schedule(
-        action=ScheduleActionStartWorkflow("LessonSweepWorkflow", "", id=name, task_queue=task_queue),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=LESSON_SWEEP_EVERY)]),
+        action=action,
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
     )
     try:
-        await client.create_schedule(name, schedule, trigger_immediately=True, rpc_timeout=RPC)
+        await client.create_schedule(action.id, schedule, trigger_immediately=True, rpc_timeout=RPC)
     except ScheduleAlreadyRunningError:
         return
     except RPCError as error:  # the worker serves nevertheless; its next start tries again
-        _log.error("lesson_sweep_not_scheduled", status=error.status.name, reason=error.message)
+        _log.error("not_scheduled", schedule=action.id, status=error.status.name, reason=error.message)
 
 
 async def stop_sweeping(client: Client, task_queue: str) -> None:
     """Leaves no schedule behind on a server that stays, where nobody will serve this task queue again."""
-    with suppress(RPCError):
-        await client.get_schedule_handle(sweep_id_of(task_queue)).delete(rpc_timeout=RPC)
+    for name in (sweep_id_of(task_queue), prune_id_of(task_queue)):
+        with suppress(RPCError):
+            await client.get_schedule_handle(name).delete(rpc_timeout=RPC)

@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     payment_pending_deadline: Duration = timedelta(hours=24)
     attention_escalate_after: Duration = timedelta(hours=24)
     slot_hold: Duration = Field(default=timedelta(minutes=10), ge=timedelta(seconds=1), le=timedelta(hours=1))
+    keep_for: Duration = Field(default=timedelta(days=90), ge=timedelta(days=7))
     two_person_limit: int = Field(default=0, ge=0)
     bulk_acts_per_second: float = Field(default=10, gt=0, le=1000)
 

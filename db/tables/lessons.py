@@ -47,6 +47,13 @@ class Allocation(Row, table=True):
         Index("one_hold_per_course", "student_id", "course_id", unique=True, postgresql_where=text(ON_HOLD)),
         Index("few_holds_per_student", "student_id", "hold_number", unique=True, postgresql_where=text(ON_HOLD)),
         Index("holds_by_end", "hold_expires_at", postgresql_where=text(ON_HOLD)),
+        Index(
+            "holds_of_student",
+            "student_id",
+            "course_id",
+            "created_at",
+            postgresql_where=text("hold_expires_at IS NOT NULL AND purchase_id IS NULL"),
+        ),
     )
 
     id: Id

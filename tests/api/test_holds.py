@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 from temporalio.client import Client
 
+from db.holds import MOST_TRIES
 from runtime.settings import Settings
 from tests.api.callers import stored
 from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, settings_for, until
@@ -131,3 +132,26 @@ async def test_the_purchase_takes_it_over_and_the_timer_leaves_it_alone(
         assert await asyncio.wait_for(timer.result(), 60) is False
     assert value(engine, HELD) == 10
     await end_runs(temporal, settings.task_queue)
+
+
+@pytest.mark.usefixtures("carts")
+async def test_times_are_held_to_pay_and_not_to_keep(
+    api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    for _ in range(MOST_TRIES):
+        await held(api)
+    is_problem(await hold(api), 409, "HELD_TOO_OFTEN")
+    assert value(engine, HELD) == 10  # what was held goes on until it is over
+    run(engine, "UPDATE allocations SET created_at = created_at - interval '1 day' WHERE status = 'cancelled'")
+    await held(api)
+
+
+@pytest.mark.usefixtures("carts")
+async def test_one_hold_is_of_so_many_lessons_at_most(api: httpx2.AsyncClient, engine: Engine) -> None:
+    for count, refused in ((100, False), (101, True)):
+        said = LESSONS | {"purchaseTier": None, "sessionCount": count, "scheduleType": "daily"}
+        run(engine, "UPDATE cart_items SET metadata = CAST(:said AS jsonb) WHERE id = 'cart-1'", said=json.dumps(said))
+        if refused:
+            is_problem(await hold(api), 409, "TOO_MANY_LESSONS_TO_HOLD")
+        else:
+            assert (await held(api))["lessons"] == count

@@ -11,7 +11,13 @@ from sqlalchemy import Engine
 
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, begin, booted, fresh, until
-from tests.build import FakeProvider, item, pay, rows, student, trainer
+from tests.build import FakeProvider, item, pay, rows, run, student, trainer
+
+
+@pytest.fixture(autouse=True)
+def read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.metrics.KEPT", 0)
+
 
 Samples = dict[tuple[str, ...], float]
 
@@ -70,3 +76,14 @@ async def test_answers_although_the_database_is_away(settings: Settings) -> None
         seen = await scraped(api)
     assert (seen[("coursaga_up", "database")], seen[("coursaga_up", "temporal")]) == (0, 1)
     assert ("coursaga_outbox_unpublished",) not in seen
+
+
+async def test_who_scrapes_often_costs_one_reading(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.metrics.KEPT", 1000)
+    async with booted(settings) as api:
+        answers = await asyncio.gather(*(api.get("/metrics") for _ in range(10)))
+        run(engine, "INSERT INTO outbox (key, type, data, occurred_at) VALUES ('a:B', 'B', '{}', now())")
+        answers.append(await api.get("/metrics"))
+    assert len({answer.text for answer in answers}) == 1

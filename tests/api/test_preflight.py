@@ -149,3 +149,16 @@ async def test_it_says_what_the_purchase_then_does(
     await until(api, line["id"], "completed")
     put(engine, "cart-2", classTime="18:59", purchaseTier=20)
     assert await codes(api) == [["SCHEDULE_CONFLICT"]]
+
+
+@pytest.mark.usefixtures("cart")
+async def test_of_a_cart_of_very_many_lessons_some_times_are_not_looked_at(
+    api: httpx2.AsyncClient, engine: Engine
+) -> None:
+    run(engine, "DELETE FROM trainer_courses")
+    for number, count in enumerate((900, 300, 200), start=2):
+        put(engine, f"cart-{number}", purchaseTier=None, sessionCount=count)
+    seen = [(line["lookedAt"], [each["code"] for each in line["warnings"]]) for line in (await look(api))["lines"]]
+    assert seen == [
+        (True, ["NO_TRAINER_AVAILABLE"]), (True, ["SCHEDULE_CONFLICT"]), (False, []), (False, []),
+    ]  # fmt: skip

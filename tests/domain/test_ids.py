@@ -46,6 +46,7 @@ PLACES: dict[str, list[Kind]] = {
         (ids.hold_workflow_id_of, st.tuples(UUIDS)),
         (ids.change_workflow_id_of, st.tuples(UUIDS, FEW)),
         (ids.sweep_id_of, st.tuples(FEW)),
+        (ids.prune_id_of, st.tuples(FEW)),
     ],
     "updates of a workflow": [(ids.update_id_of, st.tuples(st.sampled_from(["cancel", "amend"]), FEW, FEW, FEW))],
     "keys of a bulk": [

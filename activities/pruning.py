@@ -1,0 +1,30 @@
+"""What is kept for a time only goes, some of it at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine
+from temporalio import activity
+
+from db.pruning import prune
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class PruningActivities:
+    """prune, for the sweep that runs once a day."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime], keep_for: timedelta) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._keep_for = keep_for
+
+    @activity.defn(name="prune", no_thread_cancel_exception=True)
+    def prune(self) -> dict[str, int]:
+        """How many rows of each kind went: at most `db.pruning.AT_ONCE`, so call again until all are 0."""
+        gone = prune(self._engine, self._clock() - self._keep_for)
+        _log.info("pruned", **gone)
+        return gone

@@ -1,0 +1,35 @@
+"""PruneWorkflow: once a day, what is kept for a time only is let go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.pruning import PruningActivities
+
+_TRY = timedelta(seconds=60)
+_TRIES = RetryPolicy(maximum_attempts=5)  # then the next day's
+
+
+@workflow.defn(name="PruneWorkflow")
+class PruneWorkflow:
+    """Calls the activity until nothing is left; a schedule runs it again and again."""
+
+    @workflow.run
+    async def run(self) -> dict[str, int]:
+        """How many rows of each kind went, of this run."""
+        gone: Counter[str] = Counter()
+        while any((now := await self._prune()).values()):
+            gone.update(now)
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new()
+        return dict(gone)
+
+    async def _prune(self) -> dict[str, int]:
+        return await workflow.execute_activity_method(
+            PruningActivities.prune, start_to_close_timeout=_TRY, retry_policy=_TRIES
+        )
