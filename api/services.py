@@ -18,6 +18,7 @@ from temporalio.client import Client
 from api.admission import Seats, waiting
 from api.pace import Pace
 from api.watching import Watchers
+from db.engine import connected
 from gateways.payments import PaymentProvider
 from workflows.policies import Rules
 
@@ -62,8 +63,11 @@ class Services:
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
         """A connection that can only read; give it back before asking Temporal anything."""
-        async with self.readers.connect() as conn:
+        conn = await connected(self.readers)
+        try:
             yield conn
+        finally:
+            await asyncio.shield(asyncio.ensure_future(conn.close()))  # also for somebody who is gone
 
 
 def services(request: Request) -> Services:

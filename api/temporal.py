@@ -29,7 +29,6 @@ from temporalio.client import Client, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.admission import waiting
 from api.problems import temporal_unavailable
 from api.run_states import RunState, read_run
 from domain.ids import update_id_of
@@ -83,7 +82,7 @@ async def answering(what: str) -> AsyncGenerator[None]:
     RuntimeError.
     """
     try:
-        async with waiting(), asyncio.timeout(_CALL_TIMEOUT):
+        async with asyncio.timeout(_CALL_TIMEOUT):
             yield
     except (RPCError, TimeoutError, RuntimeError) as err:
         if isinstance(err, RuntimeError) and not str(err).startswith("Failed client connect"):

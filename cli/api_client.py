@@ -30,7 +30,7 @@ class ApiRefused(CannotRun):
     def __init__(self, status: int, problem: Json) -> None:
         self.status = status
         self.code = str(problem.get("code", f"HTTP_{status}"))
-        self.exit_code = 3 if status == 503 else 2 if status == 422 else 1
+        self.exit_code = 3 if status in (429, 503) else 2 if status == 422 else 1
         detail = problem.get("detail") or problem.get("title") or "the API gave no reason"
         if status == 401:
             detail = "the API does not accept the token; set COURSAGA_TOKEN, or give --token, to one that it accepts"

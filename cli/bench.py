@@ -22,6 +22,7 @@ from cyclopts.validators import Number
 from temporalio.service import RPCError
 
 from cli.bench_bulk import measure_bulk
+from cli.bench_load import measure_load
 from cli.bench_market import LESSONS, Market, marketplace
 from cli.bench_matching import measure_matching
 from cli.bench_run import Watched, measure_plain, measure_temporal
@@ -45,12 +46,19 @@ Count = Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))]
 
 
 def bench(
-    *, purchases: Count = 300, in_flight: Count = 20, parked: Count = 200, trainers: Count = 5000, json: Json = False
+    *,
+    purchases: Count = 300,
+    in_flight: Count = 20,
+    parked: Count = 200,
+    callers: Count = 200,
+    seconds: Count = 60,
+    trainers: Count = 5000,
+    json: Json = False,
 ) -> int:
     """Buy on a stack of its own, through the API, then call the same activities plainly: times and costs of both.
 
-    Then one verb for many parked purchases at once, and what others feel of the API meanwhile; at last the query of
-    matching, among many trainers with 30 slots each.
+    Then one verb for many parked purchases at once, and what others feel of the API meanwhile; very many callers at once;
+    at last the query of matching, among many trainers with 30 slots each.
 
     Touches nothing that is set up here, but uses TEMPORAL_ADDRESS if set. Leaves nothing running and no data.
 
@@ -62,6 +70,10 @@ def bench(
         How many at most are under way at a time.
     parked
         How many purchases wait for a trainer when the bulk act comes.
+    callers
+        How many students look at their purchases at once, each as fast as it is answered.
+    seconds
+        For how long they do.
     trainers
         Among how many trainers one is looked for.
     """
@@ -74,7 +86,7 @@ def bench(
         machine = {"cpus": os.cpu_count(), "loadBefore": os.getloadavg()[0], "python": platform.python_version()}
         try:
             with watching(2 * (_WARM + alone + purchases)) as watched:
-                said = _run(settings, market, in_flight, trainers, watched)
+                said = _run(settings, market, in_flight, (callers, seconds), trainers, watched)
         except KeyboardInterrupt:
             return _INTERRUPTED
     asked = {"purchases": purchases, "inFlight": in_flight, "alone": alone, "lessonsEach": LESSONS}
@@ -86,7 +98,9 @@ def bench(
     return FINE
 
 
-def _run(settings: Settings, market: Market, in_flight: int, trainers: int, watched: Watched) -> dict[str, Any]:
+def _run(
+    settings: Settings, market: Market, in_flight: int, load: tuple[int, int], trainers: int, watched: Watched
+) -> dict[str, Any]:
     """Starts the stack, measures both ways, and stops it whatever happens."""
     stack = Stack(settings, workers=1, say=watched.say)
     try:
@@ -98,8 +112,16 @@ def _run(settings: Settings, market: Market, in_flight: int, trainers: int, watc
         temporal, names = asyncio.run(measure_temporal(stack.settings, running, market.temporal, in_flight, watched))
         plain = measure_plain(stack.settings, running, market.plain, names, in_flight, watched)
         bulk = asyncio.run(measure_bulk(stack.settings, running.api, market.parked, watched))
+        crowd = asyncio.run(measure_load(stack.settings, running.api, market.temporal.many, *load, watched))
         matching = asyncio.run(measure_matching(running.database_url, trainers, watched))
-        return {"activities": names, "temporal": temporal, "plain": plain, "bulk": bulk, "matching": matching}
+        return {
+            "activities": names,
+            "temporal": temporal,
+            "plain": plain,
+            "bulk": bulk,
+            "load": crowd,
+            "matching": matching,
+        }
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes a moment and is not to be stopped
             signal.signal(number, signal.SIG_IGN)

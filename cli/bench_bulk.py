@@ -28,7 +28,7 @@ async def measure_bulk(
 ) -> dict[str, Any]:
     """Parks these purchases, then sends `retry_now` to all of them while others read; the reads' p95 before and then."""
     watched.say(f"parking {len(parked)} purchases")
-    async with Api(url, signing(settings, "bench")) as api:
+    async with Api(url, signing(settings, "bench"), patient=True) as api:
         for order in parked:
             await api.post("/api/v1/purchases", {"paymentId": order.payment_id})
         body = {

@@ -47,7 +47,7 @@ async def measure_temporal(
     pids = {name: running.pids[name] for name in running.pids if name != "up"}
     client = await connect(settings)
     engine = make_async_engine(running.database_url, pool_size=1)
-    async with Api(running.api, signing(settings, "bench")) as api:
+    async with Api(running.api, signing(settings, "bench"), patient=True) as api:
         shop = Shop(api, engine, watched.advance)
         watched.say("warming up")
         await shop.buy(orders.warm, 1)

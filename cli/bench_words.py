@@ -39,6 +39,13 @@ One verb for {matched} parked purchases: {done} done; p95 of others' reads {read
 {readsMeanwhileP95Ms:.1f} ms meanwhile ({times:.2f} times)."""
 
 
+_LOAD = """\
+{callers} students at once for {seconds} s, each of whom comes again when told to: {served} reads served, p95 \
+{servedP95Ms:.1f} ms ({times:.2f} times that of one alone), {refused} refused early, {failed} failed, nobody waited longer \
+than {longestMs:.0f} ms; asked {readyAsked} times whether it is ready, it failed {readyFailed} times and took \
+{readyLongestMs:.0f} ms at most."""
+
+
 _MATCHING = """\
 Matching among {trainers} trainers with {slotsEach} slots each, query and reading its rows: of a course that {rows} of them teach \
 p50 {p50Ms:.1f} ms, p95 {p95Ms:.1f} ms (for home lessons {homeP95Ms:.1f} ms), then the choice {choiceMs:.1f} ms; \
@@ -83,6 +90,7 @@ def tell(report: dict[str, Any]) -> None:
     console.print(table)
     bulk = report["bulk"]
     console.print(_BULK.format(**bulk), markup=False, highlight=False, soft_wrap=True)
+    console.print(_LOAD.format(**report["load"]), markup=False, highlight=False, soft_wrap=True)
     console.print(_MATCHING.format(**report["matching"]), markup=False, highlight=False, soft_wrap=True)
     facts = {**report, **machine, "activities": len(report["activities"])}
     console.print(_NOTES.format(**facts), markup=False, highlight=False, soft_wrap=True)

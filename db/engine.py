@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from psycopg import AsyncConnection
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection as AsyncDbConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 DEADLINE = 9.0  # seconds; the server's own timeouts come first, if it is alive
@@ -66,6 +69,21 @@ class _Bounded(AsyncConnection[Any]):
 def at_once(engine: Engine) -> Connection:
     """A connection on which every statement is a transaction of its own: one round trip, no BEGIN, no COMMIT."""
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+async def connected(engine: AsyncEngine) -> AsyncDbConnection:
+    """A connection; a cancel waits until it is there and gives it back. Half made, nobody would close it."""
+    connecting = asyncio.ensure_future(_connect(engine))
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        with suppress(SQLAlchemyError):
+            await (await connecting).close()
+        raise
+
+
+async def _connect(engine: AsyncEngine) -> AsyncDbConnection:
+    return await engine.connect()
 
 
 def _psycopg(database_url: str) -> URL:

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
     api_url: str | None = None
-    api_work_at_once: int = Field(default=8, ge=1, le=1000)
+    api_work_at_once: int = Field(default=3, ge=1, le=1000)
     rate_limit_student: str = "300/minute"
     rate_limit_staff: str = "3000/minute"
     rate_limit_service: str = "12000/minute"
@@ -217,7 +217,7 @@ def _text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
+        return f"{value.total_seconds():f}s"  # never 1e+06
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)

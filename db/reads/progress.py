@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection as Psycopg
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.engine import connected
 
 _SILENCE = 30.0  # seconds
 
@@ -37,25 +37,10 @@ async def progress_after(conn: AsyncConnection, purchase_id: str, after: int) ->
     return [Told(**row) for row in found.mappings()]
 
 
-async def _whole(engine: AsyncEngine) -> AsyncConnection:
-    """A connection; a cancel waits until it is there and closes it. Half made, it would hold the server up for a minute."""
-    connecting = asyncio.ensure_future(_connected(engine))
-    try:
-        return await asyncio.shield(connecting)
-    except asyncio.CancelledError:
-        with suppress(SQLAlchemyError):
-            await (await connecting).close()
-        raise
-
-
-async def _connected(engine: AsyncEngine) -> AsyncConnection:
-    return await engine.connect()
-
-
 @asynccontextmanager
 async def notices(engine: AsyncEngine) -> AsyncGenerator[AsyncGenerator[str]]:
     """Purchase ids as their changes are committed, from the moment the block is entered. Holds a connection."""
-    connection = await _whole(engine)
+    connection = await connected(engine)
     try:
         raw: Any = (await connection.get_raw_connection()).driver_connection
         driver: Psycopg[Any] = raw

@@ -41,6 +41,10 @@ def said(folder: Path) -> dict[str, Any]:
         "2",
         "--parked",
         "3",
+        "--callers",
+        "20",
+        "--seconds",
+        "2",
         "--trainers",
         "40",
         "--json",
@@ -73,6 +77,13 @@ def test_a_bulk_act_reaches_all_that_are_parked(said: dict[str, Any]):
     assert (said["bulk"]["matched"], said["bulk"]["done"]) == (3, 3)
     assert said["bulk"]["readsP95Ms"] > 0
     assert said["bulk"]["readsMeanwhileP95Ms"] > 0
+
+
+def test_a_crowd_is_served_or_told_when_to_come_again(said: dict[str, Any]):
+    load = said["load"]
+    assert (load["callers"], load["seconds"], load["failed"], load["readyFailed"]) == (20, 2, 0, 0)
+    assert load["served"] > 20
+    assert load["readyAsked"] > 0
 
 
 def test_matching_is_measured_among_the_trainers_of_a_course_and_among_all(said: dict[str, Any]):

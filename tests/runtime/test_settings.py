@@ -65,7 +65,7 @@ def test_another_process_reads_the_same_settings_from_the_environment(monkeypatc
             "database_url": "postgresql://u:p@h:1/d",
             "auto_approve_allocations": False,
             "gate_deadline": timedelta(milliseconds=1500),
-            "repair_deadline": timedelta(days=2),
+            "repair_deadline": timedelta(days=400, milliseconds=250),
             "workers": 3,
         }
     )
