@@ -49,8 +49,10 @@ from api import (
     verbs,
 )
 from api.admission import Admission, Rates, Turns
+from api.answers import Answers
 from api.auth import BEARER, Authenticate, permitted
 from api.body_limit import BodyLimit
+from api.documentation import add_documentation, documented
 from api.pace import Pace
 from api.paths import WholeSegments
 from api.policy import public_paths, require_rows
@@ -58,6 +60,7 @@ from api.problems import Forbidden, TooManyRequests, Unauthenticated, add_proble
 from api.server import PunctualProtocol
 from api.services import Services
 from api.tokens import Tokens, Trusted
+from api.well_said import well_said
 from db.engine import make_async_engine
 from gateways.payments import HttpPaymentProvider, PaymentProvider
 from runtime.clock import clock
@@ -78,7 +81,7 @@ _POOL = 12  # connections to read, and as many to write; a request holds one onl
 
 _ABOUT = """The durable back office of a course marketplace: one workflow per payment line carries a payment to lessons,
 or makes the student whole. Who calls says so with a bearer token. Errors are problems (RFC 9457) with a stable `code`; `retryable` says whether the same
-request may succeed later. Times are UTC unless called local."""
+request may succeed later. Times are UTC unless called local. Where there is GET there is HEAD."""
 
 
 def create_app(settings: Settings | None = None, provider: PaymentProvider | None = None) -> FastAPI:
@@ -86,16 +89,22 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
 
     Without `provider` it is the one at PROVIDER_URL.
     """
+    settings = settings or attached(load_settings())
     app = FastAPI(
         title="Coursaga",
         description=_ABOUT,
         version="1",
         lifespan=_lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.shows_docs else None,
         generate_unique_id_function=_operation,
-        dependencies=[Depends(permitted)],
+        dependencies=[Depends(permitted), Depends(well_said)],
     )
-    app.state.settings, app.state.provider = settings or attached(load_settings()), provider
+    app.state.settings, app.state.provider = settings, provider
+    if settings.shows_docs:
+        add_documentation(app)
     add_problems(app, permitted)
     for router in (health.router, metrics.router, calendar_links.public):
         app.include_router(router)
@@ -134,11 +143,13 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
             dependencies=[Security(BEARER)],
             responses=problems(Unauthenticated, Forbidden, TooManyRequests),
         )
+    app.openapi = documented(app)
     require_rows(app)
     app.add_middleware(Admission)
     app.add_middleware(Authenticate, public=public_paths(app))
     app.add_middleware(BodyLimit, limit=MOST_BODY, seconds=BODY_SECONDS)
     app.add_middleware(WholeSegments)
+    app.add_middleware(Answers)
     return app
 
 

@@ -90,7 +90,7 @@ def read_event(raw: bytes) -> PurchaseConfirmed:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_not_a_number, parse_float=_finite, object_pairs_hook=_each_key_once)
+        return json.loads(text, parse_constant=_not_a_number, parse_float=_finite, object_pairs_hook=each_key_once)
     except RecursionError:
         raise Unprocessable(code="EVENT_NOT_JSON", detail="It is nested too deeply.") from None
     except ValueError as err:  # also a number of thousands of digits
@@ -127,7 +127,8 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`. Raises ValueError."""
     said = dict(pairs)
     if len(said) < len(pairs):
         raise ValueError("an object names the same key twice")

@@ -12,12 +12,14 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from fastapi_rfc9457 import PROBLEM_MEDIA_TYPE, Problem
 from fastapi_rfc9457.server import add_problem_handlers
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import compile_path
 
 from db.request_keys import KeyReused
 from domain.refusals import REFUSALS
@@ -249,7 +251,16 @@ async def _invalid(request: Request, exc: Exception) -> Response:
 async def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     code = _HTTP_CODES.get(exc.status_code, HTTPStatus(exc.status_code).name)
-    return problem_response(request.url.path, exc.status_code, code, exc.detail, exc.headers)
+    headers = {"Allow": ", ".join(_methods(request))} if exc.status_code == 405 else exc.headers
+    return problem_response(request.url.path, exc.status_code, code, exc.detail, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that are allowed at this path; the framework tells those of one route only."""
+    path, every = request.scope["path"], iter_route_contexts(request.app.routes)
+    here = [route for route in every if compile_path(str(route.path))[0].match(path)]
+    allowed = {method for route in here for method in route.methods or ()}
+    return sorted(allowed | ({"HEAD"} if "GET" in allowed else set()))
 
 
 async def _key_reused(request: Request, _: Exception) -> Response:

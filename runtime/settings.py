@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
     api_url: str | None = None
+    api_docs: bool | None = None
     api_work_at_once: int = Field(default=3, ge=1, le=1000)
     rate_limit_student: str = "300/minute"
     rate_limit_staff: str = "3000/minute"
@@ -161,6 +162,11 @@ class Settings(BaseSettings):
     def accepts_dev_tokens(self) -> bool:
         """Whether tokens of `coursaga token` are accepted: in development, unless DEV_AUTH=false."""
         return self.coursaga_env != "production" and self.dev_auth is not False
+
+    @property
+    def shows_docs(self) -> bool:
+        """Whether the API tells its documentation: API_DOCS, else in development only."""
+        return self.coursaga_env != "production" if self.api_docs is None else self.api_docs
 
     @field_validator("kafka_options")
     @classmethod

@@ -106,7 +106,7 @@ async def test_an_unknown_route_is_404(api: httpx2.AsyncClient, path: str) -> No
         ("DELETE", PURCHASES, "POST"),
         ("GET", PURCHASES, "POST"),
         ("PATCH", PURCHASES, "POST"),
-        ("POST", "/readyz", "GET"),
+        ("POST", "/readyz", "GET, HEAD"),
     ],
 )
 async def test_the_wrong_method_is_405_and_names_the_right_ones(

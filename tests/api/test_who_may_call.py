@@ -236,7 +236,9 @@ async def test_the_same_development_token_is_good_in_development(
     await end_runs(temporal, settings.task_queue)
 
 
-@pytest.mark.parametrize("path", [*(name.removeprefix("GET ") for name in OPEN), "/docs", "/redoc", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", [*(name.removeprefix("GET ") for name in OPEN), "/docs", "/docs/swagger-ui.css", "/openapi.json"]
+)
 async def test_health_and_documentation_ask_nobody(path: str, api: httpx2.AsyncClient) -> None:
     del api.headers["authorization"]
     assert (await api.get(path)).status_code in (200, 422, 503)

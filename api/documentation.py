@@ -1,0 +1,72 @@
+"""`/docs`: the API to be read and tried, from files of our own, so that it needs nobody else's server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import fastapi_offline
+from fastapi import FastAPI, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+PAGE, SCRIPT, STYLE = "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"
+_KINDS = {SCRIPT: "text/javascript", STYLE: "text/css"}
+
+
+# What is answered before an operation is reached, of those that take a body.
+_OF_BODIES = {
+    "408": "The body did not come in time.",
+    "413": "The body is too large.",
+    "415": "The body is not sent as JSON.",
+}
+_PROBLEM: dict[str, Any] = {
+    "title": "AnyProblem",
+    "description": "A problem (RFC 9457); `code` says which, `retryable` whether the same request may succeed later.",
+    "type": "object",
+    "required": ["type", "title", "status", "code", "retryable"],
+    "properties": {
+        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+        "detail": {"type": "string"}, "instance": {"type": "string"}, "code": {"type": "string"},
+        "retryable": {"type": "boolean"},
+    },
+}  # fmt: skip
+
+
+def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """What `app.openapi` is to be: the framework's document, with what is answered before an operation is reached."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = made()
+            document["components"]["schemas"]["AnyProblem"] = _PROBLEM
+            content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/AnyProblem"}}}
+            for operation in (each for path in document["paths"].values() for each in path.values()):
+                if "requestBody" in operation:
+                    for status, words in _OF_BODIES.items():
+                        operation["responses"].setdefault(status, {"description": words, "content": content})
+        return made()
+
+    return openapi
+
+
+def add_documentation(app: FastAPI) -> None:
+    """The page, its script and its style; all of them are public and hold no data."""
+
+    async def page(_: Request) -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=str(app.openapi_url), title=app.title, swagger_js_url=SCRIPT, swagger_css_url=STYLE,
+            swagger_favicon_url="data:,",
+        )  # fmt: skip
+
+    async def part(request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2]
+        content = files(fastapi_offline).joinpath("static", name).read_bytes()
+        return Response(content, media_type=_KINDS[request.url.path], headers={"Cache-Control": "max-age=86400"})
+
+    app.add_route(PAGE, page, include_in_schema=False)
+    for path in _KINDS:
+        app.add_route(path, part, include_in_schema=False)

@@ -1,0 +1,67 @@
+"""What a request may not leave open: a name said twice, text that cannot be stored, a parameter nobody reads.
+
+Of two readers of such a request each could believe another thing. It is refused before anything is done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+
+from api.event_shape import each_key_once
+from api.json_values import require_storable
+
+_STRICT = "/api/v1/"  # older paths take what older callers send
+_OWN_WORDS = "/api/v1/events"  # which reads its bytes itself, and says what is wrong in words of its own
+
+
+async def well_said(request: Request) -> None:
+    """For the whole app, after the caller is known to be permitted. Raises RequestValidationError."""
+    faults = _unknown_parameters(request) if request.url.path.startswith(_STRICT) else []
+    if "json" in request.headers.get("content-type", "application/json") and request.url.path != _OWN_WORDS:
+        faults += _faults_of(await request.body())
+    if faults:
+        raise RequestValidationError(faults)
+
+
+def _unknown_parameters(request: Request) -> list[dict[str, Any]]:
+    if not request.query_params:
+        return []
+    known = set(_names(request.scope["route"].dependant))
+    return [
+        {"type": "extra_forbidden", "loc": ("query", name), "msg": "is not known here"}
+        for name in dict.fromkeys(request.query_params)
+        if name not in known
+    ]
+
+
+def _names(dependant: Dependant) -> Iterator[str]:
+    """Of all query parameters that an operation or something it depends on reads."""
+    for field in dependant.query_params:
+        shape = field.field_info.annotation
+        if isinstance(shape, type) and issubclass(shape, BaseModel):
+            yield from (each.alias or name for name, each in shape.model_fields.items())
+        else:
+            yield field.alias
+    for each in dependant.dependencies:
+        yield from _names(each)
+
+
+def _faults_of(body: bytes) -> list[dict[str, Any]]:
+    """Only of what can be read: the rest is refused anyway."""
+    if not body:
+        return []
+    try:
+        said = json.loads(body, object_pairs_hook=each_key_once)
+        require_storable(said)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    except ValueError as fault:
+        return [{"type": "value_error", "loc": ("body",), "msg": str(fault)}]
+    return []
