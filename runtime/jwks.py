@@ -61,7 +61,11 @@ def _public(entry: dict[str, Any], kid: str) -> RSAKey:
     try:
         modulus = str(entry["n"])
         bits = int.from_bytes(base64.urlsafe_b64decode(modulus + "==")).bit_length()
-        key = RSAKey.import_key({"kty": "RSA", "n": modulus, "e": str(entry["e"])}) if bits >= _LEAST_BITS else None
+        exponent = int.from_bytes(base64.urlsafe_b64decode(str(entry["e"]) + "=="))
+        if exponent < 3 or exponent % 2 == 0:
+            raise ValueError
+        good = bits >= _LEAST_BITS
+        key = RSAKey.import_key({"kty": "RSA", "n": modulus, "e": str(entry["e"])}) if good else None
     except (JoseError, LookupError, TypeError, ValueError):
         raise ValueError(f"key {kid} is no RSA public key") from None
     if key is None:

@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 import re
 from datetime import date, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.errors import CannotRun
 
 DEV_ISSUER = "coursaga-development"  # of the tokens `coursaga token` makes; no real issuer may be called so
+_WELL_KNOWN = ("postgres", "password", "secret", "changeme", "change-me", "admin", "root", "test", "12345678", "123456")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -102,6 +113,17 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _production_unless_said(cls, said: dict[str, Any]) -> dict[str, Any]:
+        """Somebody's database elsewhere is no development: whoever forgot to say so is refused what development allows."""
+        url = said.get("database_url")
+        text = url.get_secret_value() if isinstance(url, SecretStr) else url
+        elsewhere = isinstance(text, str) and text.startswith("postgres") and not _on_this_machine(text)
+        if elsewhere and not said.get("coursaga_env"):
+            return {**said, "coursaga_env": "production"}
+        return said
+
     @field_validator("coursaga_home", "postgres_bin")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -110,11 +132,25 @@ class Settings(BaseSettings):
     @field_validator("database_url", "temporal_address", "provider_url", "auth_issuer", "auth_jwks")
     @classmethod
     def _given_in_production(cls, value: Any, info: ValidationInfo) -> Any:
-        if _in_production(info) and not value:
+        if _in_production(info) and not (value.strip() if isinstance(value, str) else value):
             raise ValueError("must be set in production: what stands in for it is for development")
         return value
 
-    @field_validator("coursaga_today", "dev_auth")
+    @field_validator("provider_url")
+    @classmethod
+    def _encrypted_in_production(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and _in_production(info) and (not value.startswith("https://") or not _host_of(value)):
+            raise ValueError("must be an https:// URL in production: money is talked about there")
+        return value
+
+    @field_validator("gate_deadline", "repair_deadline", "payment_pending_deadline", "attention_escalate_after")
+    @classmethod
+    def _some_time_in_production(cls, value: timedelta | None, info: ValidationInfo) -> timedelta | None:
+        if value is not None and not value and _in_production(info):
+            raise ValueError("must not be 0 in production: every purchase would be given up at once")
+        return value
+
+    @field_validator("coursaga_today", "dev_auth", "webhook_private_addresses")
     @classmethod
     def _absent_in_production(cls, value: Any, info: ValidationInfo) -> Any:
         if _in_production(info) and value:
@@ -129,8 +165,8 @@ class Settings(BaseSettings):
         found = re.fullmatch(r"postgres(?:ql)?(?:\+psycopg)?://(.+)", value.get_secret_value())
         if found is None:
             raise ValueError("must look like postgresql+psycopg://user:password@host:port/database")
-        if _in_production(info) and re.match(r"[^/@]*:@", found[1]):
-            raise ValueError("has a blank password, which production refuses")
+        if _in_production(info) and (fault := _fault_of_database(f"postgresql://{found[1]}")):
+            raise ValueError(fault)
         return SecretStr(f"postgresql+psycopg://{found[1]}")
 
     @field_validator("rate_limit_student", "rate_limit_staff", "rate_limit_service")
@@ -210,6 +246,37 @@ def load_settings() -> Settings:
 
 def _in_production(info: ValidationInfo) -> bool:
     return info.data.get("coursaga_env") == "production"
+
+
+def _on_this_machine(url: str) -> bool:
+    """By loopback or by a socket file."""
+    host = _host_of(url)
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _fault_of_database(url: str) -> str | None:
+    """What production refuses of it."""
+    parts = urlsplit(url)
+    password = unquote(parts.password or "")
+    if not password:
+        return "has no password or a blank one, which production refuses"
+    if password.lower() in {*_WELL_KNOWN, unquote(parts.username or "").lower(), parts.path.strip("/").lower()}:
+        return "has a password that everybody knows, which production refuses"
+    if dict(parse_qsl(parts.query)).get("sslmode") in ("disable", "allow") and not _on_this_machine(url):
+        return "must not talk to another machine without TLS in production: leave sslmode out, or ask for more"
+    return None
 
 
 def _parsed(value: SecretStr) -> Any:

@@ -29,7 +29,7 @@ GIVEN = {
     "POSTGRES_PASSWORD": "one",
     "COURSAGA_DB_PASSWORD": "two",
     "TEMPORAL_DB_PASSWORD": "three",
-    "PROVIDER_URL": "http://provider.example",
+    "PROVIDER_URL": "https://provider.example",
     "AUTH_ISSUER": ISSUER,
     "AUTH_JWKS": jwks(),
 }

@@ -42,7 +42,7 @@ def test_a_key_that_is_none_says_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("switched", [{"dev_auth": False}, {"coursaga_env": "production"}])
 def test_no_token_is_made_and_no_key_where_none_is_accepted(tmp_path: Path, switched: dict[str, Any]) -> None:
-    servers = {"database_url": "postgresql://u:p@h/d", "temporal_address": "t:1", "provider_url": "http://p"}
+    servers = {"database_url": "postgresql://u:p@h/d", "temporal_address": "t:1", "provider_url": "https://p"}
     settings = at(tmp_path, **switched, **servers, auth_issuer=ISSUER, auth_jwks=jwks())
     with pytest.raises(NoDevAuth):
         dev_token(settings, "admin", "ann", HOUR)
@@ -86,6 +86,7 @@ WRONG = {
     "a kid twice": (json.dumps({"keys": [KEY, KEY]}), "two keys"), "half a key": (one(n=KEY["n"][:170]), "2048 bits"),
     "zeros before half a key": (one(n="A" * 400 + KEY["n"][:168]), "2048 bits"), "no modulus": (one(n=None), "no RSA"),
     "no base64": (one(n="!" * 400), "2048 bits"), "no exponent": (one(e=""), "no RSA"),
+    "an exponent of 1": (one(e="AQ"), "no RSA"), "an even exponent": (one(e="Ag"), "no RSA"),
 }  # fmt: skip
 
 
@@ -113,7 +114,8 @@ def test_the_settings_refuse_keys_without_issuer_and_the_issuer_of_development(
 
 def test_a_blank_password_is_refused_in_production_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://coursaga:@db/coursaga")
+    monkeypatch.setenv("COURSAGA_ENV", "development")
     assert load_settings().database_url
     monkeypatch.setenv("COURSAGA_ENV", "production")
-    with pytest.raises(SettingsError, match="DATABASE_URL: has a blank password"):
+    with pytest.raises(SettingsError, match="DATABASE_URL: has no password or a blank one"):
         load_settings()

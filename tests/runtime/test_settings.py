@@ -52,9 +52,9 @@ def test_each_wrong_setting_is_named_on_a_line_of_its_own(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_every_postgresql_url_means_our_driver(scheme: str):
-    settings = Settings.model_validate({"database_url": f"{scheme}://u:p@h:1/d"})
+    settings = Settings.model_validate({"database_url": f"{scheme}://u:p@localhost:1/d"})
     assert settings.database_url is not None
-    assert settings.database_url.get_secret_value() == "postgresql+psycopg://u:p@h:1/d"
+    assert settings.database_url.get_secret_value() == "postgresql+psycopg://u:p@localhost:1/d"
 
 
 def test_another_process_reads_the_same_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -62,7 +62,7 @@ def test_another_process_reads_the_same_settings_from_the_environment(monkeypatc
         {
             "coursaga_home": tmp_path,
             "coursaga_today": "2026-11-21",
-            "database_url": "postgresql://u:p@h:1/d",
+            "database_url": "postgresql://u:p@127.0.0.1:1/d",
             "auto_approve_allocations": False,
             "gate_deadline": timedelta(milliseconds=1500),
             "repair_deadline": timedelta(days=400, milliseconds=250),
@@ -75,7 +75,7 @@ def test_another_process_reads_the_same_settings_from_the_environment(monkeypatc
 
 
 def test_the_password_does_not_show_in_print(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@h:1/d")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@localhost:1/d")
     assert "hunter2" not in repr(load_settings())
 
 
@@ -100,6 +100,51 @@ def test_production_boots_on_servers_of_its_own(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AUTH_JWKS", jwks())
     settings = load_settings()
     assert (settings.coursaga_env, settings.accepts_dev_tokens) == ("production", False)
+
+
+SAFE = {
+    "COURSAGA_ENV": "production", "DATABASE_URL": "postgresql://u:p@h:1/d", "TEMPORAL_ADDRESS": "temporal:7233",
+    "PROVIDER_URL": "https://provider.example", "AUTH_ISSUER": ISSUER,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEBHOOK_PRIVATE_ADDRESSES", "true"), ("PROVIDER_URL", "http://provider.example"), ("PROVIDER_URL", "https://"),
+        ("PROVIDER_URL", "ftp://provider.example"), ("AUTH_ISSUER", " "), ("GATE_DEADLINE", "0"),
+        ("REPAIR_DEADLINE", "0s"), ("PAYMENT_PENDING_DEADLINE", "0"), ("ATTENTION_ESCALATE_AFTER", "0m"),
+        ("DATABASE_URL", "postgresql://u@h:1/d"), ("DATABASE_URL", "postgresql://u:@h:1/d"),
+        ("DATABASE_URL", "postgresql://coursaga:coursaga@h:1/d"), ("DATABASE_URL", "postgresql://u:Postgres@h:1/d"),
+        ("DATABASE_URL", "postgresql://u:the%2Ddb@h:1/the-db"), ("DATABASE_URL", "postgresql://u:p@h:1/d?sslmode=disable"),
+        ("DATABASE_URL", "postgresql://u:p@10.0.0.5:1/d?sslmode=allow"),
+    ],
+)  # fmt: skip
+def test_production_refuses_what_is_not_safe(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    for safe, said in ({**SAFE, "AUTH_JWKS": jwks()} | {name: value}).items():
+        monkeypatch.setenv(safe, said)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert {line.split(":")[0] for line in str(refused.value).splitlines()} - {"AUTH_JWKS"} == {name}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", ""])
+def test_on_this_machine_tls_is_nobodys_business(monkeypatch: pytest.MonkeyPatch, host: str):
+    url = f"postgresql://u:p@{host}/d?sslmode=disable"
+    for safe, said in ({**SAFE, "AUTH_JWKS": jwks()} | {"DATABASE_URL": url}).items():
+        monkeypatch.setenv(safe, said)
+    assert load_settings().coursaga_env == "production"
+
+
+def test_a_database_elsewhere_is_production_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@db.example:5432/d")
+    with pytest.raises(SettingsError, match="AUTH_ISSUER: must be set in production"):
+        load_settings()
+    monkeypatch.setenv("COURSAGA_ENV", "development")
+    assert load_settings().accepts_dev_tokens
+    monkeypatch.delenv("COURSAGA_ENV")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1:5432/d")
+    assert load_settings().accepts_dev_tokens
 
 
 def test_the_clock_stands_at_noon_of_a_fixed_day():
