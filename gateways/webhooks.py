@@ -9,14 +9,20 @@ from __future__ import annotations
 import asyncio
 import socket
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 from standardwebhooks.webhooks import Webhook
 
 _PATIENCE = 10.0  # seconds for one try, the name's lookup included
-_TRANSLATED = IPv6Network("64:ff9b::/96")  # IPv4 addresses, of our own network too, in the dress of IPv6
+_CONNECT = 3.0  # for one of its addresses
+# What the library counts as global and is not: IPv4 addresses, of our own network too, in the dress of IPv6 (NAT64, its
+# local form, the old compatible form), site-local addresses, and the one at which Azure tells machines about themselves.
+_INSIDE = tuple(
+    ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "fec0::/10", "168.63.129.16/32")
+)
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # in bits 32 to 63; an IPv4 address follows
 _GOOD = range(200, 300)
 
 
@@ -31,7 +37,7 @@ class Webhooks:
         self._private = private
         # No connection is kept: they are told apart by address, and one address may be the host of many names.
         self._client = httpx2.AsyncClient(
-            timeout=_PATIENCE,
+            timeout=httpx2.Timeout(_PATIENCE, connect=_CONNECT),
             follow_redirects=False,
             trust_env=False,
             limits=httpx2.Limits(max_keepalive_connections=0),
@@ -64,11 +70,17 @@ class Webhooks:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": Webhook(secret).sign(event_id, now, body.decode()),
         }
-        there = httpx2.URL(url).copy_with(host=str(addresses[0]))
-        async with self._client.stream(
-            "POST", there, content=body, headers=headers, extensions={"sni_hostname": host}
-        ) as answer:  # of the answer only the status is read: its body may never end
-            return answer.status_code in _GOOD, str(answer.status_code)
+        failed: httpx2.HTTPError | None = None
+        for address in addresses:
+            there = httpx2.URL(url).copy_with(host=str(address))
+            try:
+                async with self._client.stream(
+                    "POST", there, content=body, headers=headers, extensions={"sni_hostname": host}
+                ) as answer:  # of the answer only the status is read: its body may never end
+                    return answer.status_code in _GOOD, str(answer.status_code)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as err:  # nothing was sent: the next one may be there
+                failed = err
+        raise failed or TargetRefused("its host has no address")
 
 
 def parsed(url: str, *, private: bool) -> SplitResult:
@@ -94,7 +106,7 @@ async def looked_up(parts: SplitResult, *, private: bool) -> list[IPv4Address | 
         found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise TargetRefused("its host has no address") from None
-    addresses = [ip_address(str(each[4][0]).partition("%")[0]) for each in found]
+    addresses = list(dict.fromkeys(ip_address(str(each[4][0]).partition("%")[0]) for each in found))
     if not private and any(not _public(address) for address in addresses):
         raise TargetRefused("its host is on a loopback, private or reserved address")
     return addresses
@@ -102,7 +114,8 @@ async def looked_up(parts: SplitResult, *, private: bool) -> list[IPv4Address | 
 
 def _public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address) and (
-        address.ipv4_mapped or address.sixtofour or address.teredo or address in _TRANSLATED
+        address.ipv4_mapped or address.sixtofour or address.teredo or int(address) >> 32 & 0xFFFF_FFFF in _ISATAP
     ):
         return False
-    return address.is_global and not address.is_multicast
+    inside = any(address in network for network in _INSIDE if network.version == address.version)
+    return address.is_global and not address.is_multicast and not inside

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
 from math import log2
 
 import pytest
@@ -232,7 +233,10 @@ INSIDE = [
     "https://127.0.0.1/", "https://localhost:5432/", "https://[::1]/", "https://10.0.0.1/", "https://172.16.5.5/",
     "https://192.168.1.1/", "https://169.254.169.254/latest/meta-data", "https://0.0.0.0/", "https://[::]/",
     "https://100.64.0.1/", "https://[fd00::1]/", "https://[fe80::1]/", "https://[::ffff:10.0.0.1]/",
-    "https://[::ffff:127.0.0.1]/", "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://224.0.0.1/",
+    "https://[::ffff:127.0.0.1]/", "https://[64:ff9b::7f00:1]/", "https://[64:ff9b:1::a9fe:a9fe]/", "https://[::7f00:1]/",
+    "https://[fec0::1]/", "https://[2001:db8::5efe:7f00:1]/", "https://[2a00:1450:4001::5efe:a00:1]/",
+    "https://168.63.129.16/", "https://169.254.169.254/", "https://100.100.100.200/", "https://[fd00:ec2::254]/",
+    "https://[2001:0:7f00:1::]/", "https://[2002:7f00:1::]/", "https://224.0.0.1/",
     "https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://192.0.2.1/",
 ]  # fmt: skip
 WRONG = [
@@ -262,3 +266,18 @@ async def test_the_address_is_looked_at_again_when_it_is_sent_to() -> None:
 async def test_public_addresses_are_fine() -> None:
     for url in ("https://93.184.215.14/", "https://[2606:4700::1111]:8443/hooks?a=b"):
         assert await looked_up(parsed(url, private=False), private=False)
+
+
+async def test_every_address_of_a_target_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with an address that nobody listens at, as of a host that speaks IPv6 half."""
+
+    async def both(_: object, *, private: bool) -> list[IPv4Address]:
+        return [IPv4Address("127.0.0.9"), IPv4Address("127.0.0.1")] if private else []
+
+    monkeypatch.setattr("gateways.webhooks.looked_up", both)
+    webhooks = Webhooks(private=True)
+    with receiving() as target:
+        assert await webhooks.send(target.url, SECRET, "event-1", b'{"key": "purchase:1:A"}') == (True, "200")
+        assert target.took() == ["purchase:1:A"]
+    assert await webhooks.send(target.url, SECRET, "event-1", b"{}") == (False, "ConnectError")
+    await webhooks.close()
