@@ -277,7 +277,10 @@ async def test_every_address_of_a_target_is_tried(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("gateways.webhooks.looked_up", both)
     webhooks = Webhooks(private=True)
     with receiving() as target:
-        assert await webhooks.send(target.url, SECRET, "event-1", b'{"key": "purchase:1:A"}') == (True, "200")
+        assert await webhooks.send(target.url, SECRET, "event-1", b'{"id": "event-1", "key": "purchase:1:A"}') == (
+            True,
+            "204",
+        )
         assert target.took() == ["purchase:1:A"]
     assert await webhooks.send(target.url, SECRET, "event-1", b"{}") == (False, "ConnectError")
     await webhooks.close()
