@@ -24,7 +24,8 @@ from api.views import wall
 from api.wire import Answer
 from db.reads.cases import Money, acts_of, money_of, told_of
 from db.reads.lessons import stranded_lessons
-from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of, steps_of
+from db.reads.progress import progress_after, steps_told
+from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of
 from db.reads.starts import StartRow
 from db.stranded import Stranded
 from domain.next_actions import START_AGAIN, Action, actions_for
@@ -125,7 +126,7 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
     async with at.reading() as conn:
         start = await found(conn, purchase_id, who)
         item = await bought(conn, purchase_id)
-        steps = await steps_of(conn, purchase_id)
+        steps = steps_told(await progress_after(conn, purchase_id, 0))
         lessons = await lessons_of(conn, purchase_id)
         closed = await stranded_lessons(conn, purchase_id, at.clock())
         money = await money_of(conn, start.payment_id, start.line)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from db.reads.cases import ActRow, Money, Told
-from db.reads.purchases import StepDone
+from db.reads.progress import Told as Changed
 from db.reads.starts import StartRow
 from domain.refusals import REFUSALS
 
@@ -56,9 +56,9 @@ def taken_back(start: StartRow) -> str:
 
 
 def timeline(
-    start: StartRow, steps: Iterable[StepDone], told: Iterable[Told], acts: Iterable[ActRow], money: Money | None
+    start: StartRow, steps: Iterable[Changed], told: Iterable[Told], acts: Iterable[ActRow], money: Money | None
 ) -> list[Entry]:
-    """Everything known of the purchase, oldest first."""
+    """Everything known of the purchase, oldest first. `steps`: done and undone, as its watchers were told."""
     entries: list[Entry] = [(start.started_at, f"The purchase was started {_door(start)}.")]
     entries += [(step.at, _step(step)) for step in steps if _step(step)]
     entries += [(event.occurred_at, _event(event)) for event in told if event.type in _EVENTS]
@@ -90,9 +90,10 @@ def _door(start: StartRow) -> str:
     return f"{door}{paid}{again}"
 
 
-def _step(step: StepDone) -> str:
-    done, undone = _STEPS.get(step.step, (f"{step.step} was done.", f"{step.step} was undone."))
-    return done if step.state == "done" else undone
+def _step(changed: Changed) -> str:
+    step = changed.facts["step"]
+    done, undone = _STEPS.get(step, (f"{step} was done.", f"{step} was undone."))
+    return done if changed.facts["state"] == "done" else undone
 
 
 def _event(event: Told) -> str:

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cli.bench_run import Watched
-from cli.output import to_people
+from cli.output import Terminal, to_people
 
 _CPU = {
     "worker": "worker",
@@ -70,7 +69,7 @@ def watching(purchases: int) -> Generator[Watched]:
 def tell(report: dict[str, Any]) -> None:
     """The figures, and how each was measured."""
     temporal, plain, machine = report["temporal"], report["plain"], report["machine"]
-    console = Console()
+    console = Terminal()
     table = Table("purchases", "", "through Temporal", "plain calls", box=box.SIMPLE_HEAD)
     for column in table.columns[2:]:
         column.justify = "right"

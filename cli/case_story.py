@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.output import Terminal
 from cli.purchase_story import COLOURS, gives_up
 
 _COMMANDS = {"approve_allocation": "approve"}
@@ -19,7 +20,7 @@ _OPTIONS = {"trainerId": "--trainer", "startDate": "--start-date", "timeSlot": "
 
 def tell_case(case: dict[str, Any], console: Console | None = None) -> None:
     """Print the answer of `GET .../{id}/case` for people."""
-    out = console or Console()
+    out = console or Terminal()
     colour = COLOURS.get(case["ending"], "red")
     code = f" ({case['code']})" if case["code"] else ""
     out.print(f"[bold]{escape(case['workflowId'])}[/]  [{colour}]{case['ending']}{code}[/]", highlight=False)

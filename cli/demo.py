@@ -17,7 +17,6 @@ from types import FrameType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from temporalio.service import RPCError
 
 from cli.api_client import Api
@@ -27,7 +26,7 @@ from cli.demo_screen import Screen, screen_for
 from cli.demo_story import PHASE_SECONDS, Story, within
 from cli.identity import signing
 from cli.importing import run_import
-from cli.output import FINE, Json, print_json
+from cli.output import FINE, Json, Terminal, print_json
 from runtime.clock import clock
 from runtime.down import stop, wipe
 from runtime.errors import CannotRun
@@ -79,7 +78,7 @@ def demo(*, once: Annotated[bool, Parameter(negative=())] = False, json: Json = 
         Print one JSON object of what happened on stdout, the story on stderr; ends after the story.
     """
     settings = _own(load_settings())
-    told, screen = Told(settings.coursaga_home), screen_for(Console(stderr=json))
+    told, screen = Told(settings.coursaga_home), screen_for(Terminal(stderr=json))
     error, code = None, FINE
     _heed_signals()
     try:

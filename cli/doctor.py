@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.output import FAILED, FINE, UNREACHABLE, Json, print_json
+from cli.output import FAILED, FINE, UNREACHABLE, Json, Terminal, print_json
 from runtime import checks
 from runtime.checks import Check
 from runtime.settings import load_settings
@@ -16,7 +15,7 @@ _COLOURS = {checks.FINE: "green", checks.WRONG: "yellow", checks.UNREACHABLE: "r
 
 
 async def doctor(*, json: Json = False) -> int:
-    """Check Python, PostgreSQL and its schema, Temporal, its search attributes and workers, and the provider.
+    """Check Python, PostgreSQL, its schema and outbox, Temporal, its search attributes and workers, the provider and the API.
 
     Exits with 0 when all is fine, 3 when a server is not reachable, else 1.
     """
@@ -25,7 +24,7 @@ async def doctor(*, json: Json = False) -> int:
     if json:
         print_json({"ok": states == {checks.FINE}, "checks": [check.report() for check in looked]})
     else:
-        Console().print(_table(looked))
+        Terminal().print(_table(looked))
     return FINE if states == {checks.FINE} else UNREACHABLE if checks.UNREACHABLE in states else FAILED
 
 

@@ -26,6 +26,7 @@ from cli.identity import NoToken
 from cli.marketplace_documents import documents
 from cli.marketplace_faults import BadMarketplace, Fault, open_references, read_marketplace, warnings
 from cli.marketplace_file import Marketplace, Payment
+from cli.output import Terminal
 from db.engine import make_engine
 from db.marketplace import Difference, Stored, store, unknown
 from gateways.payments import (
@@ -161,7 +162,7 @@ def create_payments(provider: PaymentProvider, payments: list[Payment], stored: 
             stored.differences.append(Difference("providerPayments", payment.id, "", refusal.code, "payment"))
             return False
 
-    terminal = Console(stderr=True)
+    terminal = Terminal(stderr=True)
     with ThreadPoolExecutor(4) as pool:
         try:
             made = pool.map(create, payments)
@@ -187,7 +188,7 @@ def _at_provider(payment: Payment) -> ProviderPayment:
 
 
 def _say(imported: Imported) -> None:
-    console = Console()
+    console = Terminal()
     table = Table("", "inserted", "updated")
     for kind, inserted in imported.inserted.items():
         table.add_row(kind, str(inserted), str(imported.updated.get(kind, 0)))
@@ -206,7 +207,7 @@ def _say_faults(bad: BadMarketplace, json: bool) -> None:
         sys.stdout.write(dumps({"error": "BAD_MARKETPLACE", "faults": faults}, indent=2) + "\n")
     else:
         faults = [f"{fault.path}: {fault.message}" for fault in bad.faults]
-        _say_lines(Console(stderr=True), "faults; nothing was imported", faults)
+        _say_lines(Terminal(stderr=True), "faults; nothing was imported", faults)
 
 
 def _say_lines(console: Console, title: str, lines: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from cli.output import FINE, USAGE
+from cli.output import FINE, USAGE, harmless
 from runtime.errors import CannotRun
 
 # Loaded when they are called: `coursaga --version` need not import a database driver.
@@ -39,6 +39,7 @@ app = App(
 )
 for _name, (_target, _help) in _COMMANDS.items():
     app.command(_target, name=_name, help=_help, sort_key=_name)
+app.register_install_completion_command()  # pyright: ignore[reportUnknownMemberType] -- its options are untyped
 
 
 @app.meta.default
@@ -61,7 +62,7 @@ def main() -> None:
     except CycloptsError:
         sys.exit(USAGE)  # cyclopts has said what is wrong
     except CannotRun as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{harmless(str(error))}\n")
         sys.exit(error.exit_code)
     sys.exit(result if isinstance(result, int) else FINE)
 

@@ -7,12 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from cli.output import Terminal
+
 _COLOURS = {"held": "green", "refused": "yellow", "let_go": "yellow", "open": "cyan"}
 
 
 def tell_matching(matching: dict[str, Any], console: Console | None = None) -> None:
     """Print the answer of `GET .../{id}/matching` for people."""
-    out = console or Console()
+    out = console or Terminal()
 
     def line(text: str) -> None:
         out.print(escape(text), highlight=False, soft_wrap=True)

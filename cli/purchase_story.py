@@ -8,12 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.output import Terminal
+
 COLOURS = {"completed": "green", "attention": "yellow", "running": "cyan"}
 
 
 def tell(purchase: dict[str, Any], console: Console | None = None) -> None:
     """Print the answer of `GET /api/v1/purchases/{id}` for people."""
-    out = console or Console()
+    out = console or Terminal()
     colour = COLOURS.get(purchase["ending"], "red")
     code = f" ({purchase['code']})" if purchase["code"] else ""
     out.print(f"[bold]{escape(purchase['workflowId'])}[/]  [{colour}]{purchase['ending']}{code}[/]", highlight=False)

@@ -7,12 +7,15 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
+from rich.prompt import Confirm
 
-from cli.output import FINE, Json, print_json, print_line
+from cli.output import FAILED, FINE, Json, print_json, print_line, to_people
 from runtime.down import stop, wipe
 from runtime.progress import progress
 from runtime.settings import load_settings
@@ -48,24 +51,38 @@ def up(*, json: Json = False) -> int:
         return FINE
 
 
-def down(*, wipe_data: Annotated[bool, Parameter(name="--wipe", negative=())] = False, json: Json = False) -> int:
+def down(
+    *,
+    wipe_data: Annotated[bool, Parameter(name="--wipe", negative=())] = False,
+    yes: Annotated[bool, Parameter(negative=())] = False,
+    json: Json = False,
+) -> int:
     """Stop the stack that runs on COURSAGA_HOME; fine if none runs.
 
     Parameters
     ----------
     wipe_data
-        Then delete its data and logs.
+        Then delete its data and logs. On a terminal it asks before.
+    yes
+        Do not ask.
     """
     home = load_settings().coursaga_home
+    if wipe_data and not yes and sys.stdin.isatty() and home.exists() and not _agreed(home):
+        to_people().print("nothing was stopped, nothing deleted")
+        return FAILED
     stopped = stop(home)
     if wipe_data:
         wipe(home)
     if json:
-        print_json({"stopped": stopped is not None, "pid": stopped, "wiped": wipe_data})
+        print_json({"stopped": stopped is not None, "pid": stopped, "wiped": wipe_data, "home": str(home)})
     else:
-        what = f"stopped process {stopped}" if stopped else "nothing was running"
+        what = f"{home}: " + (f"stopped process {stopped}" if stopped else "nothing was running")
         print_line(f"{what}, data deleted" if wipe_data else what)
     return FINE
+
+
+def _agreed(home: Path) -> bool:
+    return Confirm.ask(f"Delete all data and logs in {escape(str(home))}?", console=to_people(), default=False)
 
 
 def _ask_to_stop(number: int, frame: FrameType | None) -> None:

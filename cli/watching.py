@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cli.acts import ADMIN
 from cli.api_client import Api, open_api
-from cli.output import FINE, Json, print_json
+from cli.output import FINE, Json, Terminal, print_json
 
 _MOST_RUNNING = "50"
 
@@ -26,7 +26,7 @@ async def watch(
     json: Json = False,
 ) -> int:
     """Watch parked and running purchases until Ctrl-C. Without a terminal: one look."""
-    out = Console()
+    out = Terminal()
     async with open_api(patient=True) as api:
         seen = await _look(api)
         if json:

@@ -25,8 +25,10 @@ from db.migrate import MIGRATIONS
 from db.stranded import STRANDED, stranded_of
 from domain.refusals import Refused
 from domain.schedule import zone_named
+from runtime.children import identity
 from runtime.clock import clock
 from runtime.settings import Settings
+from runtime.state import find
 from runtime.temporal import RPC, TemporalUnreachable, attribute_gaps, connect
 from runtime.temporal_binary import REMEDIES, locate, server_version
 from workflows.attributes import REPORTED_PROBLEMS
@@ -65,12 +67,49 @@ async def all_checks(settings: Settings) -> list[Check]:
         *lessons(settings),
         *await temporal(settings),
         provider(settings),
+        api(settings),
+        relay(settings),
     ]
 
 
 def python() -> Check:
     """The interpreter; the package installs on Python 3.11 and later only."""
     return Check("python", FINE, f"{platform.python_version()}, {sys.executable}")
+
+
+def api(settings: Settings) -> Check:
+    """Whether the API answers and is ready: where API_URL says, or where the stack of this home has it."""
+    running = find(settings.coursaga_home)
+    url = settings.api_url or (running.api if running else None)
+    if url is None:
+        return Check("api", UNREACHABLE, "no API", _NOT_RUNNING.format("API_URL"))
+    try:
+        with urlopen(f"{url.rstrip('/')}/readyz", timeout=5):
+            return Check("api", FINE, f"{url} is ready")
+    except HTTPError as error:
+        return Check(
+            "api", WRONG, f"{url} answers {error.code}", "see the other checks: it names what it lacks at /readyz"
+        )
+    except (URLError, OSError, ValueError) as error:
+        return Check(
+            "api", UNREACHABLE, f"{url} does not answer ({type(error).__name__})", "start it with `coursaga api`"
+        )
+
+
+def relay(settings: Settings) -> Check:
+    """Whether the relay of this home's stack lives; how any relay does is told by the outbox."""
+    running = find(settings.coursaga_home)
+    pid = running.pids.get("relay") if running else None
+    if pid is None:
+        return Check("relay", FINE, "none of this home's stack; the outbox says whether one tells events")
+    if identity(pid) is None:
+        return Check(
+            "relay",
+            WRONG,
+            f"process {pid} is gone",
+            "stop the stack and start it again: `coursaga down`, `coursaga up`",
+        )
+    return Check("relay", FINE, f"process {pid}")
 
 
 def temporal_program(settings: Settings) -> Check:

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from itertools import pairwise
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -17,14 +18,39 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 from temporalio import activity, workflow
 
-_PERSONAL = ("email", "mail", "phone", "mobile", "address", "lat", "lon", "lng", "latitude", "longitude")
-_SECRET = ("card", "token", "authorization", "password", "secret")
+_PERSONAL = (
+    *("email", "mail", "phone", "mobile", "address", "street", "city", "postcode", "zip", "birthday", "notes"),
+    *("lat", "lon", "lng", "latitude", "longitude", "coordinates", "gps"),
+)
+_NAMES = (("student", "name"), ("trainer", "name"), ("first", "name"), ("last", "name"), ("full", "name"))
+_SECRET = (
+    "card",
+    "token",
+    "authorization",
+    "password",
+    "passphrase",
+    "secret",
+    "credentials",
+    "cookie",
+    "signature",
+    "jwk",
+)
+_KEYS = (("api", "key"), ("private", "key"), ("signing", "key"), ("access", "key"))
 _PRIVATE_WORDS = frozenset((*_PERSONAL, *_SECRET))
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 _BEARER = re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+")
+_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+_KEY = re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)|\bwhsec_[\w+/=]+", re.DOTALL)
+_ROW = re.compile(r"(?m)^(DETAIL|CONTEXT):.*$")  # in which PostgreSQL quotes the row it was about
 HIDDEN = "[redacted]"
+
+
+_PATTERNS = (
+    (_URL_LOGIN, f"{HIDDEN}@"), (_KEY, HIDDEN), (_BEARER, HIDDEN), (_TOKEN, HIDDEN), (_EMAIL, HIDDEN),
+    (_ROW, rf"\1: {HIDDEN}"),
+)  # fmt: skip
 
 
 def is_private(key: str) -> bool:
@@ -32,13 +58,16 @@ def is_private(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
     if "test" in words:
         words = [word for word in words if word != "card"]
-    return not _PRIVATE_WORDS.isdisjoint(words)
+    pairs = set(pairwise(words))
+    return words == ["name"] or not _PRIVATE_WORDS.isdisjoint(words) or not pairs.isdisjoint((*_NAMES, *_KEYS))
 
 
 def redact(value: Any) -> Any:
     """The value without e-mail addresses, logins in URLs, bearer tokens, and without private keys at any depth."""
     if isinstance(value, str):
-        return _BEARER.sub(HIDDEN, _EMAIL.sub(HIDDEN, _URL_LOGIN.sub(f"{HIDDEN}@", value)))
+        for pattern, instead in _PATTERNS:
+            value = pattern.sub(instead, value)
+        return value
     if isinstance(value, dict):
         items = cast("dict[Any, Any]", value).items()
         return {key: HIDDEN if is_private(str(key)) and inner is not None else redact(inner) for key, inner in items}

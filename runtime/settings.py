@@ -25,6 +25,7 @@ from runtime.errors import CannotRun
 
 DEV_ISSUER = "coursaga-development"  # of the tokens `coursaga token` makes; no real issuer may be called so
 _WELL_KNOWN = ("postgres", "password", "secret", "changeme", "change-me", "admin", "root", "test", "12345678", "123456")
+_HOME = Path(".coursaga")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -59,7 +60,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, validate_default=True)
 
     coursaga_env: Literal["development", "production"] = "development"
-    coursaga_home: Path = Path(".coursaga")
+    coursaga_home: Path = _HOME
     coursaga_today: date | None = None
 
     database_url: SecretStr | None = None
@@ -123,6 +124,15 @@ class Settings(BaseSettings):
         if elsewhere and not said.get("coursaga_env"):
             return {**said, "coursaga_env": "production"}
         return said
+
+    @field_validator("coursaga_home")
+    @classmethod
+    def _of_the_clone(cls, value: Path) -> Path:
+        """The default is the clone's, from whatever folder of it a command is called."""
+        if value != _HOME:
+            return value
+        here = Path.cwd()
+        return next((each / value for each in (here, *here.parents) if _is_home(each)), here / value)
 
     @field_validator("coursaga_home", "postgres_bin")
     @classmethod
@@ -246,6 +256,10 @@ def load_settings() -> Settings:
 
 def _in_production(info: ValidationInfo) -> bool:
     return info.data.get("coursaga_env") == "production"
+
+
+def _is_home(folder: Path) -> bool:
+    return (folder / _HOME).is_dir() or all((folder / name).exists() for name in ("worker.py", "docker-compose.yml"))
 
 
 def _on_this_machine(url: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +29,20 @@ class Told:
     kind: str
     facts: dict[str, Any]
     at: datetime
+
+
+def steps_told(told: Iterable[Told]) -> list[Told]:
+    """Of what was told the steps that were done, and those undone that had been done before."""
+    done: set[str] = set()
+    found: list[Told] = []
+    for each in told:
+        if each.kind != "step":
+            continue
+        name, state = each.facts["step"], each.facts["state"]
+        if state == "done" or name in done:
+            found.append(each)
+        (done.add if state == "done" else done.discard)(name)
+    return found
 
 
 async def progress_after(conn: AsyncConnection, purchase_id: str, after: int) -> list[Told]:

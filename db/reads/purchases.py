@@ -65,7 +65,8 @@ class Lessons:
 # By the numbers of its progress, which follow the commits: the clocks of two workers may differ, or stand.
 _STEPS = text(
     """
-    SELECT step, state, attempt, at FROM purchase_steps AS kept WHERE purchase_id = :id
+    SELECT step, state, attempt, at FROM purchase_steps AS kept
+     WHERE purchase_id = :id AND (state = 'done' OR result IS NOT NULL)  -- else it was undone before it was ever done
      ORDER BY attempt, (SELECT max(number) FROM purchase_progress AS told
                          WHERE told.purchase_id = :id AND told.kind = 'step' AND told.facts ->> 'step' = kept.step), step
     """

@@ -17,7 +17,7 @@ from cli.case_story import tell_case
 from cli.purchase_story import tell
 from domain.refusals import REFUSALS
 from runtime.settings import Settings
-from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, until
+from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, shown, until
 from tests.api.test_verbs import act
 from tests.build import LESSONS, FakeProvider, item, pay, start, student, trainer
 from tests.samples import filled
@@ -67,6 +67,23 @@ async def test_names_cause_actions_money_and_story_with_all_workers_down(
     assert (blind["actions"], blind["links"]["temporalUi"]) == ([], None)
     assert told(blind)  # the database still tells the story
     await end_runs(temporal, settings.task_queue)
+
+
+@pytest.mark.usefixtures("worker")
+async def test_what_was_undone_is_told_with_what_was_done_before_and_what_never_was_is_not(
+    api: httpx2.AsyncClient, paid: str
+) -> None:
+    purchase = await begin(api, paid)
+    await until(api, purchase, "attention")  # enrolled, and there is no trainer
+    assert (await act(api, purchase, "cancel")).status_code == 200
+    await until(api, purchase, "cancelled")
+    story = told(await case(api, purchase))
+    both = ["The student was enrolled.", "The enrolment was ended."]
+    assert [line for line in story if line in both] == both
+    never = [done for done in story if "trainer" in done.lower() or "lessons" in done.lower()]
+    assert [line for line in never if "released" in line or "cancelled" in line] == []
+    steps = {step["step"]: step["state"] for step in (await shown(api, purchase))["steps"]}
+    assert steps == {"confirm_payment": "undone", "create_purchase": "undone", "enroll": "undone"}
 
 
 @pytest.mark.usefixtures("worker")

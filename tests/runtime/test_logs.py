@@ -82,13 +82,48 @@ def test_lines_below_the_level_are_left_out():
 
 @pytest.mark.parametrize(
     "key",
-    ["email", "studentEmail", "phone_number", "cardNumber", "access_token", "Authorization", "address", "lat", "lng"],
+    [
+        "studentName",
+        "trainer_name",
+        "name",
+        "coordinates",
+        "GPS",
+        "api_key",
+        "privateKey",
+        "cookie",
+        "webhook_signature",
+        "street",
+        "email",
+        "studentEmail",
+        "phone_number",
+        "cardNumber",
+        "access_token",
+        "Authorization",
+        "address",
+        "lat",
+        "lng",
+    ],
 )
 def test_private_keys_are_known_in_every_spelling(key: str):
     assert is_private(key)
 
 
-@pytest.mark.parametrize("key", ["test_card_id", "testCards", "flat", "plan", "latency_ms", "payment_id", "zone"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "request_key",
+        "key",
+        "kafka_topic_name",
+        "session_count",
+        "test_card_id",
+        "testCards",
+        "flat",
+        "plan",
+        "latency_ms",
+        "payment_id",
+        "zone",
+    ],
+)
 def test_other_keys_stay_readable(key: str):
     assert not is_private(key)
 
@@ -98,6 +133,10 @@ def test_other_keys_stay_readable(key: str):
     [
         ("postgresql://me:hunter2@h:1/d", f"postgresql://{HIDDEN}@h:1/d"),
         ("Authorization: Bearer abc.def-1", f"Authorization: {HIDDEN}"),
+        ("key -----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY----- end", f"key {HIDDEN} end"),
+        ("whsec_c2VjcmV0c2VjcmV0 was made", f"{HIDDEN} was made"),
+        ("token eyJhbGciOi.eyJzdWIi.c2ln!", f"token {HIDDEN}!"),
+        ("no\nDETAIL:  Failing row contains (Jane).\nHINT: x", f"no\nDETAIL: {HIDDEN}\nHINT: x"),
         ("write to jane.doe+x@school.example!", f"write to {HIDDEN}!"),
     ],
 )

@@ -102,6 +102,21 @@ def test_production_boots_on_servers_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert (settings.coursaga_env, settings.accepts_dev_tokens) == ("production", False)
 
 
+def test_the_home_is_the_clones_from_any_folder_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("COURSAGA_HOME", raising=False)
+    inside = tmp_path / "clone" / "docs" / "decisions"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    assert load_settings().coursaga_home == inside / ".coursaga"  # no clone, no home yet: here
+    for name in ("worker.py", "docker-compose.yml"):
+        (tmp_path / "clone" / name).touch()
+    assert load_settings().coursaga_home == tmp_path / "clone" / ".coursaga"
+    (inside / ".coursaga").mkdir()
+    assert load_settings().coursaga_home == inside / ".coursaga"  # the nearest one
+    monkeypatch.setenv("COURSAGA_HOME", "elsewhere")
+    assert load_settings().coursaga_home == inside / "elsewhere"
+
+
 SAFE = {
     "COURSAGA_ENV": "production", "DATABASE_URL": "postgresql://u:p@h:1/d", "TEMPORAL_ADDRESS": "temporal:7233",
     "PROVIDER_URL": "https://provider.example", "AUTH_ISSUER": ISSUER,

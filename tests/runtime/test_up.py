@@ -170,7 +170,9 @@ def test_a_second_stack_runs_beside_it_and_down_wipes_that_one_only(stack: Up, h
         assert not {stack.ready[key] for key in urls} & {other.ready[key] for key in urls}
         (home / "notes.txt").write_text("mine")
         done = other.run("down", "--wipe", "--json")
-        assert json.loads(done.stdout) == {"stopped": True, "pid": other.process.pid, "wiped": True}
+        assert json.loads(done.stdout) == {
+            "stopped": True, "pid": other.process.pid, "wiped": True, "home": other.env["COURSAGA_HOME"],
+        }  # fmt: skip
         assert other.process.wait(PATIENCE) == 0
         assert other.process.stdout is not None
         other.process.stdout.close()
