@@ -38,6 +38,8 @@ _HTTP_CODES = {
     415: "UNSUPPORTED_MEDIA_TYPE",
 }
 
+# Instead of a regular expression, which says nothing to people; the documentation has it.
+_WORDS = {"string_pattern_mismatch": "does not have the form that is asked for"}
 _UNREADABLE = {"type": "json_invalid", "loc": ("body",), "msg": "cannot be read as JSON"}
 
 _log = structlog.get_logger()
@@ -239,7 +241,7 @@ async def _invalid(request: Request, exc: Exception) -> Response:
     errors = [
         {
             "loc": [_printable(part) if isinstance(part, str) else part for part in err["loc"]],
-            "detail": _printable(str(err["msg"])),
+            "detail": _printable(_WORDS.get(err["type"], str(err["msg"]))),
             "type": err["type"],
         }
         for err in exc.errors()[:20]

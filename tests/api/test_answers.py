@@ -114,3 +114,9 @@ async def test_the_documentation_needs_nobody_elses_server(settings: Settings) -
 @pytest.mark.parametrize(("said", "shown"), [({}, True), ({"api_docs": False}, False)])
 def test_documentation_is_shown_where_it_is_wanted(settings: Settings, said: dict[str, bool], shown: bool) -> None:
     assert settings.with_values(**said).shows_docs is shown
+
+
+async def test_people_are_shown_no_regular_expressions(api: httpx2.AsyncClient) -> None:
+    problem = is_problem(await api.get("/api/v1/purchases/none"), 422, "INVALID_REQUEST")
+    assert problem["detail"].endswith("does not have the form that is asked for")
+    assert "^" not in problem["detail"]
