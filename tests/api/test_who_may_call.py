@@ -158,7 +158,7 @@ def ids(engine: Engine, fake_provider: FakeProvider, paid: str) -> dict[str, str
 @pytest_asyncio.fixture(loop_scope="session")
 async def in_production(settings: Settings, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
     """The API as production boots it, on a home that has a development key."""
-    given = {"provider_url": "http://provider.test", "coursaga_today": None, "dev_auth": None}
+    given = {"provider_url": "https://provider.test", "coursaga_today": None, "dev_auth": None}
     async with booted(settings.with_values(**given, coursaga_home=tmp_path, coursaga_env="production")) as client:
         yield client
 
