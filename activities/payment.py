@@ -16,6 +16,7 @@ from db import ledger
 from db.effects import payment as effects
 from db.effects import refunds
 from domain.metadata import Merged, merge, wanted_lessons
+from domain.money import amount
 from domain.purchase import PaymentConfirmed, PurchaseOrder, Undone
 from domain.refusals import Refused
 from domain.schedule import first_day, start_warning
@@ -24,9 +25,7 @@ from gateways.payments import PAID, PaymentProvider, ProviderTrouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _UNREAD = "the payment's metadata could not be read: what the event says of it is used instead"
-_GIVEN_BACK = (
-    "at the payment provider {given} of this line's {paid} minor units {currency} were given back before it began"
-)
+_GIVEN_BACK = "at the payment provider {given} of this line's {paid} were given back before it began"
 # Of reading the payment's metadata, before a purchase that an event started goes on without (mission row 23).
 _TRIES = 3
 
@@ -134,7 +133,9 @@ class PaymentActivities:
             given_back_minor=line.refunded_minor,
             amount_minor=line.amount_minor,
         )
-        return _GIVEN_BACK.format(given=line.refunded_minor, paid=line.amount_minor, currency=paid.currency)
+        return _GIVEN_BACK.format(
+            given=amount(line.refunded_minor, paid.currency), paid=amount(line.amount_minor, paid.currency)
+        )
 
     def _settle(self, facts: Any, given_back: str | None) -> ledger.Json:
         merged = merge(

@@ -8,9 +8,9 @@ from datetime import datetime
 from db.reads.cases import ActRow, Money, Told
 from db.reads.progress import Told as Changed
 from db.reads.starts import StartRow
+from domain.money import amount
 from domain.refusals import REFUSALS
 
-_WHOLE = ("CLP", "ISK", "JPY", "KRW", "UGX", "VND", "XAF", "XOF", "XPF")  # currencies without minor units
 _DOORS = {"checkout": "by the checkout", "event": "by an event", "admin": "by an admin", "free": "as a free item"}
 _STEPS = {
     "confirm_payment": ("The payment was confirmed.", "The payment step was taken back."),
@@ -76,11 +76,6 @@ def cause_of(code: str, message: str | None) -> str:
     refusal = REFUSALS.get(code)
     said = refusal.operator if refusal else f"It stopped for a reason this version does not know ({code})."
     return f"{said.removesuffix('.')}: {message}" if message else said
-
-
-def amount(minor: int, currency: str) -> str:
-    """Minor units for people."""
-    return f"{minor} {currency}" if currency in _WHOLE else f"{minor // 100}.{minor % 100:02d} {currency}"
 
 
 def _door(start: StartRow) -> str:

@@ -27,6 +27,7 @@ from db.reads.payments import PaidLine, PaymentToStart
 from db.reads.starts import Outcome, StartRow, Unfinished, outcomes_of, starts_of, starts_of_payment, unfinished_of
 from db.starts import IncomingEvent, record_new_attempt, record_starts, taking_turns
 from domain.ids import purchase_id_of, workflow_id_of
+from domain.money import amount
 from domain.purchase import PurchaseOrder
 from workflows.attributes import ITEM_ID, NEEDS_ATTENTION, ORIGIN, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
@@ -199,7 +200,7 @@ def _details(order: PurchaseOrder, line: PaidLine) -> str:
     return "\n".join(
         (
             f"**{'Paid for' if order.payment_id else 'Asked for'}:** `{title}`, the {line.item_type} `{line.item_id}`;"
-            f" {line.amount_minor} minor units {line.currency}\n",
+            f" {amount(line.amount_minor, line.currency).strip()}\n",
             f"- student `{order.student_id}`",
             f"- payment `{order.payment_id}`, line {order.line}" if order.payment_id else "- no payment",
             f"- purchase `{order.purchase_id}`, started by the door `{order.origin}`",

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cli.output import Terminal
 from cli.purchase_story import COLOURS, gives_up
+from domain.money import amount
 
 _COMMANDS = {"approve_allocation": "approve"}
 _SIGNED = ("reason", "requestKey")
@@ -59,11 +60,15 @@ def _coins(money: dict[str, Any]) -> str:
     return f"costs {money['coins']}, redeemed {money['coinsRedeemed']}, given back {money['coinsGivenBack']}"
 
 
+def _shown(money: dict[str, Any], what: str) -> str:
+    return amount(money[what], money["currency"])
+
+
 def _facts(case: dict[str, Any]) -> dict[str, Any]:
     money, lessons = case["money"], case["lessons"]
-    paid = money and f"paid {money['paid']}, refunded {money['refunded']} minor units {money['currency']}"
+    paid = money and f"paid {_shown(money, 'paid')}, refunded {_shown(money, 'refunded')}"
     if money and money["givenBackAtProvider"] > money["refunded"]:
-        paid += f"; at the provider {money['givenBackAtProvider']} were given back"
+        paid += f"; at the provider {_shown(money, 'givenBackAtProvider')} were given back"
     planned = f"{lessons['count']} of {lessons['of']}" if lessons["of"] else None
     when = f", {lessons['first']} to {lessons['last']} {lessons['timezone']}" if lessons["first"] else ""
     return {

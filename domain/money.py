@@ -1,8 +1,15 @@
-"""Splitting money, and coins, so that nothing is lost (spec section 10)."""
+"""Money, and coins: shown to people, and split so that nothing is lost (spec section 10)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+
+_WHOLE = ("CLP", "ISK", "JPY", "KRW", "UGX", "VND", "XAF", "XOF", "XPF")  # currencies without minor units
+
+
+def amount(minor: int, currency: str) -> str:
+    """Minor units for people."""
+    return f"{minor} {currency}" if currency in _WHOLE else f"{minor // 100}.{minor % 100:02d} {currency}"
 
 
 def shares(amount_minor: int, n: int) -> list[int]:

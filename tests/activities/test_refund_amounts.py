@@ -70,7 +70,7 @@ def test_a_line_given_back_in_part_before_counts_as_paid_and_staff_are_warned(
     fake_provider.by_hand(500)
     payments.confirm_payment(paid)
     kept = value(engine, "SELECT result FROM purchase_steps WHERE step = 'confirm_payment'")
-    assert [said for said in kept["warnings"] if "500 of this line's 30000 minor units USD" in said]
+    assert [said for said in kept["warnings"] if "5.00 USD of this line's 300.00 USD" in said]
     assert value(engine, "SELECT given_back_minor FROM payment_lines") == 500
     assert payments.refund_payment(paid) == REFUNDED
     assert tries(engine) == [("refund:pay-1:1", "succeeded", 29_500)]

@@ -169,7 +169,7 @@ async def test_its_story_says_what_was_bought_why_it_waits_and_what_comes_next(p
 
     await expect(shown(page, "summary").locator("body")).to_contain_text(f"{PARKED} line 1: course course-harp")
     bought = shown(page, "details").locator("body")
-    await expect(bought).to_contain_text("Paid for: Harp for *all*, the course course-harp; 5000 minor units USD")
+    await expect(bought).to_contain_text("Paid for: Harp for *all*, the course course-harp; 50.00 USD")
     await expect(bought).to_contain_text(f"student student-{PARKED}")
     await expect(bought).to_contain_text(f"coursaga purchases case {purchase_id_of(f'purchase:{PARKED}:1')}")
 
