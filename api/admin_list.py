@@ -28,7 +28,6 @@ from api.views import PurchaseRow, purchase_row
 from api.wire import Answer
 from db.reads.payments import unstarted_payments
 from db.reads.purchase_list import ListedPurchase, Position, Wanted, page_of_purchases
-from db.reads.starts import StartRow
 from workflows.attributes import PAYMENT_ID, PURCHASE_STAGE, REPORTED_PROBLEMS, STUDENT_ID
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
@@ -76,12 +75,17 @@ async def list_purchases(filters: Annotated[Filters, Query()], at: ServicesDep) 
     """Filter by what they wait for, the step they are at, how they ended, code, student, payment or item."""
     after = _position(filters.cursor) if filters.cursor else None
     wanted, states = await _narrowed(at, filters)
-    async with at.reading() as conn:
-        found = await page_of_purchases(conn, wanted, after, filters.limit + 1, at.clock())
-    rows, more = found[: filters.limit], len(found) > filters.limit
+
+    async def read() -> list[ListedPurchase]:
+        async with at.reading() as conn:
+            return await page_of_purchases(conn, wanted, after, filters.limit + 1, at.clock())
+
+    found = await read()
     if states is None:
-        states, ended = await standing(at, [row for row in rows if row.ending is None])
-        rows = [_as_ended(row, ended.get(row.purchase_id)) for row in rows]
+        states, ended = await standing(at, [row for row in found[: filters.limit] if row.ending is None])
+        if ended:  # meanwhile: an ending beside what there was before it would be neither then nor now
+            found = await read()
+    rows, more = found[: filters.limit], len(found) > filters.limit
     return PurchasePage(
         purchases=[purchase_row(row, states.get(row.workflow_id)) for row in rows],
         next_cursor=_cursor(rows[-1]) if more else None,
@@ -143,11 +147,6 @@ async def _narrowed(at: Services, filters: Filters) -> tuple[Wanted, dict[str, R
 def _conditions(filters: Filters) -> list[Condition]:
     asked = [(STUDENT_ID, filters.student), (PAYMENT_ID, filters.payment), (PURCHASE_STAGE, filters.stage)]
     return [equals(key, value) for key, value in asked if value is not None]
-
-
-def _as_ended(row: ListedPurchase, ended: StartRow | None) -> ListedPurchase:
-    """The row as it stands after it has ended meanwhile."""
-    return replace(row, ending=ended.ending, code=ended.code, refunded=ended.refunded) if ended else row
 
 
 def _cursor(row: ListedPurchase) -> str:

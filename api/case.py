@@ -125,6 +125,8 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
     purchase_id = purchase_id_from(purchase)
     async with at.reading() as conn:
         start = await found(conn, purchase_id, who)
+    start, run, reached, worker = await live(at, start)
+    async with at.reading() as conn:  # after its ending was: what it ended with is there
         item = await bought(conn, purchase_id)
         steps = steps_told(await progress_after(conn, purchase_id, 0))
         lessons = await lessons_of(conn, purchase_id)
@@ -132,7 +134,6 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         money = await money_of(conn, start.payment_id, start.line)
         told = await told_of(conn, purchase_id)
         acts = await acts_of(conn, purchase_id)
-    start, run, reached, worker = await live(at, start)
     now = run if run and not start.ending else None
     attention = now.attention if now else None
     code = attention.reason if attention else start.code

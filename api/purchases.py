@@ -85,6 +85,8 @@ async def show_purchase(
     purchase_id = purchase_id_from(purchase)
     async with at.reading() as conn:
         start = await found(conn, purchase_id, who)
+    start, run, reached, worker = await live(at, start)
+    async with at.reading() as conn:  # after its ending was: what it ended with is there
         item = await bought(conn, purchase_id)
         steps = await steps_of(conn, purchase_id)
         held = await trainer_held(conn, purchase_id)
@@ -92,7 +94,6 @@ async def show_purchase(
         remaining = await remaining_of(conn, purchase_id, at.clock())
         access = await access_of(conn, purchase_id, at.clock())
         renewals = await renewals_of(conn, purchase_id, at.clock())
-    start, run, reached, worker = await live(at, start)
     seen = (start, item, steps, held, lessons, remaining, access, renewals, run)
     return purchase_view(*seen, reached=reached, worker=worker) if who.own is None else student_view(*seen)
 
