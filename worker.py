@@ -66,7 +66,7 @@ def activities_of(
     now: Callable[[], datetime],
     *,
     auto_approve: bool,
-    keep_for: timedelta = timedelta(days=90),
+    keep_for: timedelta,
 ) -> list[Callable[..., Any]]:
     """Every activity of the saga, wired to its database, its provider and its clock."""
     payment = PaymentActivities(engine, provider, now)

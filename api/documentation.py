@@ -14,8 +14,6 @@ from starlette.responses import HTMLResponse
 
 PAGE, SCRIPT, STYLE = "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"
 _KINDS = {SCRIPT: "text/javascript", STYLE: "text/css"}
-
-
 # What is answered before an operation is reached, of those that take a body.
 _OF_BODIES = {
     "408": "The body did not come in time.",

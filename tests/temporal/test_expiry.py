@@ -27,6 +27,7 @@ from activities.boundary import Boundary
 from domain.access import AccessLook
 from domain.ids import expiry_id_of
 from domain.purchase import PurchaseCreated, PurchaseOrder
+from runtime.settings import Settings
 from tests import build, subjects
 from tests.build import LESSONS, NOW, FakeProvider
 from tests.temporal.conftest import FAST, PATIENT, QUEUE, Start
@@ -209,7 +210,7 @@ async def shop(engine: Engine, fake_provider: FakeProvider, temporal: Client) ->
         temporal,
         task_queue=queue,
         workflows=[PurchaseWorkflow, ExpiryWorkflow],
-        activities=activities_of(engine, fake_provider, clock, auto_approve=True),
+        activities=activities_of(engine, fake_provider, clock, auto_approve=True, keep_for=Settings().keep_for),
         activity_executor=ThreadPoolExecutor(4),
         interceptors=[Boundary()],
         graceful_shutdown_timeout=timedelta(seconds=1),

@@ -20,6 +20,7 @@ from temporalio.worker import Worker
 
 from activities.boundary import Boundary
 from domain.purchase import PurchaseOrder
+from runtime.settings import Settings
 from runtime.temporal import connect_to
 from tests import build
 from tests.build import LESSONS, FakeProvider
@@ -84,7 +85,7 @@ async def shop(engine: Engine, fake_provider: FakeProvider, skipping_server: Cli
         skipping_server,
         task_queue=queue,
         workflows=[PurchaseWorkflow, ExpiryWorkflow, SlotHoldWorkflow],
-        activities=activities_of(engine, fake_provider, time, auto_approve=True),
+        activities=activities_of(engine, fake_provider, time, auto_approve=True, keep_for=Settings().keep_for),
         activity_executor=ThreadPoolExecutor(4),
         interceptors=[Boundary(), time],
         graceful_shutdown_timeout=timedelta(seconds=1),
