@@ -201,15 +201,13 @@ class Admission:
         caller: Caller | None = scope.get("state", {}).get("caller")
         if caller and caller.role and (wait := state.rates.too_often(caller.role, caller.subject)):
             detail = _OFTEN.format(limit=state.rates.limit(caller.role))
-            problem = problem_response(
-                scope["path"], 429, "TOO_MANY_REQUESTS", detail, {"Retry-After": str(wait)}, retryable=True
-            )
+            problem = problem_response(scope, 429, "TOO_MANY_REQUESTS", detail, {"Retry-After": str(wait)})
             return await problem(scope, receive, send)
         try:
             async with state.turns.work():
                 return await self._app(scope, receive, send)
         except NoTurn:
-            problem = problem_response(scope["path"], 503, "OVERLOADED", _BUSY, {"Retry-After": str(RETRY_AFTER)})
+            problem = problem_response(scope, 503, "OVERLOADED", _BUSY, {"Retry-After": str(RETRY_AFTER)})
             return await problem(scope, receive, send)
 
 

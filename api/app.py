@@ -52,7 +52,7 @@ from api.admission import Admission, Rates, Turns
 from api.answers import Answers
 from api.auth import BEARER, Authenticate, permitted
 from api.body_limit import BodyLimit
-from api.documentation import add_documentation, documented
+from api.documentation import add_documentation, add_pages_of_problems, documented
 from api.pace import Pace
 from api.paths import WholeSegments
 from api.policy import public_paths, require_rows
@@ -105,6 +105,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
     app.state.settings, app.state.provider = settings, provider
     if settings.shows_docs:
         add_documentation(app)
+    add_pages_of_problems(app)
     add_problems(app, permitted)
     for router in (health.router, metrics.router, calendar_links.public):
         app.include_router(router)

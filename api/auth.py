@@ -55,7 +55,7 @@ class Authenticate:
             try:
                 caller = _caller(scope["app"].state.tokens, Headers(scope=scope))
             except TokenRefused:
-                refusal = problem_response(scope["path"], 401, "UNAUTHENTICATED", _DETAIL, WHO_ARE_YOU)
+                refusal = problem_response(scope, 401, "UNAUTHENTICATED", _DETAIL, WHO_ARE_YOU)
                 return await refusal(scope, receive, send)
             scope.setdefault("state", {})["caller"] = caller
         return await self._app(scope, receive, send)

@@ -34,10 +34,10 @@ class BodyLimit:
                     await _drain(receive)
         except TimeoutError:
             detail = _TOO_SLOW.format(seconds=self._seconds)
-            return await problem_response(scope["path"], 408, "REQUEST_TIMEOUT", detail)(scope, receive, send)
+            return await problem_response(scope, 408, "REQUEST_TIMEOUT", detail)(scope, receive, send)
         if body is None:
             detail = _TOO_LARGE.format(limit=self._limit)
-            return await problem_response(scope["path"], 413, "BODY_TOO_LARGE", detail)(scope, receive, send)
+            return await problem_response(scope, 413, "BODY_TOO_LARGE", detail)(scope, receive, send)
         said: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def again() -> Message:

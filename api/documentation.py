@@ -1,4 +1,6 @@
-"""`/docs`: the API to be read and tried, from files of our own, so that it needs nobody else's server."""
+"""`/docs`: the API to be read and tried, from files of our own, so that it needs nobody else's server. `/problems`: what
+each problem means, in production too.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,13 @@ from typing import Any
 import fastapi_offline
 from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from api.problem_types import PATH, PROBLEM_TYPES, page
+
+PAGES_OF_PROBLEMS = tuple(f"{PATH}/{code}" for code in PROBLEM_TYPES)
 PAGE, SCRIPT, STYLE = "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"
 _KINDS = {SCRIPT: "text/javascript", STYLE: "text/css"}
 # What is answered before an operation is reached, of those that take a body.
@@ -20,13 +26,14 @@ _OF_BODIES = {
     "413": "The body is too large.",
     "415": "The body is not sent as JSON.",
 }
+_REQUIRED = ["type", "title", "status", "code", "retryable"]
 _PROBLEM: dict[str, Any] = {
-    "title": "AnyProblem",
-    "description": "A problem (RFC 9457); `code` says which, `retryable` whether the same request may succeed later.",
+    "title": "ProblemDetail",
+    "description": "A problem (RFC 9457); `type` is where `code` is explained, `retryable` whether the same request may "
+    "succeed later.",
     "type": "object",
-    "required": ["type", "title", "status", "code", "retryable"],
     "properties": {
-        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+        "type": {"type": "string", "format": "uri"}, "title": {"type": "string"}, "status": {"type": "integer"},
         "detail": {"type": "string"}, "instance": {"type": "string"}, "code": {"type": "string"},
         "retryable": {"type": "boolean"},
     },
@@ -40,8 +47,13 @@ def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = made()
-            document["components"]["schemas"]["AnyProblem"] = _PROBLEM
-            content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/AnyProblem"}}}
+            schemas = document["components"]["schemas"]
+            schemas["ProblemDetail"] = _PROBLEM
+            for schema in schemas.values():
+                if {"type", "title", "status"} <= schema.get("properties", {}).keys():
+                    schema["properties"]["type"] = _PROBLEM["properties"]["type"]  # by code, not by kind of problem
+                    schema["required"] = _REQUIRED
+            content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}}
             for operation in (each for path in document["paths"].values() for each in path.values()):
                 if "requestBody" in operation:
                     for status, words in _OF_BODIES.items():
@@ -68,3 +80,15 @@ def add_documentation(app: FastAPI) -> None:
     app.add_route(PAGE, page, include_in_schema=False)
     for path in _KINDS:
         app.add_route(path, part, include_in_schema=False)
+
+
+def add_pages_of_problems(app: FastAPI) -> None:
+    """What `type` of a problem leads to; public, and without data."""
+
+    async def problem(request: Request) -> HTMLResponse:
+        row = PROBLEM_TYPES.get(request.path_params["code"])
+        if row is None:
+            raise HTTPException(404)
+        return HTMLResponse(page(row))
+
+    app.add_route(f"{PATH}/{{code}}", problem, include_in_schema=False)

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from api.documentation import PAGE, SCRIPT, STYLE
+from api.documentation import PAGE, PAGES_OF_PROBLEMS, SCRIPT, STYLE
 from domain.roles import Role
 
 Reach = Literal["own", "any", "none"]
@@ -134,6 +134,6 @@ def require_rows(app: FastAPI) -> None:
 
 def public_paths(app: FastAPI) -> frozenset[str]:
     """Where no token is asked for: public operations, and the documentation, which holds no data."""
-    documentation = {app.openapi_url, PAGE, SCRIPT, STYLE}
+    documentation = {app.openapi_url, PAGE, SCRIPT, STYLE, *PAGES_OF_PROBLEMS}
     public = {path for name, paths in operations(app).items() if row_of(name) == PUBLIC for path in paths}
     return frozenset(public | {path for path in documentation if path})

@@ -6,7 +6,6 @@ No exception text leaves the process: what is not authored here is answered as a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -14,13 +13,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from fastapi_rfc9457 import PROBLEM_MEDIA_TYPE, Problem
+from fastapi_rfc9457.problem import extension_fields, sent_headers
 from fastapi_rfc9457.server import add_problem_handlers
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import compile_path
+from starlette.types import Scope
 
+from api.problem_types import ALWAYS_RETRYABLE, title_of, type_uri
 from db.request_keys import KeyReused
 from domain.refusals import REFUSALS
 
@@ -51,7 +53,7 @@ WHO_ARE_YOU = {"WWW-Authenticate": "Bearer"}
 class BadRequest(Problem):
     """The request lacks something that says how it is meant; nothing was stored."""
 
-    title = "Bad Request"
+    title = title_of(400)
     status = 400
     code: str
     retryable: bool = False
@@ -60,7 +62,7 @@ class BadRequest(Problem):
 class Unauthenticated(Problem):
     """No token, or one that is not accepted; which of the two, and why, is not told. Nothing was read or stored."""
 
-    title = "Unauthorized"
+    title = title_of(401)
     status = 401
     headers = {"WWW-Authenticate": "How to say who calls."}  # noqa: RUF012 -- the library declares it a ClassVar
     code: str = "UNAUTHENTICATED"
@@ -77,7 +79,7 @@ class Unauthenticated(Problem):
 class Forbidden(Problem):
     """The role of the token may not do this; nothing was stored."""
 
-    title = "Forbidden"
+    title = title_of(403)
     status = 403
     code: str = "FORBIDDEN"
     retryable: bool = False
@@ -86,7 +88,7 @@ class Forbidden(Problem):
 class NotFound(Problem):
     """Nothing here goes by that name; nothing was stored."""
 
-    title = "Not Found"
+    title = title_of(404)
     status = 404
     code: str
     retryable: bool = False
@@ -95,7 +97,7 @@ class NotFound(Problem):
 class Conflict(Problem):
     """The purchase is not at a point where this act makes sense; `detail` names what can be done instead."""
 
-    title = "Conflict"
+    title = title_of(409)
     status = 409
     code: str
     retryable: bool = False
@@ -104,7 +106,7 @@ class Conflict(Problem):
 class InFlight(Problem):
     """The first request with this Idempotency-Key is still being answered: send it again after `Retry-After`."""
 
-    title = "Conflict"
+    title = title_of(409)
     status = 409
     headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
     code: str = "REQUEST_IN_FLIGHT"
@@ -121,7 +123,7 @@ class InFlight(Problem):
 class TooManyRequests(Problem):
     """The caller asks too often, or for too much at a time; nothing was stored. Send it again after `Retry-After`."""
 
-    title = "Too Many Requests"
+    title = title_of(429)
     status = 429
     headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
     code: str
@@ -138,7 +140,7 @@ class TooManyRequests(Problem):
 class Unprocessable(Problem):
     """The request is well formed but says something that cannot be."""
 
-    title = "Unprocessable Content"
+    title = title_of(422)
     status = 422
     code: str
     retryable: bool = False
@@ -148,7 +150,7 @@ class Unprocessable(Problem):
 class Unavailable(Problem):
     """Something behind the API does not answer. Nothing is lost: send the same request again after `Retry-After`."""
 
-    title = "Service Unavailable"
+    title = title_of(503)
     status = 503
     headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
     code: str
@@ -194,7 +196,7 @@ def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]
         try:
             await permitted(request)
         except Forbidden as problem:
-            return problem_response(request.url.path, problem.status, problem.code, problem.detail)
+            return await _authored(request, problem)
         return await _invalid(request, exc)
 
     async def http(request: Request, exc: Exception) -> Response:
@@ -204,6 +206,7 @@ def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]
         return await _http(request, exc)
 
     add_problem_handlers(app, strip_debug=True)
+    app.add_exception_handler(Problem, _authored)
     app.add_exception_handler(RequestValidationError, unreadable)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(KeyReused, _key_reused)
@@ -212,17 +215,17 @@ def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]
 
 
 def problem_response(
-    request_path: str, status: int, code: str, detail: str | None = None, headers: Any = None, **more: Any
+    scope: Scope, status: int, code: str, detail: str | None = None, headers: Any = None, **more: Any
 ) -> Response:
-    """A problem that was not raised as one (the framework's errors, middleware)."""
+    """The answer to a request that is refused so, of a middleware too."""
     body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "type": type_uri(scope["app"].state.settings.public_url, code),
+        "title": title_of(status),
         "status": status,
         "detail": detail,
-        "instance": _printable(request_path),
+        "instance": _printable(scope["path"]),
         "code": code,
-        "retryable": status == 503,
+        "retryable": status in ALWAYS_RETRYABLE,
         **more,
     }
     return JSONResponse(
@@ -233,11 +236,17 @@ def problem_response(
     )
 
 
+async def _authored(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, Problem)
+    said = {name: getattr(exc, name) for name in extension_fields(type(exc))}
+    return problem_response(request.scope, exc.status, said.pop("code"), exc.detail, sent_headers(exc), **said)
+
+
 async def _invalid(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)
     content_type = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if not (content_type == "application/json" or content_type.endswith("+json")):
-        return problem_response(request.url.path, 415, _HTTP_CODES[415], "Send the body as application/json.")
+        return problem_response(request.scope, 415, _HTTP_CODES[415], "Send the body as application/json.")
     errors = [
         {
             "loc": [_printable(part) if isinstance(part, str) else part for part in err["loc"]],
@@ -247,14 +256,14 @@ async def _invalid(request: Request, exc: Exception) -> Response:
         for err in exc.errors()[:20]
     ]
     detail = "; ".join(f"{'.'.join(str(part) for part in err['loc'])}: {err['detail']}" for err in errors[:3])
-    return problem_response(request.url.path, 422, "INVALID_REQUEST", detail[:500], errors=errors)
+    return problem_response(request.scope, 422, "INVALID_REQUEST", detail[:500], errors=errors)
 
 
 async def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
-    code = _HTTP_CODES.get(exc.status_code, HTTPStatus(exc.status_code).name)
+    code = _HTTP_CODES[exc.status_code]
     headers = {"Allow": ", ".join(_methods(request))} if exc.status_code == 405 else exc.headers
-    return problem_response(request.url.path, exc.status_code, code, exc.detail, headers)
+    return problem_response(request.scope, exc.status_code, code, exc.detail, headers)
 
 
 def _methods(request: Request) -> list[str]:
@@ -267,7 +276,7 @@ def _methods(request: Request) -> list[str]:
 
 async def _key_reused(request: Request, _: Exception) -> Response:
     row = REFUSALS["KEY_REUSED"]
-    return problem_response(request.url.path, row.status, row.code, f"{row.student} {row.next_action}")
+    return problem_response(request.scope, row.status, row.code, f"{row.student} {row.next_action}")
 
 
 async def _database(request: Request, exc: Exception) -> Response:
@@ -276,12 +285,12 @@ async def _database(request: Request, exc: Exception) -> Response:
         raise exc
     _log.warning("database_unavailable", path=request.url.path, error=type(exc).__name__)
     gone = database_unavailable()
-    return problem_response(request.url.path, 503, gone.code, gone.detail, gone.response_headers())
+    return problem_response(request.scope, 503, gone.code, gone.detail, gone.response_headers())
 
 
 async def _bug(request: Request, exc: Exception) -> Response:
     _log.error("request_failed", path=request.url.path, error=type(exc).__name__)
-    return problem_response(request.url.path, 500, "INTERNAL_ERROR", "Something went wrong on our side; it is logged.")
+    return problem_response(request.scope, 500, "INTERNAL_ERROR", "Something went wrong on our side; it is logged.")
 
 
 def _printable(text: str) -> str:

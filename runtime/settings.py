@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
     api_url: str | None = None
+    api_public_url: str | None = None
     api_docs: bool | None = None
     api_work_at_once: int = Field(default=3, ge=1, le=1000)
     rate_limit_student: str = "300/minute"
@@ -203,6 +204,19 @@ class Settings(BaseSettings):
 
             signing_keys(value)
         return value
+
+    @field_validator("api_public_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith(("http://", "https://")) and _host_of(value)):
+            raise ValueError("must look like https://api.example.com")
+        return value and value.rstrip("/")
+
+    @property
+    def public_url(self) -> str:
+        """Where others reach the API: API_PUBLIC_URL, else where it listens."""
+        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
+        return self.api_public_url or f"http://{host}:{self.api_port}"
 
     @property
     def accepts_dev_tokens(self) -> bool:

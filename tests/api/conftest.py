@@ -19,6 +19,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.app import create_app
+from api.problem_types import PROBLEM_TYPES, title_of
 from api.server import PunctualProtocol
 from api.temporal import executions
 from runtime.settings import Settings
@@ -68,7 +69,9 @@ async def booted(settings: Settings, provider: FakeProvider | None = None) -> As
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://api", timeout=60, headers=bearer()) as client,
+        httpx2.AsyncClient(
+            transport=transport, base_url="http://api", timeout=60, headers=bearer(), event_hooks=TABLED
+        ) as client,
     ):
         yield client
     _idle.append(app)
@@ -87,7 +90,9 @@ async def serving(settings: Settings, provider: FakeProvider | None = None) -> A
         await asyncio.sleep(0.01)
     base = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     limits = httpx2.Limits(max_connections=200)
-    async with httpx2.AsyncClient(base_url=base, headers=bearer(), timeout=60, limits=limits) as client:
+    async with httpx2.AsyncClient(
+        base_url=base, headers=bearer(), timeout=60, limits=limits, event_hooks=TABLED
+    ) as client:
         yield client
     server.should_exit = True
     await running
@@ -154,6 +159,22 @@ async def end_runs(client: Client, task_queue: str) -> None:
     async for run in executions(client, f"TaskQueue = '{task_queue}' AND CloseTime IS NULL"):
         with suppress(RPCError):  # it may end by itself meanwhile
             await client.get_workflow_handle(run.execution.workflow_id).terminate("the test is over")
+
+
+async def as_tabled(answer: httpx2.Response) -> None:
+    """Every problem of every test is one of the table: its status, its title, its address."""
+    if answer.headers.get("content-type") == "application/problem+json" and answer.request.method != "HEAD":
+        await answer.aread()
+        body = answer.json()
+        row = PROBLEM_TYPES[body["code"]]
+        assert body["status"] == answer.status_code
+        assert answer.status_code in row.statuses, body
+        assert body["title"] == title_of(answer.status_code)
+        assert body["type"] == f"http://127.0.0.1:8000/problems/{row.code}"
+        assert row.retryable in (None, body["retryable"]), body
+
+
+TABLED = {"response": [as_tabled]}
 
 
 def is_problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:

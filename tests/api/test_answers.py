@@ -120,3 +120,21 @@ async def test_people_are_shown_no_regular_expressions(api: httpx2.AsyncClient) 
     problem = is_problem(await api.get("/api/v1/purchases/none"), 422, "INVALID_REQUEST")
     assert problem["detail"].endswith("does not have the form that is asked for")
     assert "^" not in problem["detail"]
+
+
+@pytest.mark.parametrize("public", [None, "https://api.example.com/shop/"])
+async def test_the_type_of_a_problem_is_where_it_is_explained_to_everybody_in_production_too(
+    settings: Settings, public: str | None
+) -> None:
+    async with booted(settings.with_values(api_public_url=public, api_docs=False)) as api:
+        del api.headers["authorization"]
+        api.event_hooks = {}
+        told = await api.get(COINS)
+        base = "https://api.example.com/shop" if public else "http://127.0.0.1:8000"
+        assert told.json()["type"] == f"{base}/problems/UNAUTHENTICATED"
+        page = await api.get("/problems/UNAUTHENTICATED")
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert "401 Unauthorized" in page.text
+        assert "Get a new token" in page.text
+        assert (await api.get("/problems/NO_SUCH_CODE")).status_code == 401, "public are those that exist"
+        assert (await api.get("/problems/NO_SUCH_CODE", headers=bearer())).status_code == 404

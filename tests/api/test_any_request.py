@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import httpx2
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -102,7 +104,19 @@ def fault(case: Case, told: dict[str, Any], role: str | None, answer: httpx2.Res
     documented = told["responses"][str(status)].get("content", {})
     if documented and answer.headers["content-type"].partition(";")[0] not in documented:
         return f"not of the documented type, {list(documented)}"
+    if (
+        answer.content
+        and "json" in answer.headers["content-type"]
+        and (shape := documented.get(answer.headers["content-type"], {}).get("schema"))
+    ):
+        return next((str(wrong)[:300] for wrong in validator(json.dumps(shape)).iter_errors(answer.json())), None)
     return None
+
+
+@cache
+def validator(shape: str) -> Any:
+    """Of a schema in the documentation."""
+    return jsonschema_rs.validator_for(json.loads(shape) | {"components": document()["components"]})
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(5_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])

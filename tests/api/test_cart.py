@@ -129,6 +129,7 @@ async def test_a_cart_has_a_limit_that_holds_at_once_too(api: httpx2.AsyncClient
         cart_item(engine, f"cart-{number}")
     answers = await asyncio.gather(*(add(api) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 5
+    is_problem(await add(api), 409, "CART_FULL")
     assert len(await cart(api)) == MOST_ITEMS
 
 

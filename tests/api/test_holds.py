@@ -155,3 +155,19 @@ async def test_one_hold_is_of_so_many_lessons_at_most(api: httpx2.AsyncClient, e
             is_problem(await hold(api), 409, "TOO_MANY_LESSONS_TO_HOLD")
         else:
             assert (await held(api))["lessons"] == count
+
+
+@pytest.mark.usefixtures("carts")
+async def test_a_student_holds_three_courses_at_once(api: httpx2.AsyncClient, engine: Engine) -> None:
+    courses = ["course-piano", *(f"course-{number}" for number in range(3))]
+    trainer(engine, "t-2", courses=tuple(courses))
+    for number, course in enumerate(courses[1:]):
+        item(engine, course)
+        at = LESSONS | {"classTime": f"{10 + 2 * number}:00", "courseId": course}
+        cart_item(engine, f"more-{number}", item_id=course)
+        run(engine, "UPDATE cart_items SET metadata = CAST(:said AS jsonb) WHERE id = :id",
+            id=f"more-{number}", said=json.dumps(at))  # fmt: skip
+    await held(api)
+    await held(api, "more-0")
+    await held(api, "more-1")
+    is_problem(await hold(api, "more-2"), 409, "TOO_MANY_HOLDS")

@@ -170,7 +170,7 @@ def refused(answer: httpx2.Response, of: str = "") -> None:
     assert answer.headers["www-authenticate"] == "Bearer"
     told = {name: said for name, said in body.items() if name != "instance"}
     assert told == {
-        "type": "about:blank", "title": "Unauthorized", "status": 401, "code": "UNAUTHENTICATED", "retryable": False,
+        "type": "http://127.0.0.1:8000/problems/UNAUTHENTICATED", "title": "Unauthorized", "status": 401, "code": "UNAUTHENTICATED", "retryable": False,
         "detail": "A valid token is needed, as `Authorization: Bearer ...`.",
     }  # fmt: skip
 
