@@ -5,7 +5,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.8 \
     && useradd --system --create-home --uid 10001 coursaga
 
 WORKDIR /app
-ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 UV_LINK_MODE=copy UV_NO_CACHE=1
+ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 
 # The packages first: they change less often than the code. What pyproject.toml names with the extra that
 # speaks to Kafka, in the versions and with the hashes of the lock file; so nothing that is for development or tests comes along.

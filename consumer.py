@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +23,7 @@ from api.problems import NotFound, Unavailable, Unprocessable, is_database_troub
 from api.services import Services
 from db.dead_letters import DeadMessage, keep_dead_letter
 from gateways.kafka import Incoming, KafkaIn, KafkaOut, KafkaTrouble, Outgoing
+from runtime.heartbeat import beat
 from runtime.process import run
 from runtime.settings import Settings
 from runtime.stopping import asked_to_stop, rest
@@ -38,15 +40,17 @@ log = structlog.stdlib.get_logger()
 class Consumer:
     """One member of the group: takes, has each message settled, commits."""
 
-    def __init__(self, at: Services, inbox: KafkaIn, dead: KafkaOut) -> None:
+    def __init__(self, at: Services, inbox: KafkaIn, dead: KafkaOut, heartbeats: Path | None = None) -> None:
         self._at = at
         self._inbox = inbox
         self._dead = dead
+        self._heartbeats = heartbeats
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`; what is under way then is finished and committed."""
         pause = _LISTEN
         while not stop.is_set():
+            beat(self._heartbeats, "consume")
             messages = await asyncio.to_thread(self._inbox.take, _AT_ONCE, _LISTEN)
             try:
                 await self._settle(messages)
@@ -118,7 +122,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         inbox = KafkaIn(servers, settings.kafka_topic_in, settings.kafka_group, extras)
         try:
             log.info("consumer_serves", topic=settings.kafka_topic_in, group=settings.kafka_group)
-            await Consumer(at, inbox, KafkaOut(servers, settings.kafka_topic_dead, extras)).run(stop)
+            dead = KafkaOut(servers, settings.kafka_topic_dead, extras)
+            await Consumer(at, inbox, dead, settings.heartbeat_folder).run(stop)
         finally:
             await asyncio.to_thread(inbox.close)
             log.info("consumer_stops")

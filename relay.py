@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -25,6 +26,7 @@ from domain.events import envelope
 from domain.ids import event_id_of, subject_of
 from gateways.webhooks import Webhooks
 from runtime.errors import CannotRun
+from runtime.heartbeat import beat
 from runtime.process import run
 from runtime.settings import Settings
 from runtime.stopping import asked_to_stop, rest
@@ -90,10 +92,13 @@ async def publish_some(engine: AsyncEngine, publisher: Publisher) -> tuple[int, 
     return len(events), len(delivered)
 
 
-async def publish(engine: AsyncEngine, publisher: Publisher, stop: asyncio.Event) -> None:
+async def publish(
+    engine: AsyncEngine, publisher: Publisher, stop: asyncio.Event, heartbeats: Path | None = None
+) -> None:
     """Publish until asked to stop; while brokers or database do not answer, try again with growing pauses."""
     pause = _LOOK_AGAIN
     while not stop.is_set():
+        beat(heartbeats, "publish")
         try:
             claimed, published = await publish_some(engine, publisher)
         except SQLAlchemyError as err:
@@ -106,10 +111,11 @@ async def publish(engine: AsyncEngine, publisher: Publisher, stop: asyncio.Event
         await rest(stop, pause)
 
 
-async def deliver(engine: AsyncEngine, webhooks: Webhooks, stop: asyncio.Event) -> None:
+async def deliver(engine: AsyncEngine, webhooks: Webhooks, stop: asyncio.Event, heartbeats: Path | None = None) -> None:
     """Deliver to webhook targets until asked to stop. Each target has its own task: a dead one holds up nobody."""
     busy: dict[str, asyncio.Task[None]] = {}
     while not stop.is_set():
+        beat(heartbeats, "deliver")
         busy = {target: task for target, task in busy.items() if not task.done()}
         try:
             for target in await due_targets(engine, busy):
@@ -147,8 +153,8 @@ async def serve(settings: Settings, publisher: Publisher, stop: asyncio.Event) -
     log.info("relay_serves", kafka=bool(settings.kafka_bootstrap_servers))
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(publish(engine, publisher, stop))
-            tasks.create_task(deliver(engine, webhooks, stop))
+            tasks.create_task(publish(engine, publisher, stop, settings.heartbeat_folder))
+            tasks.create_task(deliver(engine, webhooks, stop, settings.heartbeat_folder))
     finally:
         await webhooks.close()
         await engine.dispose()

@@ -37,10 +37,11 @@ from db.engine import make_engine
 from gateways.payments import HttpPaymentProvider, PaymentProvider
 from runtime.build import build_id
 from runtime.clock import clock
+from runtime.heartbeat import SECONDS, beat
 from runtime.process import run
 from runtime.schedules import keep_sweeping
 from runtime.settings import Settings, SettingsError
-from runtime.stopping import asked_to_stop
+from runtime.stopping import asked_to_stop, rest
 from runtime.temporal import connect, metered
 from workflows.expiry import ExpiryWorkflow
 from workflows.hold import SlotHoldWorkflow
@@ -148,7 +149,9 @@ async def serve(settings: Settings) -> None:
         async with make_worker(client, settings, engine, provider):
             await keep_sweeping(client, settings.task_queue)
             log.info("worker_serves", task_queue=settings.task_queue, build=build_id())
-            await stop.wait()
+            while not stop.is_set():
+                beat(settings.heartbeat_folder, "worker")
+                await rest(stop, SECONDS)
             log.info("worker_stops")
     engine.dispose()
 

@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=0, le=64)
     activity_slots: int = Field(default=10, ge=1, le=200)
     worker_metrics_address: str | None = None
+    heartbeat_folder: Path | None = None
     auto_approve_allocations: bool = True
     gate_deadline: Duration = timedelta(hours=72)
     repair_deadline: Duration | None = None
@@ -135,7 +136,7 @@ class Settings(BaseSettings):
         here = Path.cwd()
         return next((each / value for each in (here, *here.parents) if _is_home(each)), here / value)
 
-    @field_validator("coursaga_home", "postgres_bin")
+    @field_validator("coursaga_home", "postgres_bin", "heartbeat_folder")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

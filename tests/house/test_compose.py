@@ -34,8 +34,15 @@ GIVEN = {
     "AUTH_JWKS": jwks(),
 }
 ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
-LASTING = {"postgres", "temporal", "temporal-ui", "api", "worker", "relay", "kafka", "consumer"}
-PORTLESS = {"worker", "relay", "consumer"}
+LASTING = {
+    "postgres", "temporal", "temporal-ui", "temporal-ui-admin", "api", "worker", "relay", "kafka", "consumer",
+}  # fmt: skip
+OURS = {"migrate", "api", "worker", "relay", "consumer"}
+# Settings that mean nothing there: what is for development, for servers that `coursaga up` starts, for commands.
+NOT_THERE = {
+    "COURSAGA_HOME", "COURSAGA_TODAY", "DEV_AUTH", "COURSAGA_TOKEN", "WEBHOOK_PRIVATE_ADDRESSES", "WORKERS",
+    "POSTGRES_PORT", "POSTGRES_BIN", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "PROVIDER_PORT",
+}  # fmt: skip
 
 
 def docker_has_compose() -> bool:
@@ -93,8 +100,8 @@ def test_all_of_the_production_topology_is_there(services: dict[str, Any]):
 
 def test_every_image_is_pinned(services: dict[str, Any]):
     for name, service in services.items():
-        assert re.fullmatch(r"[\w/-]+:\d+\.\d+(\.\d+)?", service["image"]), name
-    assert re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE) == [
+        assert re.fullmatch(r"[\w/-]+:\d+\.\d+(\.\d+)?(@sha256:[0-9a-f]{64})?", service["image"]), name
+    assert re.findall(r"^FROM ([^\s@]+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE) == [
         "python:3.11.14-slim-bookworm"
     ]
 
@@ -127,8 +134,8 @@ def test_no_secret_has_a_default():
     for line in FILE.read_text().splitlines():
         key, _, value = line.strip().partition(": ")
         if re.search(r"PASSWORD|PWD|SECRET|TOKEN|DATABASE_URL", key) and not key.startswith("#"):
-            assert re.search(r"\$\{\w+:\?[^}]+\}", value), line
-            assert ":-" not in value, line
+            assert re.search(r"\$\{\w+:(\?[^}]+|-)\}", value), line
+            assert not re.search(r":-[^}]", value), line
 
 
 def test_shards_and_retention_are_chosen(services: dict[str, Any]):
@@ -171,8 +178,71 @@ def test_our_processes_wait_for_schema_and_namespace(services: dict[str, Any]):
     assert services["temporal"]["depends_on"]["temporal-schema"]["condition"] == "service_completed_successfully"
 
 
-def test_whatever_has_a_port_has_a_healthcheck(services: dict[str, Any]):
-    assert {name for name, service in services.items() if "healthcheck" in service} == LASTING - PORTLESS
+def test_whatever_lasts_has_a_healthcheck(services: dict[str, Any]):
+    """Those of processes without a port are run in tests/events/test_heartbeats.py."""
+    assert {name for name, service in services.items() if "healthcheck" in service} == LASTING
+
+
+@pytest.mark.parametrize("name", sorted(ONE_SHOT | LASTING))
+def test_a_service_writes_to_volumes_and_tmp_only_and_becomes_nobody_else(name: str, services: dict[str, Any]):
+    service = services[name]
+    assert service["read_only"] is (name != "kafka")
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) == (
+        ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"] if name == "postgres" else []
+    )
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] > 0
+    assert re.fullmatch(r"[1-4]g", service["mem_limit"])
+    assert service["logging"]["options"]["max-size"]
+    assert any(each.startswith("/tmp:") for each in service["tmpfs"])
+    assert "privileged" not in service
+
+
+def test_every_setting_is_reachable(services: dict[str, Any]):
+    documented = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    told = {name for service in OURS for name in services[service]["environment"]}
+    assert documented - told == NOT_THERE
+    given = {**GIVEN, "GATE_DEADLINE": "48h", "API_PUBLIC_URL": "https://api.example"}
+    api = yaml.safe_load(filled_in(given))["services"]["api"]["environment"]
+    assert (api["GATE_DEADLINE"], api["API_PUBLIC_URL"]) == ("48h", "https://api.example")
+
+
+def test_supports_ui_changes_nothing_and_admins_is_behind_a_sign_in(services: dict[str, Any]):
+    assert services["temporal-ui"]["environment"]["TEMPORAL_DISABLE_WRITE_ACTIONS"] == "true"
+    admins = services["temporal-ui-admin"]["environment"]
+    assert admins["TEMPORAL_AUTH_ENABLED"] == "true"
+    assert admins["TEMPORAL_AUTH_PROVIDER_URL"] == GIVEN["AUTH_ISSUER"]
+    assert admins["TEMPORAL_AUTH_CLIENT_ID"] == "", "without one it does not start"
+    assert services["temporal-ui-admin"]["profiles"] == ["admins"]
+
+
+@pytest.mark.parametrize("answer", ["sha256:" + "1" * 64, "not found"])
+def test_digests_are_written_behind_the_tags(tmp_path: Path, answer: str):
+    (tmp_path / "deploy").mkdir()
+    for name in ("docker-compose.yml", "Dockerfile", "deploy/pin.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "buildx imagetools inspect" ] && echo "{answer}"\n')
+    docker.chmod(0o755)
+    before = {name: (tmp_path / name).read_text() for name in ("docker-compose.yml", "Dockerfile")}
+    for _ in range(2):  # again: the same
+        run = subprocess.run(
+            ["sh", "deploy/pin.sh"], cwd=tmp_path, env={"PATH": f"{docker.parent}:/usr/local/bin:/usr/bin:/bin"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        after = {name: (tmp_path / name).read_text() for name in before}
+        if answer == "not found":
+            assert (run.returncode, after) == (1, before)
+            assert "tells no digest" in run.stderr
+        else:
+            assert run.returncode == 0, run.stderr
+            assert {name: text.replace(f"@{answer}", "") for name, text in after.items()} == before
+            pinned = [line for text in after.values() for line in text.splitlines() if f"@{answer}" in line]
+            assert len(pinned) == 7, pinned
+            assert "image: coursaga:0.1.0\n" in after["docker-compose.yml"]
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "deploy", *before}
 
 
 @pytest.mark.parametrize("name", ["migrate", "api", "worker", "relay", "consumer"])
@@ -197,13 +267,17 @@ def test_a_worker_has_time_to_let_running_tries_end(services: dict[str, Any]):
 
 
 def test_kafka_is_there_only_when_asked_for(services: dict[str, Any]):
-    assert {name for name, service in services.items() if "profiles" in service} == {"kafka", "consumer"}
+    assert {name for name, service in services.items() if "profiles" in service} == {
+        "kafka",
+        "consumer",
+        "temporal-ui-admin",
+    }
     assert services["relay"]["environment"]["KAFKA_BOOTSTRAP_SERVERS"] == ""
 
 
 def test_nothing_is_published_beyond_this_machine(services: dict[str, Any]):
     published = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(published) == 2
+    assert len(published) == 3
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
