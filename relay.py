@@ -21,7 +21,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import make_async_engine
 from db.outbox import OutboxRow, claim_events, events_published
-from db.webhooks import Due, claim_deliveries, delivery_tried, due_targets
+from db.sealing import NoKey, Seal, SecretUnreadable
+from db.webhooks import (
+    Due,
+    claim_deliveries,
+    delivery_tried,
+    due_targets,
+    hold_deliveries,
+    seal_secrets,
+    secret_of,
+)
 from domain.events import envelope
 from domain.ids import event_id_of, subject_of
 from gateways.webhooks import Webhooks
@@ -35,6 +44,7 @@ _AT_ONCE = 200  # events of one round, published together
 _TO_ONE = 20  # deliveries of one round to one target
 _LOOK_AGAIN = 0.25  # seconds between looks when there is nothing to do
 _LONGEST_PAUSE = 10.0  # seconds between tries when a server does not answer
+_SEAL_AGAIN = 60.0  # seconds between looks for secrets that are not sealed with the first key
 
 log = structlog.stdlib.get_logger()
 
@@ -111,7 +121,23 @@ async def publish(
         await rest(stop, pause)
 
 
-async def deliver(engine: AsyncEngine, webhooks: Webhooks, stop: asyncio.Event, heartbeats: Path | None = None) -> None:
+async def keep_sealed(engine: AsyncEngine, seal: Seal, stop: asyncio.Event) -> None:
+    """Seal secrets stored before there was a seal, or with an older key, until asked to stop."""
+    while not stop.is_set():
+        try:
+            if count := await seal_secrets(engine, seal):
+                log.info("secrets_sealed", count=count)
+        except SQLAlchemyError as err:
+            log.warning("relay_waits", why=type(err).__name__)
+        except NoKey:
+            log.warning("secrets_not_sealed", why="SECRETS_KEYS is not set")
+            return
+        await rest(stop, _SEAL_AGAIN)
+
+
+async def deliver(
+    engine: AsyncEngine, webhooks: Webhooks, seal: Seal, stop: asyncio.Event, heartbeats: Path | None = None
+) -> None:
     """Deliver to webhook targets until asked to stop. Each target has its own task: a dead one holds up nobody."""
     busy: dict[str, asyncio.Task[None]] = {}
     while not stop.is_set():
@@ -119,26 +145,34 @@ async def deliver(engine: AsyncEngine, webhooks: Webhooks, stop: asyncio.Event, 
         busy = {target: task for target, task in busy.items() if not task.done()}
         try:
             for target in await due_targets(engine, busy):
-                busy[target] = asyncio.create_task(_deliver_to(engine, webhooks, target))
+                busy[target] = asyncio.create_task(_deliver_to(engine, webhooks, seal, target))
         except SQLAlchemyError as err:
             log.warning("relay_waits", why=type(err).__name__)
         await rest(stop, _LOOK_AGAIN)
     await asyncio.gather(*busy.values())
 
 
-async def _deliver_to(engine: AsyncEngine, webhooks: Webhooks, target: str) -> None:
+async def _deliver_to(engine: AsyncEngine, webhooks: Webhooks, seal: Seal, target: str) -> None:
     """What is due to one target; one delivery that fails holds up only the later events of its own subject."""
     try:
-        while due := await claim_deliveries(engine, target, _TO_ONE):
-            await asyncio.gather(*(_try(engine, webhooks, each) for each in due))
-            if len(due) < _TO_ONE:
-                return
+        try:
+            await _deliver_with(engine, webhooks, target, await secret_of(engine, target, seal))
+        except SecretUnreadable as err:
+            log.error("webhooks_held", target=target, why=str(err))
+            await hold_deliveries(engine, target, str(err))
     except SQLAlchemyError as err:  # tried again when the lease of what was claimed is over
         log.warning("relay_waits", why=type(err).__name__)
 
 
-async def _try(engine: AsyncEngine, webhooks: Webhooks, due: Due) -> None:
-    delivered, answer = await webhooks.send(due.url, due.secret, event_id_of(due.key), body_of(due))
+async def _deliver_with(engine: AsyncEngine, webhooks: Webhooks, target: str, secret: str | None) -> None:
+    while secret and (due := await claim_deliveries(engine, target, _TO_ONE)):
+        await asyncio.gather(*(_try(engine, webhooks, secret, each) for each in due))
+        if len(due) < _TO_ONE:
+            return
+
+
+async def _try(engine: AsyncEngine, webhooks: Webhooks, secret: str, due: Due) -> None:
+    delivered, answer = await webhooks.send(due.url, secret, event_id_of(due.key), body_of(due))
     await delivery_tried(engine, due, answer, delivered=delivered)
     say = log.info if delivered else log.warning
     say("webhook_tried", target=due.target_id, key=due.key, tries=due.tries, delivered=delivered, answer=answer)
@@ -149,12 +183,13 @@ async def serve(settings: Settings, publisher: Publisher, stop: asyncio.Event) -
     if settings.database_url is None:
         raise CannotRun("a relay needs DATABASE_URL (or start everything with `coursaga up`)")
     engine = make_async_engine(settings.database_url.get_secret_value(), pool_size=10)
-    webhooks = Webhooks(private=settings.webhook_private_addresses)
+    webhooks, seal = Webhooks(private=settings.webhook_private_addresses), Seal(settings.sealing_keys)
     log.info("relay_serves", kafka=bool(settings.kafka_bootstrap_servers))
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publish(engine, publisher, stop, settings.heartbeat_folder))
-            tasks.create_task(deliver(engine, webhooks, stop, settings.heartbeat_folder))
+            tasks.create_task(deliver(engine, webhooks, seal, stop, settings.heartbeat_folder))
+            tasks.create_task(keep_sealed(engine, seal, stop))
     finally:
         await webhooks.close()
         await engine.dispose()

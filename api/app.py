@@ -62,6 +62,7 @@ from api.services import Services
 from api.tokens import Tokens, Trusted
 from api.well_said import well_said
 from db.engine import make_async_engine
+from db.sealing import Seal
 from gateways.payments import HttpPaymentProvider, PaymentProvider
 from runtime.clock import clock
 from runtime.dev_auth import dev_key, kid_of
@@ -87,9 +88,10 @@ request may succeed later. Times are UTC unless called local. Where there is GET
 def create_app(settings: Settings | None = None, provider: PaymentProvider | None = None) -> FastAPI:
     """The application. Without `settings` they are those of the environment and the running stack.
 
-    Without `provider` it is the one at PROVIDER_URL.
+    Without `provider` it is the one at PROVIDER_URL. Raises SettingsError when a setting that it needs is missing.
     """
     settings = settings or attached(load_settings())
+    _ = settings.sealing_keys  # production does not boot without; the lifespan would say so too late
     app = FastAPI(
         title="Coursaga",
         description=_ABOUT,
@@ -159,7 +161,7 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     settings: Settings = app.state.settings
     app.state.tokens = tokens_of(settings)
     app.state.turns, app.state.rates = Turns(settings.api_work_at_once), rates_of(settings)
-    async with open_services(settings, app.state.provider) as services:
+    async with open_services(settings, app.state.provider, Seal(settings.sealing_keys)) as services:
         app.state.services = services
         services.tasks.add(asyncio.create_task(services.watchers.listen(services.engine)))
         yield
@@ -191,7 +193,9 @@ def tokens_of(settings: Settings) -> Tokens:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, provider: PaymentProvider | None = None) -> AsyncGenerator[Services]:
+async def open_services(
+    settings: Settings, provider: PaymentProvider | None = None, seal: Seal | None = None
+) -> AsyncGenerator[Services]:
     """What the doors work with, of this process and the consumer's; closed afterwards."""
     if settings.database_url is None:
         raise CannotRun("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
@@ -213,6 +217,7 @@ async def open_services(settings: Settings, provider: PaymentProvider | None = N
             slot_hold=settings.slot_hold,
             pace=Pace(settings.bulk_acts_per_second),
             private_webhooks=settings.webhook_private_addresses,
+            seal=seal or Seal(()),
         )
     finally:
         asking.shutdown(wait=False, cancel_futures=True)
@@ -256,12 +261,13 @@ def main() -> int:
     """Serve until SIGINT or SIGTERM. Exit codes: 0 stopped as asked, 1 a setting is wrong, others as uvicorn's."""
     try:
         settings = attached(load_settings())
+        app = create_app(settings)
     except CannotRun as error:
         print(f"api: {error}", file=sys.stderr)  # noqa: T201 - logs are not set up yet
         return error.exit_code
     set_up_logs(settings.log_level, settings.log_format)
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,

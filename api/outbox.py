@@ -17,6 +17,7 @@ from api.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.services import ServicesDep
 from api.wire import Answer, Body
 from db.reads.events import backlog
+from db.sealing import NoKey
 from db.webhooks import add_target, remove_target, targets
 from gateways.webhooks import TargetRefused, looked_up, parsed
 
@@ -158,7 +159,13 @@ async def add_webhook(body: NewTarget, at: ServicesDep) -> TargetMade:
         event_types=body.event_types,
         secret=body.secret or _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode(),
     )
-    if not await add_target(at.engine, made.id, made.url, made.secret, made.event_types):
+    try:
+        sealed = at.seal.close(made.secret)
+    except NoKey:
+        raise Unavailable(
+            code="SECRETS_KEYS_MISSING", detail="The API has no key to store the secret with: set SECRETS_KEYS."
+        ) from None
+    if not await add_target(at.engine, made.id, made.url, sealed, made.event_types):
         raise Conflict(code="TARGET_EXISTS", detail="This URL is told already; remove it first to change it.")
     _log.info("webhook_added", target=made.id, event_types=made.event_types)
     return made

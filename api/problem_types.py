@@ -341,6 +341,12 @@ _OF_DOORS = [
         retryable=True,
     ),
     ProblemType(
+        "SECRETS_KEYS_MISSING", (503,),
+        "This process has no key to store a secret under, so it stores none.",
+        "Let its operator set SECRETS_KEYS, then send the same request again.",
+        retryable=True,
+    ),
+    ProblemType(
         "NOT_READY", (503,),
         "Something a purchase needs is not there; `down` names it.",
         "Look at what is named; `coursaga doctor` tells more.",

@@ -19,6 +19,7 @@ from api.admission import Seats, waiting
 from api.pace import Pace
 from api.watching import Watchers
 from db.engine import connected
+from db.sealing import Seal
 from gateways.payments import PaymentProvider
 from workflows.policies import Rules
 
@@ -49,6 +50,7 @@ class Services:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     slot_hold: timedelta = timedelta(minutes=10)  # how long times are held before they are paid for
     private_webhooks: bool = False  # webhook targets may be inside
+    seal: Seal = field(default_factory=lambda: Seal(()))  # of what is stored secret
     pace: Pace = field(default_factory=Pace)  # of all bulk requests together
     watchers: Watchers = field(default_factory=Watchers)
     scraped: Scraped = field(default_factory=Scraped)

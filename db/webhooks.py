@@ -1,4 +1,7 @@
-"""Webhook targets and what is owed to each: claimed with a lease, tried again with growing pauses, given up at last."""
+"""Webhook targets and what is owed to each: claimed with a lease, tried again with growing pauses, given up at last.
+
+Their secrets are stored sealed. Deliveries of a target whose secret cannot be opened are held: no try is used up.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.sealing import Seal, SecretUnreadable
+
 MOST_TRIES = 80  # with the pauses below, some three days
 _PAUSE = 5  # seconds after the first failure, doubling ...
 _LONGEST_PAUSE = 3600  # ... up to this
 _LEASE = 60  # seconds in which a claimed delivery is nobody else's; longer than one try takes
+_HELD = 60  # seconds until a held delivery is looked at again
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,6 @@ class Due:
 
     target_id: str
     url: str
-    secret: str
     event_id: int
     key: str
     type: str
@@ -48,13 +53,41 @@ class Due:
 
 _ADD = text(
     """
-    INSERT INTO webhook_targets (id, url, secret, event_types, created_at)
-    VALUES (:id, :url, :secret, CAST(:event_types AS jsonb), now())
+    INSERT INTO webhook_targets (id, url, sealed_secret, event_types, created_at)
+    VALUES (:id, :url, :sealed, CAST(:event_types AS jsonb), now())
     ON CONFLICT (url) WHERE removed_at IS NULL DO NOTHING
     RETURNING id
     """
 )
-_REMOVE = text("UPDATE webhook_targets SET removed_at = now() WHERE id = :id AND removed_at IS NULL RETURNING id")
+_REMOVE = text(
+    """
+    UPDATE webhook_targets SET removed_at = now(), secret = NULL, sealed_secret = NULL
+     WHERE id = :id AND removed_at IS NULL RETURNING id
+    """
+)
+_SECRET = text("SELECT secret, sealed_secret FROM webhook_targets WHERE id = :id AND removed_at IS NULL")
+_SECRETS = text("SELECT id, secret, sealed_secret FROM webhook_targets WHERE removed_at IS NULL")
+# Only if it is still what was read: of several at once one seals it, and a removed target gets none back.
+_RESEAL = text(
+    """
+    UPDATE webhook_targets SET secret = NULL, sealed_secret = :new
+     WHERE id = :id AND removed_at IS NULL
+       AND secret IS NOT DISTINCT FROM :secret AND sealed_secret IS NOT DISTINCT FROM :sealed_secret
+    """
+)
+# Of targets that code of before removed.
+_FORGET = text(
+    """
+    UPDATE webhook_targets SET secret = NULL, sealed_secret = NULL
+     WHERE removed_at IS NOT NULL AND num_nonnulls(secret, sealed_secret) > 0
+    """
+)
+_HOLD = text(
+    """
+    UPDATE webhook_deliveries SET answer = :why, next_try_at = now() + make_interval(secs => :pause)
+     WHERE target_id = :target AND delivered_at IS NULL AND given_up_at IS NULL AND next_try_at <= now()
+    """
+)
 _TARGETS = text(
     """
     SELECT target.id, target.url, target.event_types, target.created_at,
@@ -92,7 +125,7 @@ _CLAIM = text(
         FROM due WHERE delivery.target_id = due.target_id AND delivery.event_id = due.event_id
       RETURNING delivery.target_id, delivery.event_id, delivery.tries
     )
-    SELECT claimed.target_id, target.url, target.secret, claimed.event_id, event.key, event.type, event.data,
+    SELECT claimed.target_id, target.url, claimed.event_id, event.key, event.type, event.data,
            event.occurred_at, claimed.tries
       FROM claimed JOIN webhook_targets AS target ON target.id = claimed.target_id
       JOIN outbox AS event ON event.id = claimed.event_id
@@ -112,17 +145,48 @@ _TRIED = text(
 )
 
 
-async def add_target(engine: AsyncEngine, target_id: str, url: str, secret: str, event_types: Sequence[str]) -> bool:
-    """Tell this address of events from now on; False when it is told already."""
-    values = {"id": target_id, "url": url, "secret": secret, "event_types": json.dumps(list(event_types))}
+async def add_target(engine: AsyncEngine, target_id: str, url: str, sealed: str, event_types: Sequence[str]) -> bool:
+    """Tell this address of events from now on; False when it is told already. `sealed`: its secret, by `Seal.close`."""
+    values = {"id": target_id, "url": url, "sealed": sealed, "event_types": json.dumps(list(event_types))}
     async with engine.begin() as conn:
         return (await conn.execute(_ADD, values)).scalar_one_or_none() is not None
 
 
 async def remove_target(engine: AsyncEngine, target_id: str) -> bool:
-    """Tell it nothing any more; its record stays. False when there is no such target."""
+    """Tell it nothing any more; its record stays, without the secret. False when there is no such target."""
     async with engine.begin() as conn:
         return (await conn.execute(_REMOVE, {"id": target_id})).scalar_one_or_none() is not None
+
+
+async def secret_of(engine: AsyncEngine, target_id: str, seal: Seal) -> str | None:
+    """What signs deliveries to this target, None when it is removed. Raises SecretUnreadable."""
+    async with engine.connect() as conn:
+        row = (await conn.execute(_SECRET, {"id": target_id})).one_or_none()
+    if row is None:
+        return None
+    return row.secret or seal.open(row.sealed_secret)
+
+
+async def seal_secrets(engine: AsyncEngine, seal: Seal) -> int:
+    """Seal with the first key what is stored plain or sealed with another; how many were. Whoever else does so meanwhile.
+
+    What no key opens stays as it is. Raises NoKey.
+    """
+    sealed = 0
+    async with engine.connect() as conn:
+        rows = (await conn.execute(_SECRETS)).mappings().all()
+    for row in rows:
+        if row["secret"] is None and seal.is_newest(row["sealed_secret"]):
+            continue
+        try:
+            new = seal.close(row["secret"] or seal.open(row["sealed_secret"]))
+        except SecretUnreadable:
+            continue
+        async with engine.begin() as conn:
+            sealed += (await conn.execute(_RESEAL, {**row, "new": new})).rowcount
+    async with engine.begin() as conn:
+        await conn.execute(_FORGET)
+    return sealed
 
 
 async def targets(conn: AsyncConnection) -> list[TargetRow]:
@@ -141,6 +205,12 @@ async def claim_deliveries(engine: AsyncEngine, target_id: str, limit: int) -> l
     async with engine.begin() as conn:
         rows = await conn.execute(_CLAIM, {"target": target_id, "limit": limit, "lease": _LEASE})
         return [Due(**row) for row in rows.mappings()]
+
+
+async def hold_deliveries(engine: AsyncEngine, target_id: str, why: str) -> None:
+    """What is due to this target waits a minute, for this reason; it counts as no try, so nothing is given up."""
+    async with engine.begin() as conn:
+        await conn.execute(_HOLD, {"target": target_id, "why": f"held: {why}", "pause": _HELD})
 
 
 async def delivery_tried(engine: AsyncEngine, due: Due, answer: str, *, delivered: bool) -> None:

@@ -22,6 +22,7 @@ from tzdata import IANA_VERSION
 
 from db.engine import at_once, make_engine
 from db.migrate import MIGRATIONS
+from db.sealing import Seal, SecretUnreadable
 from db.stranded import STRANDED, stranded_of
 from domain.refusals import Refused
 from domain.schedule import zone_named
@@ -130,8 +131,9 @@ def postgres(settings: Settings) -> list[Check]:
         with psycopg.connect(url, connect_timeout=5) as connection:
             answers = Check("postgresql", FINE, f"server {connection.info.server_version // 10000}")
             schema = _schema(connection)
-            of_data = [_outbox(connection), _zones(connection)] if schema.state == FINE else []
-            return [answers, schema, *of_data]
+            if schema.state != FINE:
+                return [answers, schema]
+            return [answers, schema, _outbox(connection), _secrets(connection, settings), _zones(connection)]
     except psycopg.OperationalError as error:
         return [Check("postgresql", UNREACHABLE, str(error).strip(), "start it, or correct DATABASE_URL")]
 
@@ -158,6 +160,28 @@ def _outbox(connection: psycopg.Connection) -> Check:
     if age > _OLD_EVENT:
         return Check("outbox", WRONG, says, "start a relay with `coursaga relay`, or see why Kafka does not answer it")
     return Check("outbox", FINE, says)
+
+
+def _secrets(connection: psycopg.Connection, settings: Settings) -> Check:
+    """How secrets of webhook targets are stored, as far as the keys this process has can tell."""
+    query = "SELECT secret, sealed_secret FROM webhook_targets WHERE removed_at IS NULL"
+    stored = connection.execute(query).fetchall()
+    plain = sum(secret is not None for secret, _ in stored)
+    if settings.secrets_keys is None:
+        return Check("secrets", FINE, f"{len(stored)} stored, {plain} of them not sealed; SECRETS_KEYS is not set here")
+    seal, old, unreadable = Seal(settings.sealing_keys), 0, 0
+    for _, sealed in stored:
+        try:
+            old += sealed is not None and bool(seal.open(sealed)) and not seal.is_newest(sealed)
+        except SecretUnreadable:
+            unreadable += 1
+    if unreadable:
+        remedy = "add the key they were sealed with to SECRETS_KEYS; or remove those targets and add them again"
+        return Check("secrets", WRONG, f"{unreadable} of {len(stored)} are opened by no key of SECRETS_KEYS", remedy)
+    if plain or old:
+        says = f"{plain} of {len(stored)} are not sealed, {old} with an older key"
+        return Check("secrets", WRONG, says, "a relay seals them within a minute: start one with `coursaga relay`")
+    return Check("secrets", FINE, f"{len(stored)} stored, all sealed with the first key")
 
 
 def _zones(connection: psycopg.Connection) -> Check:

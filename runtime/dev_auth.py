@@ -6,9 +6,7 @@ The private key is made by whoever needs it first and is readable by its owner o
 from __future__ import annotations
 
 import json
-import os
 import time
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from joserfc.jwk import RSAKey
 
 from domain.roles import Role
 from runtime.errors import CannotRun
-from runtime.files import draft_secret, open_folder
+from runtime.files import make_secret_once
 from runtime.jwks import DEV_KID
 from runtime.settings import DEV_ISSUER, Settings
 
@@ -33,8 +31,7 @@ class NoDevAuth(CannotRun):
 def dev_key(home: Path) -> RSAKey:
     """The key pair of this home, made if it has none; of any number who make it at once, one makes it."""
     file = home / KEY_FILE
-    if not file.exists():
-        _make(file)
+    make_secret_once(file, lambda: json.dumps(RSAKey.generate_key(2048).as_dict(private=True)))
     try:
         return RSAKey.import_key(json.loads(file.read_text()))
     except (OSError, ValueError, TypeError, JoseError) as error:
@@ -69,11 +66,3 @@ class DevTokens:
             self._token = dev_token(self._settings, self._role, self._subject, COMMANDS_TTL)
             self._renew_at = time.monotonic() + COMMANDS_TTL.total_seconds() / 2
         return self._token
-
-
-def _make(file: Path) -> None:
-    open_folder(file.parent)
-    draft = draft_secret(file, json.dumps(RSAKey.generate_key(2048).as_dict(private=True)))
-    with suppress(FileExistsError):  # somebody was faster
-        os.link(draft, file)
-    draft.unlink()

@@ -40,7 +40,7 @@ def wipe(home: Path) -> None:
         wipe_postgres(home)
         for name in ("temporal", "provider", "logs"):
             shutil.rmtree(home / name, ignore_errors=True)
-        for name in ("together", "stack.json", "dev-key.json"):
+        for name in ("together", "stack.json", "dev-key.json", "secrets-key"):
             (home / name).unlink(missing_ok=True)
     finally:
         place.unlock()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkstemp
 
@@ -17,6 +19,17 @@ def open_folder(folder: Path) -> None:
 def write_secret(file: Path, text: str) -> None:
     """Writes a file that only its owner can read, from its first moment on; readers see the old or the new one."""
     draft_secret(file, text).replace(file)
+
+
+def make_secret_once(file: Path, make: Callable[[], str]) -> None:
+    """Writes a secret where there is no file yet; of any number who do so at once, one does."""
+    if file.exists():
+        return
+    open_folder(file.parent)
+    draft = draft_secret(file, make())
+    with suppress(FileExistsError):  # somebody was faster
+        os.link(draft, file)
+    draft.unlink()
 
 
 def draft_secret(file: Path, text: str) -> Path:

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.errors import CannotRun
+from runtime.secrets_keys import HOW_TO_MAKE, keys_in
 
 DEV_ISSUER = "coursaga-development"  # of the tokens `coursaga token` makes; no real issuer may be called so
 _WELL_KNOWN = ("postgres", "password", "secret", "changeme", "change-me", "admin", "root", "test", "12345678", "123456")
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     temporal_ui_url: str | None = None
     task_queue: str = "purchases"
     provider_url: str | None = None
+    secrets_keys: SecretStr | None = None
 
     auth_issuer: str | None = None
     auth_audience: str = Field(default="coursaga", min_length=1)
@@ -181,6 +183,13 @@ class Settings(BaseSettings):
             raise ValueError(fault)
         return SecretStr(f"postgresql+psycopg://{found[1]}")
 
+    @field_validator("secrets_keys")
+    @classmethod
+    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            keys_in(value.get_secret_value())
+        return value
+
     @field_validator("rate_limit_student", "rate_limit_staff", "rate_limit_service")
     @classmethod
     def _so_many_a_while(cls, value: str) -> str:
@@ -251,6 +260,21 @@ class Settings(BaseSettings):
     def kafka_extras(self) -> dict[str, Any]:
         """KAFKA_OPTIONS as an object; may hold secrets."""
         return _parsed(self.kafka_options) if self.kafka_options else {}
+
+    @property
+    def sealing_keys(self) -> list[str]:
+        """SECRETS_KEYS, the first of which seals; none in development, if none is set.
+
+        Raises SettingsError in production: what stores or uses secrets does not run without.
+        """
+        if self.secrets_keys is not None:
+            return keys_in(self.secrets_keys.get_secret_value())
+        if self.coursaga_env == "production":
+            raise SettingsError(
+                "SECRETS_KEYS: must be set in production: secrets of webhook targets are stored encrypted with it. "
+                f"Make one with {HOW_TO_MAKE} and give the same to the API and to every relay"
+            )
+        return []
 
     def environment(self) -> dict[str, str]:
         """The variables that make another process read these same settings. Holds secrets."""

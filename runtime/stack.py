@@ -27,6 +27,7 @@ from runtime.children import Child, StartFailed, free_ports, listens, tail
 from runtime.files import open_folder
 from runtime.postgres import EmbeddedPostgres
 from runtime.progress import Say, say_nothing
+from runtime.secrets_keys import make_key_of_home
 from runtime.settings import Settings
 from runtime.state import Home, Running, attached, find
 from runtime.temporal import connect, ensure_search_attributes
@@ -181,6 +182,8 @@ class Stack:
         together.settle()
 
     def _start_processes(self) -> None:
+        if self._settings.secrets_keys is None and self._settings.coursaga_env != "production":
+            self._settings = self._settings.with_values(secrets_keys=make_key_of_home(self._home.folder))
         port = free_ports({"API_PORT": self._settings.api_port})["API_PORT"]
         self._settings = self._settings.with_values(api_port=port)
         self._say("starting worker, relay and API")

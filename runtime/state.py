@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from runtime.children import end, identity
 from runtime.errors import CannotRun
 from runtime.files import open_folder, write_secret
+from runtime.secrets_keys import key_of_home
 from runtime.settings import Settings
 
 
@@ -156,7 +157,7 @@ def find(home: Path) -> Running | None:
 
 
 def attached(settings: Settings) -> Settings:
-    """The settings with the addresses of the running stack filled in where the environment sets none."""
+    """The settings with the addresses of the running stack, and its key, filled in where the environment sets none."""
     running = find(settings.coursaga_home)
     if running is None:
         return settings
@@ -165,4 +166,5 @@ def attached(settings: Settings) -> Settings:
         temporal_address=settings.temporal_address or running.temporal_address,
         temporal_ui_url=settings.temporal_ui_url or running.temporal_ui,
         provider_url=settings.provider_url or running.provider_url,
+        secrets_keys=settings.secrets_keys or key_of_home(settings.coursaga_home),
     )

@@ -1,4 +1,7 @@
-"""Tokens for tests: an issuer with a key of its own, whose public half is the AUTH_JWKS of the API under test."""
+"""Tokens for tests: an issuer with a key of its own, whose public half is the AUTH_JWKS of the API under test.
+
+And keys for what is stored secret.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import time
 from functools import cache
 from typing import Any
 
+from cryptography.fernet import Fernet
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
@@ -23,6 +27,17 @@ def key() -> RSAKey:
 def jwks() -> str:
     """What AUTH_JWKS says."""
     return json.dumps({"keys": [{**key().as_dict(private=False), "kid": KID, "use": "sig", "alg": "RS256"}]})
+
+
+def make_key() -> str:
+    """A new key for SECRETS_KEYS."""
+    return Fernet.generate_key().decode()
+
+
+@cache
+def secrets_keys() -> str:
+    """The SECRETS_KEYS of this test process."""
+    return make_key()
 
 
 def auth_settings() -> dict[str, Any]:

@@ -75,19 +75,27 @@ class DeadLetterAct(Row, table=True):
 
 
 class WebhookTarget(Row, table=True):
-    """Somebody who is told of events over HTTP. `event_types` empty: of all. `secret` signs what is sent."""
+    """Somebody who is told of events over HTTP. `event_types` empty: of all.
+
+    What is sent is signed with a secret, stored sealed (`db.sealing`). `secret`: as it was stored before, until it is
+    sealed. A removed target has none.
+    """
 
     __tablename__ = "webhook_targets"
     __table_args__ = (
+        CheckConstraint(
+            "removed_at IS NOT NULL OR num_nonnulls(secret, sealed_secret) = 1", name="one_secret_while_live"
+        ),
         Index("one_live_target_per_url", "url", unique=True, postgresql_where=text("removed_at IS NULL")),
     )
 
     id: Id
     url: Words
-    secret: Words
+    secret: MaybeWords = None
     event_types: Annotated[list[str], Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})]
     created_at: datetime
     removed_at: datetime | None = None
+    sealed_secret: MaybeWords = None
 
 
 class WebhookDelivery(Row, table=True):

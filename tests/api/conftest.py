@@ -24,7 +24,7 @@ from api.server import PunctualProtocol
 from api.temporal import executions
 from runtime.settings import Settings
 from tests.build import FakeProvider, item, pay, student
-from tests.tokens import auth_settings, bearer
+from tests.tokens import auth_settings, bearer, secrets_keys
 from worker import make_worker
 
 NOBODY = "127.0.0.1:1"  # no server listens there
@@ -53,6 +53,7 @@ def settings_for(database_url: str, temporal_address: str, task_queue: str) -> S
             "rate_limit_staff": "100000/second",
             "rate_limit_student": "100000/second",
             "rate_limit_service": "100000/second",
+            "secrets_keys": secrets_keys(),
             **auth_settings(),
         }
     )

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from math import log2
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.engine import make_async_engine
 from db.outbox import OutboxRow
-from db.webhooks import MOST_TRIES, add_target, remove_target
+from db.webhooks import MOST_TRIES, remove_target
 from domain.ids import event_id_of
 from gateways.webhooks import TargetRefused, Webhooks, looked_up, parsed
-from relay import ToLog, deliver, publish, publish_some
+from relay import publish, publish_some
 from tests.build import run, value
 from tests.events.receiver import SECRET, receiving
+from tests.events.relays import BOUND, add, impatient, pool, relaying, tell
 from tests.faults.waiting import happens
 
-BOUND = 60
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def pool(database_url: str) -> AsyncGenerator[AsyncEngine]:
-    engine = make_async_engine(database_url, pool_size=10)
-    yield engine
-    await engine.dispose()
-
-
-def tell(engine: Engine, *keys: str) -> None:
-    """Events of the outbox, committed one after the other."""
-    for key in keys:
-        run(engine, "INSERT INTO outbox (key, type, data, occurred_at) VALUES (:key, :type, '{\"n\": 1}', now())",
-            key=key, type=key.rpartition(":")[2])  # fmt: skip
+__all__ = ["pool"]
 
 
 def waiting(engine: Engine) -> int:
@@ -121,34 +105,10 @@ async def test_the_id_of_an_event_is_the_same_each_time() -> None:
     assert event_id_of("purchase:1:A") == event_id_of("purchase:1:A") != event_id_of("purchase:1:B")
 
 
-@asynccontextmanager
-async def relaying(pool: AsyncEngine) -> AsyncGenerator[None]:
-    """A relay without Kafka that may tell loopback addresses."""
-    stop, webhooks = asyncio.Event(), Webhooks(private=True)
-    tasks = [asyncio.create_task(each) for each in (publish(pool, ToLog(), stop), deliver(pool, webhooks, stop))]
-    try:
-        async with asyncio.timeout(BOUND):
-            yield
-    finally:
-        stop.set()
-        await asyncio.gather(*tasks)
-        await webhooks.close()
-
-
-def impatient(engine: Engine) -> None:
-    """What failed is due again at once: no test waits for the pauses. A try under way may so be made once more."""
-    with engine.begin() as connection:  # a try under way holds its row for as long as the target keeps it waiting
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(
-            text("UPDATE webhook_deliveries SET next_try_at = now() WHERE delivered_at IS NULL AND answer IS NOT NULL")
-        )
-
-
 async def test_targets_get_what_they_want_signed_and_in_order(engine: Engine, pool: AsyncEngine) -> None:
     with receiving() as everything, receiving() as some:
-        await add_target(pool, "all", everything.url, SECRET, [])
-        await add_target(pool, "some", some.url, SECRET, ["DONE"])
+        await add(pool, "all", everything.url)
+        await add(pool, "some", some.url, ["DONE"])
         told = [f"purchase:{subject}:{kind}" for subject in range(30) for kind in ("NEW", "DONE")]
         tell(engine, *told)
         async with relaying(pool):
@@ -170,8 +130,8 @@ async def test_a_dead_target_holds_up_no_other_and_a_failing_event_only_its_subj
         broken = [True]
         picky.answers = lambda event: 503 if broken and event["key"] == "purchase:1:A" else 200
         for name, target in (("hangs", hangs), ("picky", picky), ("fine", fine)):
-            await add_target(pool, name, target.url, SECRET, [])
-        await add_target(pool, "gone", "http://127.0.0.1:1/events", SECRET, [])
+            await add(pool, name, target.url)
+        await add(pool, "gone", "http://127.0.0.1:1/events")
         tell(engine, "purchase:1:A", "purchase:1:B", "purchase:2:A")
         async with relaying(pool):
             await happens(lambda: len(fine.got) == 3 and picky.took() == ["purchase:2:A"])
@@ -190,7 +150,7 @@ async def test_a_dead_target_holds_up_no_other_and_a_failing_event_only_its_subj
 async def test_a_delivery_is_given_up_at_last_and_the_next_one_goes_out(engine: Engine, pool: AsyncEngine) -> None:
     with receiving() as target:
         target.answers = lambda event: 302 if event["key"] == "purchase:1:A" else 204
-        await add_target(pool, "target", target.url, SECRET, [])
+        await add(pool, "target", target.url)
         tell(engine, "purchase:1:A", "purchase:1:B")
         async with relaying(pool):
             answered = "SELECT count(*) FROM webhook_deliveries WHERE answer = '302'"
@@ -204,7 +164,7 @@ async def test_a_delivery_is_given_up_at_last_and_the_next_one_goes_out(engine: 
 
 
 async def test_pauses_grow(engine: Engine, pool: AsyncEngine) -> None:
-    await add_target(pool, "gone", "http://127.0.0.1:1/", SECRET, [])
+    await add(pool, "gone", "http://127.0.0.1:1/")
     tell(engine, "purchase:1:A")
     pauses: list[float] = []
     async with relaying(pool):
@@ -220,8 +180,8 @@ async def test_pauses_grow(engine: Engine, pool: AsyncEngine) -> None:
 
 async def test_a_removed_target_is_told_nothing_more(engine: Engine, pool: AsyncEngine) -> None:
     with receiving() as gone, receiving() as stays:
-        await add_target(pool, "gone", gone.url, SECRET, [])
-        await add_target(pool, "stays", stays.url, SECRET, [])
+        await add(pool, "gone", gone.url)
+        await add(pool, "stays", stays.url)
         await remove_target(pool, "gone")
         tell(engine, "purchase:1:A")
         async with relaying(pool):

@@ -19,7 +19,7 @@ import yaml
 from runtime.settings import Settings
 from runtime.temporal_binary import packaged
 from tests.house.test_imports import ROOMS
-from tests.tokens import ISSUER, jwks
+from tests.tokens import ISSUER, jwks, make_key
 from workflows.attributes import SEARCH_ATTRIBUTES
 from workflows.policies import Rules
 
@@ -32,6 +32,7 @@ GIVEN = {
     "PROVIDER_URL": "https://provider.example",
     "AUTH_ISSUER": ISSUER,
     "AUTH_JWKS": jwks(),
+    "SECRETS_KEYS": make_key(),
 }
 ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
 LASTING = {
@@ -133,7 +134,7 @@ def test_a_secret_or_address_that_is_not_given_stops_it(name: str):
 def test_no_secret_has_a_default():
     for line in FILE.read_text().splitlines():
         key, _, value = line.strip().partition(": ")
-        if re.search(r"PASSWORD|PWD|SECRET|TOKEN|DATABASE_URL", key) and not key.startswith("#"):
+        if re.search(r"PASSWORD|PWD|SECRET|TOKEN|DATABASE_URL", key) and not key.startswith("#") and value != "*keys":
             assert re.search(r"\$\{\w+:(\?[^}]+|-)\}", value), line
             assert not re.search(r":-[^}]", value), line
 
@@ -260,6 +261,7 @@ def test_our_processes_get_settings_that_production_takes(
     assert settings.coursaga_env == "production"
     namespace = services["temporal-namespace"]["environment"]["TEMPORAL_NAMESPACE"]
     assert settings.temporal_namespace == namespace
+    assert bool(settings.secrets_keys) == (name in ("api", "relay"))
 
 
 def test_a_worker_has_time_to_let_running_tries_end(services: dict[str, Any]):

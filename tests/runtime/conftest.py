@@ -25,6 +25,7 @@ OURS = (
     "POSTGRES_",
     "WORKERS",
     "LOG_",
+    "SECRETS_",
 )
 
 

@@ -8,11 +8,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from db.sealing import Seal
 from domain.schedule import zone_named
 from runtime import checks
 from runtime.checks import Check
 from runtime.settings import Settings
 from tests.build import run, student, trainer
+from tests.tokens import make_key
 
 
 def zones(database_url: str) -> Check:
@@ -43,3 +45,23 @@ def test_zones_that_differ_are_named(database_url: str, engine: Engine, monkeypa
     assert (found.state, "update the database server" in found.remedy) == (checks.WRONG, True)
     for said in ("Europe/London (from ", "'Mars/Olympus' (not known to both)"):
         assert said in found.says
+
+
+def test_secrets_that_are_not_sealed_with_the_first_key_are_counted(database_url: str, engine: Engine) -> None:
+    old, new = make_key(), make_key()
+
+    def secrets(keys: str | None) -> Check:
+        given = None if keys is None else SecretStr(keys)
+        found = checks.postgres(Settings(database_url=SecretStr(database_url), secrets_keys=given))
+        return {check.name: check for check in found}["secrets"]
+
+    assert secrets(new).says.startswith("0 stored")
+    for name, column, kept in (("a", "secret", "whsec_plain"), ("b", "sealed_secret", Seal([old]).close("whsec_b"))):
+        add = f"INSERT INTO webhook_targets (id, url, {column}, created_at) VALUES (:name, :name, :kept, now())"  # noqa: S608
+        run(engine, add, name=name, kept=kept)
+    assert secrets(new).says == "1 of 2 are opened by no key of SECRETS_KEYS"
+    assert secrets(f"{new},{old}").says == "1 of 2 are not sealed, 1 with an older key"
+    assert {secrets(new).state, secrets(f"{new},{old}").state} == {checks.WRONG}
+    run(engine, "DELETE FROM webhook_targets WHERE id = 'a'")
+    assert secrets(old).state == secrets(f"{old},{new}").state == checks.FINE
+    assert secrets(None).says == "1 stored, 0 of them not sealed; SECRETS_KEYS is not set here"

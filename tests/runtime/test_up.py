@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from temporalio.common import WorkflowIDReusePolicy
 
+from db.sealing import Seal
 from runtime.children import gone, identity
 from runtime.settings import Settings
 from runtime.stack import Stack
@@ -115,6 +116,17 @@ def test_other_commands_with_the_same_home_find_it(stack: Up):
     found = find(stack.home)
     assert found is not None
     assert found.report() == stack.ready
+
+
+def test_secrets_are_stored_under_a_key_of_its_own(stack: Up):
+    key = stack.home / "secrets-key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    added = stack.run("webhooks", "add", "https://93.184.215.14/hook", "--event", "NEVER_TOLD", "--json")
+    assert added.returncode == 0, added.stderr
+    made = json.loads(added.stdout)
+    sealed = stack.ask("SELECT sealed_secret FROM webhook_targets")
+    assert Seal([key.read_text()]).open(sealed) == made["secret"]
+    assert stack.run("webhooks", "remove", made["id"]).returncode == 0
 
 
 def test_events_are_told(stack: Up):

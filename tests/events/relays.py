@@ -1,0 +1,73 @@
+"""A relay in process: without Kafka, free to tell loopback addresses; and what a test of it needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest_asyncio
+from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.engine import make_async_engine
+from db.sealing import Seal
+from db.webhooks import add_target
+from gateways.webhooks import Webhooks
+from relay import ToLog, deliver, keep_sealed, publish
+from tests.build import run
+from tests.events.receiver import SECRET
+from tests.tokens import secrets_keys
+
+BOUND = 60
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pool(database_url: str) -> AsyncGenerator[AsyncEngine]:
+    engine = make_async_engine(database_url, pool_size=10)
+    yield engine
+    await engine.dispose()
+
+
+def seal() -> Seal:
+    """Of this test process."""
+    return Seal([secrets_keys()])
+
+
+def tell(engine: Engine, *keys: str) -> None:
+    """Events of the outbox, committed one after the other."""
+    for key in keys:
+        run(engine, "INSERT INTO outbox (key, type, data, occurred_at) VALUES (:key, :type, '{\"n\": 1}', now())",
+            key=key, type=key.rpartition(":")[2])  # fmt: skip
+
+
+async def add(pool: AsyncEngine, target: str, url: str, event_types: Sequence[str] = ()) -> None:
+    """A target that is told with the secret receivers check."""
+    assert await add_target(pool, target, url, seal().close(SECRET), event_types)
+
+
+@asynccontextmanager
+async def relaying(
+    pool: AsyncEngine, sealed_by: Seal | None = None, webhooks: Webhooks | None = None
+) -> AsyncGenerator[None]:
+    """A relay that runs meanwhile."""
+    stop, webhooks, sealed_by = asyncio.Event(), webhooks or Webhooks(private=True), sealed_by or seal()
+    parts = (publish(pool, ToLog(), stop), deliver(pool, webhooks, sealed_by, stop), keep_sealed(pool, sealed_by, stop))
+    tasks = [asyncio.create_task(each) for each in parts]
+    try:
+        async with asyncio.timeout(BOUND):
+            yield
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks)
+        await webhooks.close()
+
+
+def impatient(engine: Engine) -> None:
+    """What failed is due again at once: no test waits for the pauses. A try under way may so be made once more."""
+    with engine.begin() as connection:  # a try under way holds its row for as long as the target keeps it waiting
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(
+            text("UPDATE webhook_deliveries SET next_try_at = now() WHERE delivered_at IS NULL AND answer IS NOT NULL")
+        )
