@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
+import httpx2
 import pytest
 from sqlalchemy import Engine, text
 
 from api.admission import MOST_OPEN, NoTurn, Turns, only_waits, waiting
+from runtime.children import Child, free_ports, listens
 from runtime.settings import Settings
 from tests.api.conftest import booted, fresh, is_problem, serving
 from tests.api.test_progress import watching
@@ -166,6 +172,61 @@ async def test_a_body_that_does_not_come_is_refused_in_time(
             assert answer.startswith(b"HTTP/1.1 408")
             assert b'"code":"REQUEST_TIMEOUT"' in answer
             writer.close()
+
+
+@asynccontextmanager
+async def process_of(settings: Settings, folder: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    """The API in a process of its own."""
+    port = free_ports({"API_PORT": 0})["API_PORT"]
+    said = {"api_port": port, "api_work_at_once": 3, "provider_url": "http://127.0.0.1:1"}
+    told = settings.with_values(**said).environment()
+    child = Child("api", [sys.executable, "-m", "api.app"], folder / "log", env={**os.environ, **told})
+    child.start()
+    try:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=bearer(), timeout=60) as client:
+            await asyncio.to_thread(child.wait_until, lambda: listens(port), 60)
+            while (await client.get("/readyz")).status_code != 200:
+                pass  # the worker is seen in a moment
+            yield client
+    finally:
+        child.stop()
+
+
+@pytest.mark.parametrize(
+    ("streams", "half_sent"), [(40, 10), pytest.param(1_500, 300, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
+)
+@pytest.mark.usefixtures("worker")
+async def test_a_crowd_keeps_no_process_from_being_ready(
+    settings: Settings, engine: Engine, fake_provider: FakeProvider, tmp_path: Path, streams: int, half_sent: int
+) -> None:
+    """Streams of one student, and requests that never end, all at once."""
+    student(engine)
+    item(engine)
+    purchase = start(engine, pay(engine, fake_provider, fresh())).purchase_id
+    path, me = f"/api/v1/purchases/{purchase}/events", bearer("student", "student-1")
+    async with process_of(settings, tmp_path) as api, AsyncExitStack() as crowd:
+        for number in range(half_sent):
+            _, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
+            crowd.callback(writer.close)
+            writer.write(f"GET {path}?n={number} HTTP/1.1\r\nHost: api\r\nAuthorization: ".encode())
+        many = httpx2.Limits(max_connections=None)
+        client = await crowd.enter_async_context(
+            httpx2.AsyncClient(base_url=api.base_url, headers=me, timeout=60, limits=many)
+        )
+        asked = [client.send(client.build_request("GET", path), stream=True) for _ in range(streams)]
+        answers = asyncio.gather(*asked)
+        ready = set[str]()
+        while not answers.done():
+            ready.add((await api.get("/readyz")).text)
+            await asyncio.wait([answers], timeout=0.1)
+        told = Counter(answer.status_code for answer in await answers)
+        ready.add((await api.get("/readyz")).text)
+        assert all('"ready":true' in each for each in ready), ready
+        assert 1 <= told[200] <= 20, told  # the rest is refused early
+        assert set(told) <= {200, 429, 503}, told
+        assert (await api.get(COINS)).status_code == 200
+        for answer in await answers:
+            await answer.aclose()
 
 
 async def test_a_turn_is_given_back_whatever_becomes_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
