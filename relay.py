@@ -145,30 +145,27 @@ async def deliver(
         busy = {target: task for target, task in busy.items() if not task.done()}
         try:
             for target in await due_targets(engine, busy):
-                busy[target] = asyncio.create_task(_deliver_to(engine, webhooks, seal, target))
+                busy[target] = asyncio.create_task(_deliver_to(engine, webhooks, seal, target, stop))
         except SQLAlchemyError as err:
             log.warning("relay_waits", why=type(err).__name__)
         await rest(stop, _LOOK_AGAIN)
     await asyncio.gather(*busy.values())
 
 
-async def _deliver_to(engine: AsyncEngine, webhooks: Webhooks, seal: Seal, target: str) -> None:
+async def _deliver_to(engine: AsyncEngine, webhooks: Webhooks, seal: Seal, target: str, stop: asyncio.Event) -> None:
     """What is due to one target; one delivery that fails holds up only the later events of its own subject."""
     try:
         try:
-            await _deliver_with(engine, webhooks, target, await secret_of(engine, target, seal))
+            secret = await secret_of(engine, target, seal)
+            while secret and not stop.is_set() and (due := await claim_deliveries(engine, target, _TO_ONE)):
+                await asyncio.gather(*(_try(engine, webhooks, secret, each) for each in due))
+                if len(due) < _TO_ONE:
+                    return
         except SecretUnreadable as err:
             log.error("webhooks_held", target=target, why=str(err))
             await hold_deliveries(engine, target, str(err))
     except SQLAlchemyError as err:  # tried again when the lease of what was claimed is over
         log.warning("relay_waits", why=type(err).__name__)
-
-
-async def _deliver_with(engine: AsyncEngine, webhooks: Webhooks, target: str, secret: str | None) -> None:
-    while secret and (due := await claim_deliveries(engine, target, _TO_ONE)):
-        await asyncio.gather(*(_try(engine, webhooks, secret, each) for each in due))
-        if len(due) < _TO_ONE:
-            return
 
 
 async def _try(engine: AsyncEngine, webhooks: Webhooks, secret: str, due: Due) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 from standardwebhooks.webhooks import Webhook
 
-_PATIENCE = 10.0  # seconds for one try, the name's lookup included
+PATIENCE = 10.0  # seconds for one try in all, the name's lookup included
 _CONNECT = 3.0  # for one of its addresses
 # What the library counts as global and is not: IPv4 addresses, of our own network too, in the dress of IPv6 (NAT64, its
 # local form, the old compatible form), site-local addresses, and the one at which Azure tells machines about themselves.
@@ -24,6 +27,10 @@ _INSIDE = tuple(
 )
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # in bits 32 to 63; an IPv4 address follows
 _GOOD = range(200, 300)
+# Threads of their own: the name server of a target may keep one waiting far longer than we wait for it.
+_ASKING_NAMES = ThreadPoolExecutor(64, thread_name_prefix="names")
+
+Addresses = list[IPv4Address | IPv6Address]
 
 
 class TargetRefused(Exception):
@@ -31,22 +38,27 @@ class TargetRefused(Exception):
 
 
 class Webhooks:
-    """Sends events. `private`: also to loopback and private addresses, and without TLS (development)."""
+    """Sends events. `private`: also to loopback and private addresses, and without TLS (development).
 
-    def __init__(self, *, private: bool) -> None:
-        self._private = private
+    Whatever a target does, one try of it ends after `patience` seconds, and of its answer only the head is read.
+    """
+
+    def __init__(self, *, private: bool, patience: float = PATIENCE) -> None:
+        self._private, self._patience = private, patience
+        self._lookups: dict[str, asyncio.Task[Addresses]] = {}
         # No connection is kept: they are told apart by address, and one address may be the host of many names.
         self._client = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(_PATIENCE, connect=_CONNECT),
+            timeout=httpx2.Timeout(patience, connect=_CONNECT),
             follow_redirects=False,
             trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none is taken from anybody
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
     async def send(self, url: str, secret: str, event_id: str, body: bytes) -> tuple[bool, str]:
         """One try: whether the target took it (2xx), and what it answered or why it could not be asked."""
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 return await self._send(url, secret, event_id, body)
         except TargetRefused as err:
             return False, f"refused: {err}"
@@ -54,12 +66,14 @@ class Webhooks:
             return False, type(err).__name__
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close its connections, and wait for no name any more."""
+        for lookup in self._lookups.values():
+            lookup.cancel()
         await self._client.aclose()
 
     async def _send(self, url: str, secret: str, event_id: str, body: bytes) -> tuple[bool, str]:
         parts = parsed(url, private=self._private)
-        addresses = await looked_up(parts, private=self._private)
+        addresses = await self._looked_up(parts)
         host = parts.hostname or ""
         now = datetime.now(UTC)
         headers = {
@@ -82,6 +96,20 @@ class Webhooks:
                 failed = err
         raise failed or TargetRefused("its host has no address")
 
+    async def _looked_up(self, parts: SplitResult) -> Addresses:
+        """Of tries at the same time one asks, so that a name holds one thread at most."""
+        lookup = self._lookups.get(parts.netloc)
+        if lookup is None:
+            lookup = self._lookups[parts.netloc] = asyncio.create_task(looked_up(parts, private=self._private))
+            lookup.add_done_callback(lambda done: self._looked(parts.netloc, done))
+        await asyncio.wait([lookup])
+        return lookup.result()
+
+    def _looked(self, netloc: str, lookup: asyncio.Task[Addresses]) -> None:
+        del self._lookups[netloc]
+        if not lookup.cancelled():
+            lookup.exception()  # seen, also when nobody waited for it to the end
+
 
 def parsed(url: str, *, private: bool) -> SplitResult:
     """The parts of a target's URL. Raises TargetRefused for what is none of ours to call."""
@@ -99,11 +127,12 @@ def parsed(url: str, *, private: bool) -> SplitResult:
     return parts
 
 
-async def looked_up(parts: SplitResult, *, private: bool) -> list[IPv4Address | IPv6Address]:
+async def looked_up(parts: SplitResult, *, private: bool) -> Addresses:
     """The addresses of the target, all of them fit to be called. Raises TargetRefused."""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        asked = partial(socket.getaddrinfo, parts.hostname, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(_ASKING_NAMES, asked)
     except (OSError, UnicodeError):
         raise TargetRefused("its host has no address") from None
     addresses = list(dict.fromkeys(ip_address(str(each[4][0]).partition("%")[0]) for each in found))

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest_asyncio
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import make_async_engine
@@ -65,9 +65,9 @@ async def relaying(
 
 def impatient(engine: Engine) -> None:
     """What failed is due again at once: no test waits for the pauses. A try under way may so be made once more."""
-    with engine.begin() as connection:  # a try under way holds its row for as long as the target keeps it waiting
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(
-            text("UPDATE webhook_deliveries SET next_try_at = now() WHERE delivered_at IS NULL AND answer IS NOT NULL")
-        )
+    # Not a row that the relay is writing: it writes in the event loop that waits for us.
+    run(
+        engine,
+        "UPDATE webhook_deliveries SET next_try_at = now() WHERE (target_id, event_id) IN (SELECT target_id, event_id"
+        " FROM webhook_deliveries WHERE delivered_at IS NULL AND answer IS NOT NULL FOR UPDATE SKIP LOCKED)",
+    )
