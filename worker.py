@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine
 from temporalio.client import Client
-from temporalio.common import WorkerDeploymentVersion
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.access import AccessActivities
@@ -35,6 +35,7 @@ from activities.test_cards import CardActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_engine
 from gateways.payments import HttpPaymentProvider, PaymentProvider
+from gateways.task_queue import deployment_of
 from runtime.build import build_id
 from runtime.clock import clock
 from runtime.heartbeat import SECONDS, beat
@@ -43,22 +44,10 @@ from runtime.schedules import keep_sweeping
 from runtime.settings import Settings, SettingsError
 from runtime.stopping import asked_to_stop, rest
 from runtime.temporal import connect, metered
-from workflows.expiry import ExpiryWorkflow
-from workflows.hold import SlotHoldWorkflow
-from workflows.lesson_changes import LessonChangeWorkflow, LessonSweepWorkflow
 from workflows.policies import Rules
-from workflows.pruning import PruneWorkflow
-from workflows.purchase import PurchaseWorkflow
+from workflows.served import WORKFLOWS
 
 log = structlog.stdlib.get_logger()
-_WORKFLOWS = [
-    PurchaseWorkflow,
-    ExpiryWorkflow,
-    SlotHoldWorkflow,
-    LessonChangeWorkflow,
-    LessonSweepWorkflow,
-    PruneWorkflow,
-]
 
 
 def activities_of(
@@ -118,7 +107,7 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
     return Worker(
         client,
         task_queue=settings.task_queue,
-        workflows=_WORKFLOWS,
+        workflows=WORKFLOWS,
         activities=activities_of(
             engine,
             provider,
@@ -131,9 +120,17 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
         interceptors=[Boundary()],
         # Longer than one try of a step, so that SIGTERM lets running tries end.
         graceful_shutdown_timeout=timedelta(seconds=Rules().attempt + 2),
-        deployment_config=WorkerDeploymentConfig(
-            version=WorkerDeploymentVersion("purchases", build_id()), use_worker_versioning=False
-        ),
+        deployment_config=deployment_config(settings),
+    )
+
+
+def deployment_config(settings: Settings) -> WorkerDeploymentConfig:
+    """Which build this is. With WORKER_VERSIONING it gets work once it is current, then runs of earlier builds, too."""
+    versioned = bool(settings.worker_versioning)
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_of(settings.task_queue), build_id()),
+        use_worker_versioning=versioned,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE if versioned else VersioningBehavior.UNSPECIFIED,
     )
 
 
@@ -148,7 +145,8 @@ async def serve(settings: Settings) -> None:
     with HttpPaymentProvider(settings.provider_url, timeout=Rules().attempt - 2) as provider:
         async with make_worker(client, settings, engine, provider):
             await keep_sweeping(client, settings.task_queue)
-            log.info("worker_serves", task_queue=settings.task_queue, build=build_id())
+            versioned = bool(settings.worker_versioning)
+            log.info("worker_serves", task_queue=settings.task_queue, build=build_id(), versioned=versioned)
             while not stop.is_set():
                 beat(settings.heartbeat_folder, "worker")
                 await rest(stop, SECONDS)

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 
 from api.problems import Unavailable
 from api.services import Services, ServicesDep
-from api.temporal import workers_poll
+from api.temporal import who_polls
 from api.wire import Answer
 from db.reads.schema import newest_revision, revision_of
 
@@ -73,10 +73,11 @@ async def _stored(at: Services) -> dict[str, str]:
 
 
 async def _worked(at: Services) -> dict[str, str]:
-    polls = await _answer(workers_poll(at.temporal, at.task_queue))
-    if isinstance(polls, _Silent):
+    seen = await _answer(who_polls(at.temporal, at.task_queue))
+    if isinstance(seen, _Silent):
         return {"temporal": "does not answer", "worker": "unknown"}
-    return {"temporal": "ok", "worker": "ok" if polls else f"none polls the task queue {at.task_queue}"}
+    remedy = ", run `coursaga release`" if seen.workers else ""
+    return {"temporal": "ok", "worker": f"of task queue {at.task_queue} {seen.fault}{remedy}" if seen.fault else "ok"}
 
 
 class _Silent:

@@ -12,16 +12,13 @@ import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
     ListWorkflowExecutionsRequest,
 )
@@ -33,13 +30,12 @@ from api.problems import temporal_unavailable
 from api.run_states import RunState, read_run
 from domain.ids import update_id_of
 from domain.runs import kind_of
+from gateways.task_queue import Polling, polling
 from workflows.attributes import NEEDS_ATTENTION
 from workflows.messages import Act
 
 RPC_TIMEOUT = timedelta(seconds=5)  # the SDK's own retries would hide ten
 _CALL_TIMEOUT = 8.0  # connecting included, which `rpc_timeout` does not cover
-# A worker's poll ends after 60 s at most and the next one follows at once.
-_POLL_FRESH = timedelta(seconds=75)
 _OPEN = "CloseTime IS NULL"  # also of a status that this version does not know
 _OF_PURCHASES = "WorkflowType = 'PurchaseWorkflow'"
 _IDS_AT_ONCE = 500
@@ -184,22 +180,15 @@ def one_of(name: str, values: Iterable[str]) -> Condition:
     return Condition(name, tuple(values))
 
 
-async def workers_poll(client: Client, task_queue: str) -> bool:
-    """Whether a worker asks for both workflow tasks and activities of this queue, as far as the server has heard."""
+async def who_polls(client: Client, task_queue: str) -> Polling:
+    """Who polls this queue, and whether anybody gets its work."""
     async with answering("describe_task_queue"):
-        seen = [
-            await client.workflow_service.describe_task_queue(
-                DescribeTaskQueueRequest(
-                    namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
-                ),
-                timeout=RPC_TIMEOUT,
-            )
-            for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
-        ]
-    oldest = datetime.now(UTC) - _POLL_FRESH
-    return all(
-        any(poller.last_access_time.ToDatetime(tzinfo=UTC) > oldest for poller in answer.pollers) for answer in seen
-    )
+        return await polling(client, task_queue, RPC_TIMEOUT)
+
+
+async def workers_poll(client: Client, task_queue: str) -> bool:
+    """Whether a worker that gets work asks for both workflow tasks and activities of this queue."""
+    return (await who_polls(client, task_queue)).served
 
 
 def _literal(value: str) -> str | None:

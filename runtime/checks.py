@@ -13,9 +13,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 from tzdata import IANA_VERSION
@@ -26,6 +24,7 @@ from db.sealing import Seal, SecretUnreadable
 from db.stranded import STRANDED, stranded_of
 from domain.refusals import Refused
 from domain.schedule import zone_named
+from gateways.task_queue import polling
 from runtime.children import identity
 from runtime.clock import clock
 from runtime.settings import Settings
@@ -238,7 +237,7 @@ async def temporal(settings: Settings) -> list[Check]:
         return [
             Check("temporal", FINE, server),
             await _attributes(client),
-            await _pollers(client, settings.task_queue),
+            await pollers(client, settings.task_queue),
             await _problems(client),
             await _paused(client),
         ]
@@ -254,17 +253,16 @@ async def _attributes(client: Client) -> Check:
     return Check("search attributes", WRONG, f"absent: {gaps.absent}, of another type: {gaps.wrong}", remedy)
 
 
-async def _pollers(client: Client, task_queue: str) -> Check:
-    polling: set[str] = set()
-    for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
-        request = DescribeTaskQueueRequest(
-            namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
+async def pollers(client: Client, task_queue: str) -> Check:
+    seen = await polling(client, task_queue, RPC)
+    if seen.served:
+        return Check(
+            "workers", FINE, f"{len(seen.workers[seen.current])} polled {task_queue!r} lately ({seen.current})"
         )
-        answer = await client.workflow_service.describe_task_queue(request, timeout=RPC)
-        polling |= {poller.identity for poller in answer.pollers}
-    if polling:
-        return Check("workers", FINE, f"{len(polling)} polled {task_queue!r} lately")
-    return Check("workers", WRONG, f"nobody polls {task_queue!r}", "start one with `coursaga worker`")
+    if not seen.workers:
+        return Check("workers", WRONG, f"nobody polls {task_queue!r}", "start one with `coursaga worker`")
+    remedy = "run `coursaga release` with the code of those workers, or start workers of the current build"
+    return Check("workers", WRONG, f"of {task_queue!r} {seen.fault}", remedy)
 
 
 async def _problems(client: Client) -> Check:

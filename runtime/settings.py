@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     postgres_bin: Path | None = None
 
     workers: int = Field(default=1, ge=0, le=64)
+    worker_versioning: bool | None = None
     activity_slots: int = Field(default=10, ge=1, le=200)
     worker_metrics_address: str | None = None
     heartbeat_folder: Path | None = None

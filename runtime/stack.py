@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,9 +21,12 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from pydantic import SecretStr
+from temporalio.service import RPCError
 
 from db.migrate import upgrade
+from gateways.task_queue import UNVERSIONED
 from runtime.aside import aside
+from runtime.build import build_id
 from runtime.children import Child, StartFailed, free_ports, listens, tail
 from runtime.files import open_folder
 from runtime.postgres import EmbeddedPostgres
@@ -30,9 +34,10 @@ from runtime.progress import Say, say_nothing
 from runtime.secrets_keys import make_key_of_home
 from runtime.settings import Settings
 from runtime.state import Home, Running, attached, find
-from runtime.temporal import connect, ensure_search_attributes
+from runtime.temporal import RPC, connect, ensure_search_attributes
 from runtime.temporal_server import TemporalServer
 from runtime.together import Together
+from runtime.versions import NotReleased, Released, make_current, open_runs
 
 __all__ = ["Part", "Running", "Stack", "attached", "find"]
 
@@ -63,7 +68,7 @@ class Stack:
     """
 
     def __init__(self, settings: Settings, *, workers: int | None = None, say: Say = say_nothing) -> None:
-        self._settings = settings
+        self._settings = settings.with_values(worker_versioning=settings.worker_versioning is not False)
         self._workers = settings.workers if workers is None else workers
         self._say = say
         self._home = Home(settings.coursaga_home)
@@ -118,6 +123,7 @@ class Stack:
             database_url=settings.database_url.get_secret_value() if settings.database_url else "",
             provider_url=settings.provider_url or "",
             pids={"up": os.getpid(), **{name: part.pid for name, part in self._parts.items() if part.pid is not None}},
+            versioned=bool(settings.worker_versioning),
         )
 
     @property
@@ -186,6 +192,8 @@ class Stack:
             self._settings = self._settings.with_values(secrets_keys=make_key_of_home(self._home.folder))
         port = free_ports({"API_PORT": self._settings.api_port})["API_PORT"]
         self._settings = self._settings.with_values(api_port=port)
+        if self._workers and self._settings.worker_versioning and aside(self._any_open_runs):
+            self._replay()
         self._say("starting worker, relay and API")
         for number in range(1, self._workers + 1):
             worker = self._child("worker" if number == 1 else f"worker-{number}", "worker")
@@ -194,9 +202,40 @@ class Stack:
         self._keep(relay, relay.start)
         api = self._child("api", "api.app")
         self._keep(api, api.start)
+        if self._workers:
+            api.wait_until(self._released, _READY_SECONDS)
         # Without a worker the API is never ready, by contract.
         url = self.running.api + ("/readyz" if self._workers else "/healthz")
         api.wait_until(lambda: self._good(url), _READY_SECONDS)
+
+    def _replay(self) -> None:
+        """In a process of its own: what a replay that failed leaves in its threads must not stay in this one."""
+        self._say("replaying open runs")
+        command = [sys.executable, "-m", "cli.main", "release", "--check"]
+        environment = {**os.environ, **self._settings.environment()}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StartFailed(
+                f"no worker was started: this code may not go on with the runs that are open\n{done.stdout}{done.stderr}"
+                "To give them up, start afresh with `coursaga down --wipe`"
+            )
+
+    async def _any_open_runs(self) -> bool:
+        client = await connect(self._settings)
+        return (await client.count_workflows(open_runs(self._settings.task_queue), rpc_timeout=RPC)).count > 0
+
+    def _released(self) -> bool:
+        """Whether the work goes to this stack's workers; sees to it."""
+        self._check_alive()
+        try:
+            aside(self._release)
+        except (NotReleased, RPCError):
+            return False
+        return True
+
+    async def _release(self) -> Released:
+        build = build_id() if self._settings.worker_versioning else UNVERSIONED
+        return await make_current(await connect(self._settings), self._settings.task_queue, build, seconds=2)
 
     def _start_provider(self, ledger: Path) -> None:
         port = free_ports({"PROVIDER_PORT": self._settings.provider_port})["PROVIDER_PORT"]
@@ -238,10 +277,13 @@ class Stack:
         children = {name: (part.pid, part.ends_with) for name, part in self._parts.items() if part.pid is not None}
         self._home.write(children, self.running if self._ready else None)
 
-    def _good(self, url: str) -> bool:
+    def _check_alive(self) -> None:
         for name in self._wanted:
             if not self._parts[name].alive:
                 raise StartFailed(f"{name} stopped while starting\n{tail(self._home.folder / 'logs' / f'{name}.log')}")
+
+    def _good(self, url: str) -> bool:
+        self._check_alive()
         with suppress(URLError, OSError), urlopen(url, timeout=5) as answer:
             return answer.status == 200
         return False

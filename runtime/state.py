@@ -32,7 +32,10 @@ class AlreadyRuns(CannotRun):
 
 @dataclass(frozen=True)
 class Running:
-    """A stack that is up: where everything is. `database_url` holds the password; `pids` by name of the part."""
+    """A stack that is up: where everything is, and whether its workers come in builds.
+
+    `database_url` holds the password; `pids` by name of the part.
+    """
 
     pid: int
     api: str
@@ -43,6 +46,7 @@ class Running:
     database_url: str
     provider_url: str
     pids: dict[str, int]
+    versioned: bool = False
 
     def report(self) -> dict[str, object]:
         """The object that `coursaga up --json` prints (spec section 8)."""
@@ -157,7 +161,7 @@ def find(home: Path) -> Running | None:
 
 
 def attached(settings: Settings) -> Settings:
-    """The settings with the addresses of the running stack, and its key, filled in where the environment sets none."""
+    """The settings with what the running stack knows filled in where the environment says nothing."""
     running = find(settings.coursaga_home)
     if running is None:
         return settings
@@ -167,4 +171,5 @@ def attached(settings: Settings) -> Settings:
         temporal_ui_url=settings.temporal_ui_url or running.temporal_ui,
         provider_url=settings.provider_url or running.provider_url,
         secrets_keys=settings.secrets_keys or key_of_home(settings.coursaga_home),
+        worker_versioning=running.versioned if settings.worker_versioning is None else settings.worker_versioning,
     )

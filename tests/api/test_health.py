@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import Engine
 from temporalio.client import Client
 
+from runtime.build import build_id
 from runtime.settings import Settings
+from runtime.versions import make_current
 from tests.api.conftest import NOBODY, booted, is_problem
-from tests.build import run
+from tests.build import FakeProvider, run
+from worker import make_worker
 
 
 async def test_readiness_names_what_is_down(settings: Settings, temporal: Client) -> None:
@@ -23,6 +26,18 @@ async def test_readiness_names_what_is_down(settings: Settings, temporal: Client
     gone = settings.with_values(database_url="postgresql://nobody:nothing@127.0.0.1:1/none")
     async with booted(gone) as api:
         assert is_problem(await api.get("/readyz"), 503, "NOT_READY")["down"] == ["database", "migrations", "worker"]
+
+
+async def test_a_worker_that_gets_no_work_is_named(
+    settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider
+) -> None:
+    own = settings.with_values(worker_versioning=True)
+    async with booted(own) as api, make_worker(temporal, own, engine, fake_provider):
+        while "get no work" not in (told := is_problem(await api.get("/readyz"), 503, "NOT_READY"))["detail"]:
+            assert told["down"] == ["worker"]
+            await asyncio.sleep(0.02)
+        await make_current(temporal, own.task_queue, build_id(), seconds=60)
+        assert (await api.get("/readyz")).status_code == 200
 
 
 @pytest.mark.usefixtures("worker")

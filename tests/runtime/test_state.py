@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,13 @@ def test_commands_get_the_addresses_of_the_running_stack_where_none_are_set(tmp_
     assert joined.provider_url == RUNNING.provider_url
     assert joined.temporal_address == "mine:1"
     home.unlock()
+
+
+@pytest.mark.parametrize("own", [None, True, False])
+def test_a_worker_joins_as_the_stack_does_unless_it_is_told_otherwise(tmp_path: Path, own: bool | None):
+    place = Home(tmp_path)
+    place.lock()
+    place.write({}, replace(RUNNING, versioned=True))
+    said = attached(Settings(coursaga_home=tmp_path, worker_versioning=own))
+    assert said.worker_versioning is (True if own is None else own)
+    place.unlock()

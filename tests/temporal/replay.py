@@ -11,11 +11,8 @@ import sys
 from pathlib import Path
 
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
-from runtime.payloads import DATA_CONVERTER
-from workflows.expiry import ExpiryWorkflow
-from workflows.purchase import PurchaseWorkflow
+from cli.replaying import replayer, why_not_repeated
 from workflows.purchase import __file__ as workflow_file
 
 
@@ -25,13 +22,11 @@ def recorded(folder: Path) -> dict[str, str]:
 
 async def broken_by_this_code(folder: Path, *, first_only: bool = False) -> dict[str, str]:
     """The recorded histories that the code does not repeat: name -> why."""
-    replayer = Replayer(workflows=[PurchaseWorkflow, ExpiryWorkflow], data_converter=DATA_CONVERTER)
+    told = replayer()
     broken: dict[str, str] = {}
     for name, text in recorded(folder).items():
-        history = WorkflowHistory.from_json(name, text)
-        outcome = await replayer.replay_workflow(history, raise_on_replay_failure=False)
-        if outcome.replay_failure:
-            broken[name] = str(outcome.replay_failure)
+        if why := await why_not_repeated(told, WorkflowHistory.from_json(name, text)):
+            broken[name] = why
             if first_only:
                 break
     return broken

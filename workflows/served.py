@@ -1,0 +1,20 @@
+"""Every workflow that workers serve: what `worker.py` takes on, and what a new build must be able to repeat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflows.expiry import ExpiryWorkflow
+from workflows.hold import SlotHoldWorkflow
+from workflows.lesson_changes import LessonChangeWorkflow, LessonSweepWorkflow
+from workflows.pruning import PruneWorkflow
+from workflows.purchase import PurchaseWorkflow
+
+WORKFLOWS: tuple[type[Any], ...] = (
+    PurchaseWorkflow,
+    ExpiryWorkflow,
+    SlotHoldWorkflow,
+    LessonChangeWorkflow,
+    LessonSweepWorkflow,
+    PruneWorkflow,
+)
