@@ -26,6 +26,7 @@ from workflows.policies import Rules
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 GIVEN = {
+    "COURSAGA_BUILD": "abc123",
     "POSTGRES_PASSWORD": "one",
     "COURSAGA_DB_PASSWORD": "two",
     "TEMPORAL_DB_PASSWORD": "three",
@@ -34,11 +35,11 @@ GIVEN = {
     "AUTH_JWKS": jwks(),
     "SECRETS_KEYS": make_key(),
 }
-ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
+ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate", "release"}
 LASTING = {
     "postgres", "temporal", "temporal-ui", "temporal-ui-admin", "api", "worker", "relay", "kafka", "consumer",
 }  # fmt: skip
-OURS = {"migrate", "api", "worker", "relay", "consumer"}
+OURS = {"migrate", "release", "api", "worker", "relay", "consumer"}
 # Settings that mean nothing there: what is for development, for servers that `coursaga up` starts, for commands.
 NOT_THERE = {
     "COURSAGA_HOME", "COURSAGA_TODAY", "DEV_AUTH", "COURSAGA_TOKEN", "WEBHOOK_PRIVATE_ADDRESSES", "WORKERS",
@@ -179,6 +180,15 @@ def test_our_processes_wait_for_schema_and_namespace(services: dict[str, Any]):
     assert services["temporal"]["depends_on"]["temporal-schema"]["condition"] == "service_completed_successfully"
 
 
+def test_a_build_is_released_after_its_workers_have_started_and_before_the_api(services: dict[str, Any]):
+    assert services["release"]["command"] == ["coursaga", "release"]
+    assert services["release"]["depends_on"]["worker"] == {"condition": "service_started"}
+    assert services["api"]["depends_on"]["release"] == {"condition": "service_completed_successfully"}
+    for name in ("worker", "release"):
+        assert services[name]["environment"]["WORKER_VERSIONING"] == "true"
+        assert services[name]["build"]["args"]["COURSAGA_BUILD"] == GIVEN["COURSAGA_BUILD"]
+
+
 def test_whatever_lasts_has_a_healthcheck(services: dict[str, Any]):
     """Those of processes without a port are run in tests/events/test_heartbeats.py."""
     assert {name for name, service in services.items() if "healthcheck" in service} == LASTING
@@ -246,7 +256,7 @@ def test_digests_are_written_behind_the_tags(tmp_path: Path, answer: str):
     assert {path.name for path in tmp_path.iterdir()} == {"bin", "deploy", *before}
 
 
-@pytest.mark.parametrize("name", ["migrate", "api", "worker", "relay", "consumer"])
+@pytest.mark.parametrize("name", ["migrate", "api", "worker", "release", "relay", "consumer"])
 def test_our_processes_get_settings_that_production_takes(
     name: str, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
