@@ -149,6 +149,10 @@ def store_marketplace(engine: Engine, market: Marketplace, *, update: bool, now:
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) == "42P01":  # no such table
             raise CannotRun("the database has no tables yet: run `coursaga migrate`") from error
+        if getattr(error.orig, "sqlstate", None) == "42501":  # no process is allowed to write all of it
+            raise CannotRun(
+                f"{engine.url.username} may not import ({error.orig}): DATABASE_URL must be that of the owner of the tables"
+            ) from error
         raise
 
 

@@ -28,7 +28,7 @@ _COMMANDS = {
     "dlq": ("cli.dlq:app", "Messages that could not be taken: see them, mend them, bring them in again."),
     "webhooks": ("cli.webhooks:app", "Who is told of events over HTTP."),
     "release": ("cli.release:release", "Give the work to a new build of the workers, after replaying open runs."),
-    "migrate": ("cli.serve:migrate", "Bring the database to the newest schema."),
+    "migrate": ("cli.serve:migrate", "Bring the database to the newest schema, its roles to what they may do."),
     "token": ("cli.token:token", "Print a token for the API, for development."),
     "doctor": ("cli.doctor:doctor", "Say what runs, what does not, and what to do about it."),
 }

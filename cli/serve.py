@@ -6,11 +6,12 @@ import os
 import sys
 from importlib.util import find_spec
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from cli.output import FINE, Json, print_json, print_line, to_people
 from db.migrate import upgrade
-from runtime.errors import ServerUnreachable
+from runtime.errors import CannotRun, ServerUnreachable
 from runtime.settings import SettingsError, load_settings
 from runtime.state import attached
 
@@ -42,20 +43,32 @@ def consume() -> None:
 
 
 def migrate(*, json: Json = False) -> int:
-    """Bring the database of DATABASE_URL, or of the running stack, to the newest schema."""
+    """Bring the database of DATABASE_URL, or of the running stack, to the newest schema, as the owner of its tables.
+
+    Where the processes have roles of their own, each of them may then do what it needs, and no more.
+    """
     settings = attached(load_settings())
     if settings.database_url is None:
         raise SettingsError("DATABASE_URL is not set and no stack runs (`coursaga up`)")
     try:
-        upgrade(settings.database_url.get_secret_value())
+        roles = upgrade(settings.database_url.get_secret_value())
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != "42501":
+            raise
+        whose = make_url(settings.database_url.get_secret_value()).username
+        raise CannotRun(
+            f"{whose} may not migrate ({error.orig}): DATABASE_URL must be that of the owner of the tables"
+        ) from None
     except OperationalError as error:
         if error.orig is not None and getattr(error.orig, "sqlstate", None):
             raise
         raise ServerUnreachable(f"no PostgreSQL at DATABASE_URL: {error.orig}") from None
     if json:
-        print_json({"migrated": True})
+        print_json({"migrated": True, "roles": roles})
     else:
         print_line("the database is at the newest schema")
+        if roles:
+            print_line(f"what each process needs is granted to {', '.join(roles)}, nothing else")
     return FINE
 
 

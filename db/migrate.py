@@ -10,14 +10,19 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from db.engine import make_engine
+from db.grants import grant
 
 LOCK = 0x636F7572736167  # any number, as long as every process takes the same one
+NEWEST = "head"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def upgrade(database_url: str, revision: str = "head") -> None:
-    """Run the migrations that are missing; a second process waits for the first, then finds nothing to do."""
-    _run(database_url, command.upgrade, revision)
+def upgrade(database_url: str, revision: str = NEWEST) -> list[str]:
+    """Run the migrations that are missing; a second process waits for the first, then finds nothing to do.
+
+    At the newest schema the roles of the processes get what `db.grants` says; which of them there are.
+    """
+    return _run(database_url, command.upgrade, revision)
 
 
 def downgrade(database_url: str, revision: str) -> None:
@@ -25,7 +30,7 @@ def downgrade(database_url: str, revision: str) -> None:
     _run(database_url, command.downgrade, revision)
 
 
-def _run(database_url: str, act: Callable[[Config, str], None], revision: str) -> None:
+def _run(database_url: str, act: Callable[[Config, str], None], revision: str) -> list[str]:
     engine = make_engine(database_url, pool_size=1, lock_timeout_ms=0, statement_timeout_ms=0)
     try:
         with engine.begin() as connection:
@@ -35,5 +40,6 @@ def _run(database_url: str, act: Callable[[Config, str], None], revision: str) -
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
             act(config, revision)
+            return grant(connection) if revision == NEWEST else []
     finally:
         engine.dispose()

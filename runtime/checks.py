@@ -130,9 +130,15 @@ def postgres(settings: Settings) -> list[Check]:
         with psycopg.connect(url, connect_timeout=5) as connection:
             answers = Check("postgresql", FINE, f"server {connection.info.server_version // 10000}")
             schema = _schema(connection)
-            if schema.state != FINE:
-                return [answers, schema]
-            return [answers, schema, _outbox(connection), _secrets(connection, settings), _zones(connection)]
+            of_data = (
+                [_outbox(connection), _secrets(connection, settings), _zones(connection)]
+                if schema.state == FINE
+                else []
+            )
+            return [answers, schema, *of_data]
+    except psycopg.errors.InsufficientPrivilege as error:
+        remedy = "ask as the role of the API, which may read all that is looked at, or as the owner"
+        return [Check("postgresql", WRONG, str(error).strip(), remedy)]
     except psycopg.OperationalError as error:
         return [Check("postgresql", UNREACHABLE, str(error).strip(), "start it, or correct DATABASE_URL")]
 
@@ -163,13 +169,13 @@ def _outbox(connection: psycopg.Connection) -> Check:
 
 def _secrets(connection: psycopg.Connection, settings: Settings) -> Check:
     """How secrets of webhook targets are stored, as far as the keys this process has can tell."""
-    query = "SELECT secret, sealed_secret FROM webhook_targets WHERE removed_at IS NULL"
-    stored = connection.execute(query).fetchall()
-    plain = sum(secret is not None for secret, _ in stored)
+    query = "SELECT sealed_secret FROM webhook_targets WHERE removed_at IS NULL"
+    stored = [row[0] for row in connection.execute(query).fetchall()]
+    plain = stored.count(None)
     if settings.secrets_keys is None:
         return Check("secrets", FINE, f"{len(stored)} stored, {plain} of them not sealed; SECRETS_KEYS is not set here")
     seal, old, unreadable = Seal(settings.sealing_keys), 0, 0
-    for _, sealed in stored:
+    for sealed in stored:
         try:
             old += sealed is not None and bool(seal.open(sealed)) and not seal.is_newest(sealed)
         except SecretUnreadable:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from domain.ids import purchase_id_of, workflow_id_of
 from domain.purchase import PurchaseOrder
 from gateways.payments import ProviderIntent, ProviderLine, ProviderPayment, ProviderRefund, ProviderRefused
+from tests.roles import owner_of
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 LESSONS: dict[str, Any] = {
@@ -26,20 +27,20 @@ LESSONS: dict[str, Any] = {
 
 
 def run(engine: Engine, statement: str, **values: object) -> None:
-    """Execute one statement and commit."""
-    with engine.begin() as connection:
+    """Execute one statement and commit, as the owner of the database whosever the engine is."""
+    with owner_of(engine).begin() as connection:
         connection.execute(text(statement), values)
 
 
 def rows(engine: Engine, query: str, **values: object) -> list[Any]:
-    """All rows of a query."""
-    with engine.connect() as connection:
+    """All rows of a query, asked as the owner."""
+    with owner_of(engine).connect() as connection:
         return list(connection.execute(text(query), values).all())
 
 
 def value(engine: Engine, query: str, **values: object) -> Any:
-    """The single value of a query, None when there is no row."""
-    with engine.connect() as connection:
+    """The single value of a query, None when there is no row. Asked as the owner."""
+    with owner_of(engine).connect() as connection:
         return connection.execute(text(query), values).scalar_one_or_none()
 
 

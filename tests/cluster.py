@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 from db.migrate import upgrade
 from runtime.postgres import EmbeddedPostgres, wipe_postgres
+from tests.roles import forget_owner, make_roles, remember_owner
 
 TEMPLATE = f"coursaga_template_{os.getpid()}"
 _numbers = count(1)
@@ -43,12 +44,18 @@ def client_programs() -> Path:
 
 @contextmanager
 def database(server_url: str) -> Generator[str]:
-    """A fresh database with our schema, some 30 ms; dropped afterwards whoever still uses it."""
+    """The owner's URL of a fresh database with our schema, some 30 ms; dropped afterwards whoever still uses it.
+
+    A process of ours gets `tests.roles.as_role` of it.
+    """
     name = f"coursaga_test_{os.getpid()}_{next(_numbers)}"
+    url = _named(server_url, name)
     _run(server_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    remember_owner(url)
     try:
-        yield _named(server_url, name)
+        yield url
     finally:
+        forget_owner(url)
         _run(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -65,6 +72,7 @@ def empty_database(server_url: str) -> Generator[str]:
 
 @contextmanager
 def _template(server_url: str) -> Generator[None]:
+    make_roles(server_url)
     _run(server_url, f"CREATE DATABASE {TEMPLATE}")
     try:
         upgrade(_named(server_url, TEMPLATE))
@@ -94,6 +102,8 @@ def _own_server() -> Generator[str]:
         _run(url, "ALTER SYSTEM SET fsync = off")
         _run(url, "ALTER SYSTEM SET synchronous_commit = off")
         _run(url, "SELECT pg_reload_conf()")
+        # Nor for a password that takes long to guess.
+        _run(url, f"SET scram_iterations = 1; ALTER ROLE CURRENT_USER PASSWORD '{make_url(url).password}'")
         yield url
     finally:
         own.stop()

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import Engine
 
 from db.engine import make_engine
+from db.grants import WORKER
 from tests import cluster
 from tests.build import NOW, FakeProvider
+from tests.roles import as_role
 
 
 @pytest.fixture(scope="session")
@@ -22,15 +24,15 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
-    """A fresh, migrated, empty database."""
+    """A fresh, migrated, empty database; its owner's URL."""
     with cluster.database(postgres) as url:
         yield url
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """An engine on `database_url`, made as the worker makes its own."""
-    engine = make_engine(database_url, pool_size=8)
+    """An engine on `database_url`, made as the worker makes its own and of its role; `tests.build` asks as the owner."""
+    engine = make_engine(as_role(WORKER, database_url), pool_size=8)
     yield engine
     engine.dispose()
 

@@ -16,11 +16,13 @@ from api.holds import Wish, hold_for
 from api.preflight import Asked
 from api.services import Services
 from db.engine import make_async_engine
+from db.grants import API
 from db.holds import LiveHold
 from domain.matching import Place
 from domain.metadata import WantedLessons
 from domain.schedule import plan_lessons
 from tests.build import NOW
+from tests.roles import as_role
 from workflows.policies import Rules
 
 ZONE = "Europe/London"
@@ -58,7 +60,7 @@ def holder(database_url: str, pool_size: int = 14) -> Generator[Holder]:
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()
-    engine, now = make_async_engine(database_url, pool_size=pool_size), [NOW]
+    engine, now = make_async_engine(as_role(API, database_url), pool_size=pool_size), [NOW]
     nobody = cast(Client, None)  # the timer is the door's to start, not the hold's
     try:
         yield Holder(Services(engine, engine, nobody, "none", Rules(), clock=_reading(now)), loop, now)

@@ -23,6 +23,7 @@ from tests import build
 from tests.activities.deciding import decide, decision
 from tests.activities.world import written
 from tests.build import NOW, rows, run, value
+from tests.roles import owner_of
 
 DECISIONS = "SELECT request_key, verb, values, actor, reason, decided_at FROM operator_decisions ORDER BY decided_at"
 BOUGHT = (
@@ -213,7 +214,7 @@ def test_an_amendment_waits_for_the_step_that_creates_the_purchase_and_then_chan
     engine: Engine, clock: Callable[[], datetime]
 ) -> None:
     order = build.purchase(engine)
-    with ThreadPoolExecutor(1) as pool, engine.connect() as creating:
+    with ThreadPoolExecutor(1) as pool, owner_of(engine).connect() as creating:
         with creating.begin():
             # What create_purchase does to the start, and its ledger row, not yet committed.
             creating.exec_driver_sql("SELECT FROM purchase_starts FOR SHARE")

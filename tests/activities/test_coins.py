@@ -18,11 +18,13 @@ from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_engine
+from db.grants import WORKER
 from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 from tests import build
 from tests.activities.deciding import decide
 from tests.build import FakeProvider, rows, run, value
+from tests.roles import as_role
 
 AFTER_THREE = datetime(2026, 12, 3, 19, 0, tzinfo=UTC)  # lesson 3 of ten daily ones ends this very moment
 BALANCE = "SELECT coins FROM coin_balances WHERE student_id = 'student-1'"
@@ -132,7 +134,7 @@ def at_once(calls: list[Callable[[], Any]]) -> list[str]:
 @pytest.mark.parametrize("many", [12, pytest.param(240, marks=pytest.mark.soak)])
 def test_many_purchases_at_once_never_take_more_than_there_is(database_url: str, many: int) -> None:
     """A round of 12 purchases that want 200 of 1,000 coins each: five get them."""
-    engine = make_engine(database_url, pool_size=12)
+    engine = make_engine(as_role(WORKER, database_url), pool_size=12)
     activities = CoinActivities(engine, lambda: build.NOW)
     for first in range(0, many, 12):
         student = build.student(engine, f"student-{first}", coins=1000)
@@ -148,7 +150,7 @@ def test_many_purchases_at_once_never_take_more_than_there_is(database_url: str,
 
 
 def test_redemptions_re_credits_and_top_ups_at_once_lose_no_coin(database_url: str) -> None:
-    engine = make_engine(database_url, pool_size=12)
+    engine = make_engine(as_role(WORKER, database_url), pool_size=12)
     activities = CoinActivities(engine, lambda: build.NOW)
     build.student(engine, coins=800)
     kept, returned = ([bought(engine, 100, f"{kind}-{n}") for n in range(4)] for kind in ("kept", "returned"))

@@ -15,6 +15,7 @@ from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 from tests import build
 from tests.build import NOW, FakeProvider
+from tests.roles import owner_of
 from tests.subjects import CARDS, bought, bundle, subject
 
 OF_EACH = """
@@ -132,7 +133,7 @@ def test_an_undo_waits_for_the_start_of_a_test_and_leaves_its_card(engine: Engin
     order = bought(engine)
     cards.issue_test_cards(order)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with ThreadPoolExecutor(1) as thread, engine.connect() as starting:
+    with ThreadPoolExecutor(1) as thread, owner_of(engine).connect() as starting:
         starting.execute(text("SELECT FROM mock_test_attempts WHERE test_number = 7 FOR UPDATE"))
         undoing = thread.submit(cards.void_test_cards, order)
         while not build.value(engine, waiting):

@@ -15,11 +15,13 @@ from activities.enrollment import EnrollmentActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from db.engine import make_engine
+from db.grants import WORKER
 from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 from tests import build
 from tests.activities.world import in_force
 from tests.build import NOW, FakeProvider
+from tests.roles import as_role, owner_of
 
 PATIENCE = 30  # seconds; only a failing test waits that long
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -63,7 +65,7 @@ def test_an_undo_waits_for_the_do_in_flight_and_takes_back_all_of_it(
     engine: Engine, threads: ThreadPoolExecutor, order: PurchaseOrder
 ) -> None:
     enrollments = EnrollmentActivities(engine, lambda: NOW)
-    with engine.connect() as blocker:
+    with owner_of(engine).connect() as blocker:
         # The do stops at the very end of its statement, at the foreign key check, ledger row and effect written.
         blocker.execute(text("SELECT FROM students FOR UPDATE"))
         doing = threads.submit(enrollments.enroll, order)
@@ -79,7 +81,7 @@ def test_an_undo_waits_for_the_do_in_flight_and_takes_back_all_of_it(
 def test_a_do_waits_for_the_undo_in_flight_and_is_refused(
     engine: Engine, database_url: str, threads: ThreadPoolExecutor, order: PurchaseOrder
 ) -> None:
-    undoer = make_engine(database_url, pool_size=1)
+    undoer = make_engine(as_role(WORKER, database_url), pool_size=1)
     with held_before_commit(undoer) as (reached, go):
         undoing = threads.submit(EnrollmentActivities(undoer, lambda: NOW).unenroll, order)
         assert reached.wait(PATIENCE)
@@ -98,7 +100,7 @@ def test_a_do_whose_connection_dies_before_its_commit_has_not_happened(
     engine: Engine, threads: ThreadPoolExecutor, order: PurchaseOrder
 ) -> None:
     enrollments = EnrollmentActivities(engine, lambda: NOW)
-    with engine.connect() as blocker:
+    with owner_of(engine).connect() as blocker:
         blocker.execute(text("SELECT FROM students FOR UPDATE"))
         doing = threads.submit(enrollments.enroll, order)
         until_waiting(engine, doing)

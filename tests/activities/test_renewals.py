@@ -21,6 +21,7 @@ from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_async_engine
+from db.grants import API
 from db.reads.access import access_of, renewals_of
 from db.reads.purchase_list import Wanted, page_of_purchases
 from db.reads.purchases import remaining_of
@@ -29,6 +30,7 @@ from domain.purchase import PurchaseOrder
 from tests import build
 from tests.build import LESSONS, FakeProvider
 from tests.invariants import violations_by
+from tests.roles import as_role
 
 SOLD = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
@@ -120,7 +122,7 @@ class School:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def school(engine: Engine, database_url: str) -> AsyncIterator[School]:
-    pool = make_async_engine(database_url, pool_size=2)
+    pool = make_async_engine(as_role(API, database_url), pool_size=2)
     yield School(engine, pool)
     await pool.dispose()
 

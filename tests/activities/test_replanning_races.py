@@ -21,6 +21,7 @@ from tests.activities.test_ledger_races import PATIENCE, until_waiting
 from tests.activities.test_replanning import approved, at, lessons, refusal
 from tests.activities.world import written
 from tests.build import NOW, run, value
+from tests.roles import owner_of
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_a_new_plan_waits_for_lessons_being_made_and_moves_them_too(
     engine: Engine, sessions: SessionActivities, order: PurchaseOrder
 ) -> None:
     decide(engine, order, "create_sessions", timeSlot="17:00")
-    with ThreadPoolExecutor(1) as pool, engine.connect() as making:
+    with ThreadPoolExecutor(1) as pool, owner_of(engine).connect() as making:
         with making.begin():
             # A partial try of the old plan, not yet committed.
             making.execute(text("SELECT FROM allocations FOR SHARE"))

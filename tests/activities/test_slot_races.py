@@ -18,12 +18,14 @@ from sqlalchemy import Engine, text
 from activities.holds import HoldActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_engine
+from db.grants import WORKER
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from tests import build
 from tests.activities.holding import Holder, holder
 from tests.activities.test_trainer_race import OVERLAPS
 from tests.build import rows, run, value
+from tests.roles import as_role, owner_of
 
 BUYERS = 8
 AGAIN = (
@@ -39,7 +41,7 @@ many = pytest.mark.parametrize("rounds", [20, pytest.param(400, marks=pytest.mar
 
 @pytest.fixture
 def wide(database_url: str) -> Iterator[Engine]:
-    engine = make_engine(database_url, pool_size=BUYERS + 2)
+    engine = make_engine(as_role(WORKER, database_url), pool_size=BUYERS + 2)
     yield engine
     engine.dispose()
 
@@ -79,7 +81,7 @@ def at_once(pool: ThreadPoolExecutor, *calls: Callable[[], object]) -> list[obje
 
 def once_more(engine: Engine) -> None:
     """As before the round: the same students, purchases and trainers."""
-    with engine.begin() as connection:
+    with owner_of(engine).begin() as connection:
         for statement in AGAIN:
             connection.execute(text(statement))
 

@@ -14,10 +14,12 @@ from sqlalchemy import Connection, Engine, event, text
 from activities.sessions import SessionActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_engine
+from db.grants import WORKER
 from domain.purchase import PurchaseOrder, TrainerAssigned
 from domain.refusals import Refused
 from tests import build
 from tests.build import NOW, rows, run, value
+from tests.roles import as_role
 
 OVERLAPS = """
 SELECT count(*) FROM trainer_slots AS a JOIN trainer_slots AS b
@@ -31,7 +33,7 @@ Steps = Callable[[PurchaseOrder], TrainerAssigned]
 @pytest.fixture
 def wide(database_url: str) -> Iterator[Engine]:
     """An engine on which a dozen threads find a connection each."""
-    engine = make_engine(database_url, pool_size=14)
+    engine = make_engine(as_role(WORKER, database_url), pool_size=14)
     yield engine
     engine.dispose()
 

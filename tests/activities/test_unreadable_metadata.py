@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from temporalio.testing import ActivityEnvironment
 
 from activities.payment import MetadataUnreadable, PaymentActivities
+from db.grants import WORKER
 from domain.purchase import PurchaseOrder
 from tests import build
 from tests.build import LESSONS, FakeProvider
@@ -32,23 +33,10 @@ def no_object(engine: Engine, payments: PaymentActivities) -> None:
 
 
 @pytest.fixture
-def not_ours_to_read(engine: Engine) -> Iterator[None]:
+def not_ours_to_read(engine: Engine) -> None:
     """The column alone cannot be read; everything else can."""
-    build.run(engine, "CREATE ROLE reader")
-    build.run(engine, "GRANT ALL ON ALL TABLES IN SCHEMA public TO reader")
-    build.run(engine, "REVOKE ALL ON payment_lines FROM reader")
-    build.run(engine, "GRANT SELECT (payment_id, line, item_type, item_id, amount_minor) ON payment_lines TO reader")
-
-    def as_reader(connection: Any, *_: Any) -> None:
-        connection.execute("SET ROLE reader")
-        connection.commit()
-
-    event.listen(engine, "checkout", as_reader)
-    yield
-    event.remove(engine, "checkout", as_reader)
-    engine.dispose()
-    build.run(engine, "DROP OWNED BY reader")
-    build.run(engine, "DROP ROLE reader")
+    build.run(engine, f"REVOKE SELECT ON payment_lines FROM {WORKER}")  # noqa: S608 -- a name of our own
+    build.run(engine, f"GRANT SELECT (payment_id, line, item_type, item_id, amount_minor) ON payment_lines TO {WORKER}")
 
 
 def confirm(payments: PaymentActivities, order: PurchaseOrder, attempt: int) -> None:

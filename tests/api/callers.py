@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from api.app import create_app
 from runtime.settings import Settings
+from tests.roles import owner_of
 
 _TABLES = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
 
@@ -53,7 +54,7 @@ def good_request(operation: Operation, ids: dict[str, str]) -> dict[str, Any]:
 
 def stored(engine: Engine) -> str:
     """A fingerprint of every row of every table."""
-    with engine.connect() as connection:
+    with owner_of(engine).connect() as connection:
         tables = connection.execute(_TABLES).scalars().all()
         every = " UNION ALL ".join(
             f"SELECT '{name}' AS table_name, md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM {name} t"  # noqa: S608 -- names of tables

@@ -22,8 +22,10 @@ from api.app import create_app
 from api.problem_types import PROBLEM_TYPES, title_of
 from api.server import PunctualProtocol
 from api.temporal import executions
+from db.grants import API
 from runtime.settings import Settings
 from tests.build import FakeProvider, item, pay, student
+from tests.roles import as_role
 from tests.tokens import auth_settings, bearer, secrets_keys
 from worker import make_worker
 
@@ -41,11 +43,11 @@ def settings(database_url: str, temporal_address: str, task_queue: str) -> Setti
     return settings_for(database_url, temporal_address, task_queue)
 
 
-def settings_for(database_url: str, temporal_address: str, task_queue: str) -> Settings:
-    """On the day the data files are made for."""
+def settings_for(database_url: str, temporal_address: str, task_queue: str, role: str = API) -> Settings:
+    """As this role, on the day the data files are made for."""
     return Settings.model_validate(
         {
-            "database_url": database_url,
+            "database_url": as_role(role, database_url),
             "temporal_address": temporal_address,
             "task_queue": task_queue,
             "coursaga_today": date(2026, 11, 21),

@@ -22,6 +22,7 @@ from tests.api.conftest import booted, fresh, is_problem, serving
 from tests.api.test_progress import watching
 from tests.api.test_verbs import act
 from tests.build import FakeProvider, item, pay, run, start, student, value
+from tests.roles import owner_of
 from tests.tokens import bearer
 
 COINS = "/api/v1/students/student-1/coins"
@@ -31,7 +32,7 @@ TOP_UP = {"coins": 1, "reason": "a test", "requestKey": "k1"}
 @asynccontextmanager
 async def held_up(engine: Engine) -> AsyncIterator[None]:
     """Whoever writes to a student waits."""
-    with engine.begin() as connection:
+    with owner_of(engine).begin() as connection:
         connection.execute(text("SELECT FROM students FOR UPDATE"))
         yield
 

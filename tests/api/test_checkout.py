@@ -12,11 +12,13 @@ from sqlalchemy import Engine
 
 from db.checkouts import settle_payment
 from db.engine import make_async_engine
+from db.grants import API
 from gateways.payments import ProviderRefused, ProviderTrouble
 from runtime.settings import Settings
 from tests.api.callers import stored
 from tests.api.conftest import booted, is_problem, until
 from tests.build import FakeProvider, cart_item, item, rows, run, student, trainer, value
+from tests.roles import as_role
 from tests.subjects import CARDS, bundle, subject
 from tests.tokens import bearer
 
@@ -293,7 +295,7 @@ async def test_two_that_heard_different_things_of_a_payment_make_one_change(
     api: httpx2.AsyncClient, engine: Engine, database_url: str
 ) -> None:
     payment = (await checkout(api)).json()["paymentId"]
-    own = make_async_engine(database_url, pool_size=2)
+    own = make_async_engine(as_role(API, database_url), pool_size=2)
     changed = [await settle_payment(own, payment, status) for status in ("succeeded", "succeeded", "failed")]
     await own.dispose()
     assert changed == [True, False, False]

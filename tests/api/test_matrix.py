@@ -14,11 +14,13 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from db.engine import make_engine
+from db.grants import WORKER
 from tests import cluster
 from tests.api.conftest import booted, end_runs, settings_for
 from tests.api.matrix import PRICE, Case, cases, stock
 from tests.build import FakeProvider, rows
 from tests.invariants import violations_by
+from tests.roles import as_role
 from worker import make_worker
 
 Rows = dict[str, list[dict[str, Any]]]  # by case, then by line
@@ -82,7 +84,7 @@ class Stack:
 @pytest_asyncio.fixture(loop_scope="session")
 async def stack(postgres: str, temporal_address: str, temporal: Client) -> AsyncIterator[Stack]:
     with cluster.database(postgres) as url:
-        engine, provider = make_engine(url, pool_size=8), FakeProvider()
+        engine, provider = make_engine(as_role(WORKER, url), pool_size=8), FakeProvider()
         settings = settings_for(url, temporal_address, f"matrix-{uuid4()}")
         async with booted(settings, provider) as api, make_worker(temporal, settings, engine, provider):
             yield Stack(engine, provider, api)

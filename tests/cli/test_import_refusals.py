@@ -16,12 +16,14 @@ from sqlalchemy import Engine
 
 from cli.importing import NoSuchFile, import_marketplace, run_import, store_marketplace
 from cli.marketplace_faults import BadMarketplace, read_marketplace
+from db.grants import API
 from runtime.errors import CannotRun, ServerUnreachable
 from runtime.settings import Settings
 from tests import cluster
 from tests.build import NOW, value
 from tests.cli.marketplaces import SMALL, TABLES, imported, small, spoilt
 from tests.gateways.process import ProviderProcess
+from tests.roles import as_role
 
 UNKNOWN_NAMES: list[tuple[str, Any, str]] = [
     ("bundles.0.subjects", ["j1", "j9"], "$.bundles[0].subjects[1]"),
@@ -146,6 +148,12 @@ async def test_a_provider_that_is_down_leaves_the_rest_stored_and_a_second_impor
 async def test_a_database_without_tables_is_told_what_to_do(postgres: str, settings: Settings, tmp_path: Path):
     with cluster.empty_database(postgres) as url, pytest.raises(CannotRun, match="coursaga migrate"):
         await imported(settings.with_values(database_url=SecretStr(url)), SMALL, tmp_path)
+
+
+async def test_a_role_that_may_not_import_is_told_who_may(database_url: str, settings: Settings, tmp_path: Path):
+    process = settings.with_values(database_url=SecretStr(as_role(API, database_url)))
+    with pytest.raises(CannotRun, match=r"coursaga_api may not import .* that of the owner"):
+        await imported(process, SMALL, tmp_path)
 
 
 async def test_a_file_that_is_not_there_is_a_usage_error(settings: Settings, tmp_path: Path):

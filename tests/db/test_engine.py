@@ -13,6 +13,7 @@ from sqlalchemy.exc import InternalError, OperationalError
 
 from db.engine import at_once, make_async_engine, make_engine
 from tests import build
+from tests.roles import owner_of
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_broken_connection_fails_once_and_the_next_use_has_a_new_one(database_
 
 
 def test_a_statement_at_once_is_committed_when_it_returns(engine: Engine) -> None:
-    with at_once(engine) as connection:
+    with at_once(owner_of(engine)) as connection:
         connection.execute(text("INSERT INTO holidays VALUES ('2026-12-25')"))
         assert build.value(engine, "SELECT count(*) FROM holidays") == 1
 

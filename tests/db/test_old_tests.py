@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from db.engine import make_engine
 from db.migrate import downgrade, upgrade
 from tests import build, cluster
+from tests.roles import owner_of
 from tests.subjects import old_attempt
 
 OLD_TABLES = {
@@ -69,7 +70,7 @@ def test_the_tests_of_one_student_are_found_by_an_index(engine: Engine) -> None:
     """The cast that lets numbers through costs nothing where the ids are text."""
     old_attempt(engine)
     plan = "EXPLAIN SELECT FROM test_attempts AS attempt WHERE attempt.student_id::text = 'student-1'"
-    with engine.begin() as connection:
+    with owner_of(engine).begin() as connection:
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         told = "\n".join(connection.exec_driver_sql(plan).scalars())
     assert "test_attempts_by_student" in told

@@ -15,11 +15,13 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import make_async_engine
+from db.grants import API
 from db.reads.purchases import remaining_of
 from db.request_keys import Key, KeyReused
 from db.requests import Request, claim_by_key, claim_free
 from domain.ids import free_workflow_id_of, purchase_id_of
 from tests.build import NOW, item, purchase, rows, run, student
+from tests.roles import as_role
 
 TODAY = date(2026, 11, 21)
 FREE = partial(free_workflow_id_of, "student-1", "course", "course-piano")
@@ -30,7 +32,7 @@ ASKED = Request("student-1", "course", "course-piano", {"courseId": "course-pian
 async def pool(database_url: str, engine: Engine) -> AsyncIterator[AsyncEngine]:
     student(engine)
     item(engine)
-    made = make_async_engine(database_url, pool_size=20)
+    made = make_async_engine(as_role(API, database_url), pool_size=20)
     yield made
     await made.dispose()
 

@@ -6,9 +6,11 @@ from sqlalchemy import Engine
 
 from db import ledger
 from db.engine import make_async_engine
+from db.grants import API
 from db.reads.purchases import steps_of
 from tests import build
 from tests.build import NOW
+from tests.roles import as_role
 
 
 async def test_in_the_order_of_their_commits(engine: Engine, database_url: str) -> None:
@@ -16,7 +18,7 @@ async def test_in_the_order_of_their_commits(engine: Engine, database_url: str) 
     for step in ("confirm_payment", "create_purchase", "enroll", "assign_trainer"):
         ledger.do(engine, order, step, {}, now=NOW)
     ledger.undo(engine, order, "enroll", now=NOW)
-    pool = make_async_engine(database_url, pool_size=1)
+    pool = make_async_engine(as_role(API, database_url), pool_size=1)
     async with pool.connect() as conn:
         steps = await steps_of(conn, order.purchase_id)
     await pool.dispose()

@@ -11,9 +11,11 @@ from temporalio.client import Client
 
 from api.app import open_services
 from api.services import Services
+from db.grants import CONSUMER
 from runtime.settings import Settings
 from tests.api.conftest import api, end_runs, fresh, settings_for, task_queue, worker
 from tests.build import FakeProvider, item, pay, student
+from tests.roles import as_role
 
 __all__ = ["api", "task_queue", "worker"]
 
@@ -23,12 +25,18 @@ def settings(database_url: str, temporal_address: str, task_queue: str) -> Setti
     return settings_for(database_url, temporal_address, task_queue)
 
 
+@pytest.fixture
+def consuming(settings: Settings, database_url: str) -> Settings:
+    """The consumer's; `settings` are the API's."""
+    return settings.with_values(database_url=as_role(CONSUMER, database_url))
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def at(settings: Settings, temporal: Client) -> AsyncIterator[Services]:
-    """What the door works with."""
-    async with open_services(settings) as services:
+async def at(consuming: Settings, temporal: Client) -> AsyncIterator[Services]:
+    """What the door works with in the consumer's process."""
+    async with open_services(consuming) as services:
         yield services
-    await end_runs(temporal, settings.task_queue)
+    await end_runs(temporal, consuming.task_queue)
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import make_async_engine
+from db.grants import API, RELAY
 from db.sealing import Seal
-from db.webhooks import add_target
+from db.webhooks import add_target, remove_target
 from gateways.webhooks import Webhooks
 from relay import ToLog, deliver, keep_sealed, publish
 from tests.build import run
 from tests.events.receiver import SECRET
+from tests.roles import as_role
 from tests.tokens import secrets_keys
 
 BOUND = 60
@@ -24,7 +26,7 @@ BOUND = 60
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def pool(database_url: str) -> AsyncGenerator[AsyncEngine]:
-    engine = make_async_engine(database_url, pool_size=10)
+    engine = make_async_engine(as_role(RELAY, database_url), pool_size=10)
     yield engine
     await engine.dispose()
 
@@ -43,7 +45,22 @@ def tell(engine: Engine, *keys: str) -> None:
 
 async def add(pool: AsyncEngine, target: str, url: str, event_types: Sequence[str] = ()) -> None:
     """A target that is told with the secret receivers check."""
-    assert await add_target(pool, target, url, seal().close(SECRET), event_types)
+    async with _api(pool) as api:
+        assert await add_target(api, target, url, seal().close(SECRET), event_types)
+
+
+async def remove(pool: AsyncEngine, target: str) -> None:
+    """It is told nothing any more."""
+    async with _api(pool) as api:
+        assert await remove_target(api, target)
+
+
+@asynccontextmanager
+async def _api(pool: AsyncEngine) -> AsyncGenerator[AsyncEngine]:
+    """The same database, for the process that knows targets."""
+    engine = make_async_engine(as_role(API, pool.url.render_as_string(hide_password=False)), pool_size=1)
+    yield engine
+    await engine.dispose()
 
 
 @asynccontextmanager

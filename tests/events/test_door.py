@@ -14,9 +14,10 @@ from api.event_door import ingest
 from api.event_shape import LARGEST
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.services import Services
+from db.grants import CONSUMER
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, booted, fresh, is_problem, settings_for, until
-from tests.build import FakeProvider, item, pay, rows, run, student, trainer, value
+from tests.build import FakeProvider, item, pay, rows, run, start, student, trainer, value
 from tests.events.told import POISON, WANTED, event, raw
 
 EVENTS = "/api/v1/events"
@@ -68,6 +69,14 @@ async def test_a_redelivery_starts_again_what_was_terminated_by_hand(
     again = await ingest(at, raw(event(paid)))
     assert (again.duplicate, [line.state for line in again.lines]) == (False, ["started"])
     assert (await ingest(at, raw(event(paid)))).duplicate
+
+
+async def test_a_line_that_took_no_money_starts_again_by_its_event(at: Services, engine: Engine, paid: str) -> None:
+    start(engine, paid)
+    run(engine, "UPDATE purchase_starts SET ending = 'refused', code = 'PAYMENT_NOT_SUCCEEDED', ended_at = now()")
+    taken = await ingest(at, raw(event(paid)))
+    assert [line.state for line in taken.lines] == ["started"]
+    assert rows(engine, "SELECT attempt, ending FROM purchase_starts") == [(2, None)]
 
 
 async def test_every_bad_event_is_refused_for_its_reason_and_nothing_is_stored(
@@ -134,13 +143,13 @@ async def test_what_the_event_knows_reaches_a_purchase_another_door_started(
 
 
 async def test_the_row_of_a_payment_follows_the_provider(
-    settings: Settings, engine: Engine, fake_provider: FakeProvider
+    consuming: Settings, engine: Engine, fake_provider: FakeProvider
 ) -> None:
     student(engine)
     item(engine)
     payment = pay(engine, fake_provider, fresh())
     run(engine, "UPDATE payments SET status = 'pending'")
-    async with open_services(settings, fake_provider) as at:
+    async with open_services(consuming, fake_provider) as at:
         await ingest(at, raw(event(payment)))
     assert value(engine, "SELECT status FROM payments") == "succeeded"
 
@@ -148,7 +157,7 @@ async def test_the_row_of_a_payment_follows_the_provider(
 async def test_a_door_that_died_before_the_start_is_gone_on_with(
     database_url: str, task_queue: str, at: Services, engine: Engine, paid: str
 ) -> None:
-    async with open_services(settings_for(database_url, NOBODY, task_queue)) as lost:
+    async with open_services(settings_for(database_url, NOBODY, task_queue, CONSUMER)) as lost:
         with pytest.raises(Unavailable):
             await ingest(lost, raw(event(paid)))
     assert stored(engine) == [1, 1]

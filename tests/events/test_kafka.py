@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Engine, text
 from temporalio.client import Client
 
+from db.grants import CONSUMER, RELAY
 from gateways.kafka import Incoming, KafkaIn, KafkaOut, Outgoing
 from gateways.payments import ProviderLine, ProviderPayment
 from runtime.settings import Settings
@@ -28,6 +29,7 @@ from tests.events.told import POISON, WANTED, event, raw
 from tests.faults.waiting import happens
 from tests.gateways.process import ProviderProcess
 from tests.invariants import violations
+from tests.roles import as_role, owner_of
 from worker import make_worker
 
 OPTIONS = '{"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}'  # a killed member is noticed as soon as can be
@@ -45,7 +47,9 @@ class World:
     _names: Iterator[int] = field(default_factory=count)
 
     def start(self, target: Any, *more: str) -> Killable:
-        return Killable(target, self.folder / f"{next(self._names)}.log", self.environment, *more)
+        role = CONSUMER if target is consume else RELAY
+        environment = {**self.environment, "DATABASE_URL": as_role(role, self.environment["DATABASE_URL"])}
+        return Killable(target, self.folder / f"{next(self._names)}.log", environment, *more)
 
     def consume(self) -> None:
         """One more consumer."""
@@ -257,6 +261,6 @@ async def test_an_event_is_told_however_often_the_relay_dies_between_commit_and_
 
 def lose(engine: Engine, insert: str, key: str) -> None:
     """A transaction that is rolled back."""
-    with engine.begin() as connection:
+    with owner_of(engine).begin() as connection:
         connection.execute(text(insert), {"key": key})
         raise ZeroDivisionError

@@ -13,13 +13,13 @@ from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.outbox import OutboxRow
-from db.webhooks import MOST_TRIES, remove_target
+from db.webhooks import MOST_TRIES
 from domain.ids import event_id_of
 from gateways.webhooks import TargetRefused, Webhooks, looked_up, parsed
 from relay import publish, publish_some
 from tests.build import run, value
 from tests.events.receiver import SECRET, receiving
-from tests.events.relays import BOUND, add, impatient, pool, relaying, tell
+from tests.events.relays import BOUND, add, impatient, pool, relaying, remove, tell
 from tests.faults.waiting import happens
 
 __all__ = ["pool"]
@@ -182,7 +182,7 @@ async def test_a_removed_target_is_told_nothing_more(engine: Engine, pool: Async
     with receiving() as gone, receiving() as stays:
         await add(pool, "gone", gone.url)
         await add(pool, "stays", stays.url)
-        await remove_target(pool, "gone")
+        await remove(pool, "gone")
         tell(engine, "purchase:1:A")
         async with relaying(pool):
             await happens(lambda: len(stays.got) == 1)

@@ -19,6 +19,7 @@ from tests.build import run, value
 from tests.events.receiver import SECRET, receiving
 from tests.events.relays import add, impatient, pool, relaying, seal, tell
 from tests.faults.waiting import happens
+from tests.roles import owner_of
 from tests.tokens import make_key
 
 __all__ = ["pool"]
@@ -30,7 +31,7 @@ PLAIN = "INSERT INTO webhook_targets (id, url, secret, created_at) VALUES (:id, 
 
 def everything(engine: Engine) -> str:
     """Every row of every table, as a stranger who got hold of the database would read it."""
-    with engine.connect() as connection:
+    with owner_of(engine).connect() as connection:
         tables = connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
         return "\n".join(
             row

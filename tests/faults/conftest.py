@@ -13,6 +13,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from db.engine import make_engine
+from db.grants import WORKER
 from db.migrate import upgrade
 from runtime.postgres import EmbeddedPostgres, wipe_postgres
 from runtime.settings import Settings
@@ -25,6 +26,7 @@ from tests.faults.site import Site
 from tests.faults.together import Together, selected_cases
 from tests.faults.world import TODAY, World
 from tests.gateways.process import ProviderProcess
+from tests.roles import as_role
 
 AT_ONCE = 12
 
@@ -42,7 +44,7 @@ async def world(
         provider.start()
         engine = make_engine(url, pool_size=30)
         database_faults.install(engine)
-        world = World(engine, url, provider, temporal, home)
+        world = World(engine, as_role(WORKER, url), provider, temporal, home)
         world.worker(LIGHT_QUEUE, slots=16)
         try:
             yield world

@@ -12,13 +12,14 @@ from tests.faults.marks import COLUMNS, Mark
 from tests.faults.waiting import happens
 
 LOCKS = 4711  # the class of our advisory locks
+# They act as the owner of the tables: whoever fires them need not be able to read the plans.
 _FUNCTIONS = """
 CREATE TABLE planned_faults (
   id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, owner text, point text, what text, times bigint);
 CREATE FUNCTION planned(owner text, point text, what text) RETURNS planned_faults LANGUAGE sql AS
   'SELECT f FROM planned_faults AS f WHERE (f.owner, f.point, f.what) = ($1, $2, $3)';
 
-CREATE FUNCTION pauses() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION pauses() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE fault planned_faults := planned(to_jsonb(NEW) ->> TG_ARGV[0], point_of(TG_RELID, to_jsonb(NEW), TG_ARGV), 'pause');
 BEGIN
   IF fault.id IS NOT NULL THEN
@@ -29,7 +30,7 @@ BEGIN
 END $$;
 
 -- Sequences survive a rollback, so they count the failed tries too.
-CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE fault planned_faults := planned(to_jsonb(NEW) ->> TG_ARGV[0], point_of(TG_RELID, to_jsonb(NEW), TG_ARGV), 'fail');
 BEGIN
   IF fault.id IS NOT NULL AND nextval('calls_' || fault.id) <= fault.times THEN
@@ -38,7 +39,7 @@ BEGIN
   RETURN NEW;
 END $$;
 
-CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE fault planned_faults := planned(to_jsonb(NEW) ->> TG_ARGV[0], point_of(TG_RELID, to_jsonb(NEW), TG_ARGV), 'hold');
 BEGIN
   IF fault.id IS NOT NULL THEN

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from db.grants import API
 from runtime.settings import Settings
 from tests.faults.products import crash, gone, the_door
 from tests.faults.purchases import LIGHT_QUEUE
@@ -21,6 +22,7 @@ from tests.faults.random_story import LIMIT, Story
 from tests.faults.site import Site
 from tests.faults.world import TODAY, World
 from tests.invariants import violations, violations_of_runs
+from tests.roles import as_role
 from workflows.policies import Rules
 
 AT_ONCE = 12
@@ -78,7 +80,7 @@ async def require_all_adds_up(stories: Sequence[Story], world: World, wrong: lis
 async def test_whatever_happens_in_any_order_every_line_ends_and_adds_up(seeds: Sequence[int], world: World) -> None:
     settings = Settings.model_validate(
         {
-            "database_url": world.database_url,
+            "database_url": as_role(API, world.database_url),
             "provider_url": world.provider.url,
             "temporal_address": world.temporal.service_client.config.target_host,
             "task_queue": LIGHT_QUEUE,

@@ -11,6 +11,7 @@ MAY_KNOW = {
     "api/app.py",
     "api/old_tests.py",
     "api/student_tests.py",
+    "db/grants.py",
     "db/migrations/versions/0012_old_tests_stay.py",
     "db/old_tests.py",
     "db/tables/__init__.py",

@@ -8,18 +8,25 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from db.grants import API, RELAY
 from db.sealing import Seal
 from domain.schedule import zone_named
 from runtime import checks
 from runtime.checks import Check
 from runtime.settings import Settings
 from tests.build import run, student, trainer
+from tests.roles import as_role
 from tests.tokens import make_key
 
 
 def zones(database_url: str) -> Check:
-    found = checks.postgres(Settings(database_url=SecretStr(database_url)))
-    return {check.name: check for check in found}["time zones"]
+    return {check.name: check for check in looked_at(API, database_url)}["time zones"]
+
+
+def looked_at(role: str, database_url: str) -> list[Check]:
+    """All that doctor says of the database to whoever asks as this role."""
+    settings = Settings(database_url=SecretStr(as_role(role, database_url)))
+    return [*checks.postgres(settings), *checks.lessons(settings)]
 
 
 def test_zones_are_fine_where_both_agree(database_url: str, engine: Engine) -> None:
@@ -65,3 +72,13 @@ def test_secrets_that_are_not_sealed_with_the_first_key_are_counted(database_url
     run(engine, "DELETE FROM webhook_targets WHERE id = 'a'")
     assert secrets(old).state == secrets(f"{old},{new}").state == checks.FINE
     assert secrets(None).says == "1 stored, 0 of them not sealed; SECRETS_KEYS is not set here"
+
+
+def test_the_role_of_the_api_may_see_all_of_it_and_another_is_told_so(database_url: str) -> None:
+    assert {check.name: check.state for check in looked_at(API, database_url)} == dict.fromkeys(
+        ("postgresql", "schema", "outbox", "secrets", "time zones", "lessons"), checks.FINE
+    )
+    [told] = looked_at(RELAY, database_url)
+    assert told.state == checks.WRONG
+    assert "permission denied" in told.says
+    assert "role of the API" in told.remedy

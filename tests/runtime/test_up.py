@@ -161,7 +161,7 @@ def test_a_second_one_on_the_same_home_is_refused(stack: Up):
 
 def test_migrating_again_changes_nothing(stack: Up):
     done = stack.run("migrate", "--json")
-    assert (json.loads(done.stdout), done.returncode) == ({"migrated": True}, 0)
+    assert (json.loads(done.stdout), done.returncode) == ({"migrated": True, "roles": []}, 0)
 
 
 def test_a_killed_worker_is_started_again(stack: Up):
