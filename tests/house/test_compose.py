@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from db.grants import ROLES
 from runtime.settings import Settings
 from runtime.temporal_binary import packaged
 from tests.house.test_imports import ROOMS
@@ -29,6 +30,10 @@ GIVEN = {
     "COURSAGA_BUILD": "abc123",
     "POSTGRES_PASSWORD": "one",
     "COURSAGA_DB_PASSWORD": "two",
+    "COURSAGA_API_DB_PASSWORD": "api",
+    "COURSAGA_WORKER_DB_PASSWORD": "worker",
+    "COURSAGA_RELAY_DB_PASSWORD": "relay",
+    "COURSAGA_CONSUMER_DB_PASSWORD": "consumer",
     "TEMPORAL_DB_PASSWORD": "three",
     "PROVIDER_URL": "https://provider.example",
     "AUTH_ISSUER": ISSUER,
@@ -45,6 +50,7 @@ NOT_THERE = {
     "COURSAGA_HOME", "COURSAGA_TODAY", "DEV_AUTH", "COURSAGA_TOKEN", "WEBHOOK_PRIVATE_ADDRESSES", "WORKERS",
     "POSTGRES_PORT", "POSTGRES_BIN", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "PROVIDER_PORT",
 }  # fmt: skip
+POOL_OF_TEMPORAL = 30  # connections of each of its four services
 
 
 def docker_has_compose() -> bool:
@@ -135,7 +141,11 @@ def test_a_secret_or_address_that_is_not_given_stops_it(name: str):
 def test_no_secret_has_a_default():
     for line in FILE.read_text().splitlines():
         key, _, value = line.strip().partition(": ")
-        if re.search(r"PASSWORD|PWD|SECRET|TOKEN|DATABASE_URL", key) and not key.startswith("#") and value != "*keys":
+        if (
+            re.search(r"PASSWORD|PWD|SECRET|TOKEN|DATABASE_URL", key)
+            and not key.startswith("#")
+            and not value.startswith("*")
+        ):
             assert re.search(r"\$\{\w+:(\?[^}]+|-)\}", value), line
             assert not re.search(r":-[^}]", value), line
 
@@ -272,6 +282,27 @@ def test_our_processes_get_settings_that_production_takes(
     namespace = services["temporal-namespace"]["environment"]["TEMPORAL_NAMESPACE"]
     assert settings.temporal_namespace == namespace
     assert bool(settings.secrets_keys) == (name in ("api", "relay"))
+
+
+def test_each_of_our_processes_connects_as_its_own_role(services: dict[str, Any]):
+    urls = {
+        name: service["environment"].get("DATABASE_URL") for name, service in services.items() if "build" in service
+    }
+    owner = {"migrate": ("coursaga", GIVEN["COURSAGA_DB_PASSWORD"])}
+    of_processes = {role.removeprefix("coursaga_"): (role, GIVEN[f"{role.upper()}_DB_PASSWORD"]) for role in ROLES}
+    assert urls == {
+        name: f"postgresql+psycopg://{role}:{password}@postgres:5432/coursaga"
+        for name, (role, password) in (owner | of_processes | {"release": of_processes["worker"]}).items()
+    }
+
+
+def test_the_roles_of_the_database_leave_room_for_the_pools_of_temporal(services: dict[str, Any]):
+    limits = re.findall(r"CONNECTION LIMIT (\d+)", (ROOT / "deploy" / "postgres" / "roles.sh").read_text())
+    most = re.search(r"max_connections=(\d+)", " ".join(services["postgres"]["command"]))
+    assert most
+    assert len(limits) == len(ROLES)
+    reserved = 3  # for superusers, so that somebody can look when all others are taken
+    assert sum(map(int, limits)) + 4 * POOL_OF_TEMPORAL + reserved < int(most[1])
 
 
 def test_a_worker_has_time_to_let_running_tries_end(services: dict[str, Any]):
