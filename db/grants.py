@@ -189,7 +189,7 @@ GRANTS: dict[str, May] = {
         consumer=NOTHING,
     ),
     "webhook_targets": May(
-        api="SELECT (id, url, event_types, created_at, removed_at, sealed_secret), INSERT, UPDATE (removed_at, secret, sealed_secret)",
+        api="SELECT (id, url, event_types, created_at, removed_at), INSERT, UPDATE (removed_at, secret, sealed_secret)",
         worker=NOTHING,
         relay="SELECT, UPDATE (secret, sealed_secret)",
         consumer=NOTHING,

@@ -74,6 +74,7 @@ NOBODYS = (
 SOMEBODY_ELSES = {
     API: (
         "SELECT secret FROM webhook_targets",
+        "SELECT sealed_secret FROM webhook_targets",
         "SELECT * FROM webhook_targets",
         "INSERT INTO operator_acts SELECT * FROM operator_acts",
         "INSERT INTO operator_decisions SELECT * FROM operator_decisions",
@@ -85,6 +86,7 @@ SOMEBODY_ELSES = {
     ),
     WORKER: (
         "SELECT secret FROM webhook_targets",
+        "SELECT sealed_secret FROM webhook_targets",
         "SELECT token_hash FROM calendar_links",
         "SELECT request_hash FROM idempotency_keys",
         "SELECT detail FROM dead_letters",
@@ -104,6 +106,7 @@ SOMEBODY_ELSES = {
     ),
     CONSUMER: (
         "SELECT secret FROM webhook_targets",
+        "SELECT sealed_secret FROM webhook_targets",
         "SELECT FROM students",
         "SELECT payload FROM dead_letters",
         "SELECT FROM calendar_links",

@@ -15,16 +15,18 @@ import yaml
 
 from runtime.children import Child
 from runtime.settings import Settings
+from tests.roles import as_role
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 LOOPS = {"worker": {"worker"}, "relay": {"publish", "deliver"}, "consumer": {"consume"}}
 
 
 @pytest.fixture(params=LOOPS)
-def process(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> Iterator[Child]:
+def process(request: pytest.FixtureRequest, settings: Settings, database_url: str, tmp_path: Path) -> Iterator[Child]:
     environment = {
         **os.environ,
         **settings.with_values(provider_url="http://127.0.0.1:1").environment(),
+        "DATABASE_URL": as_role(f"coursaga_{request.param}", database_url),
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1" if request.param == "consumer" else "",
         "HEARTBEAT_FOLDER": str(tmp_path / "heartbeats"),
     }

@@ -35,8 +35,10 @@ def test_the_command_that_is_told_makes_a_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [" ", "secret", "A" * 43 + "=", make_key()[:-2], f"{make_key()},", f"{make_key()};{make_key()}", "ä" * 44]
-)  # fmt: skip
+    "wrong",
+    [" ", "secret", "A" * 43 + "=", make_key()[:-2], f"{make_key()},", f"{make_key()};{make_key()}", "ä" * 44],
+    ids=["blank", "no base64", "not random", "too short", "an empty second", "semicolon", "no ASCII"],
+)
 def test_what_is_no_key_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     monkeypatch.setenv("SECRETS_KEYS", wrong)
     with pytest.raises(SettingsError, match=r"^SECRETS_KEYS: key \d of \d is not") as refused:
