@@ -18,48 +18,47 @@ from fastapi.routing import APIRoute
 from fastapi_rfc9457.server import problems
 from limits import parse
 
-from api import (
-    act_list,
-    admin_list,
-    auto_assign,
-    bulk,
-    calendar_links,
-    cart,
-    case,
-    catalogue,
-    checkout,
-    coins,
-    dead_letters,
-    events,
-    extending,
-    free,
-    health,
-    holds,
-    lesson_changes,
-    lessons,
-    matching,
-    metrics,
-    old_tests,
-    outbox,
-    people,
-    preflight,
-    progress,
-    purchases,
-    student_tests,
-    verbs,
-)
+from api.act_list import router as act_list
+from api.admin_list import router as admin_list
 from api.admission import Admission, Rates, Turns
 from api.answers import Answers
 from api.auth import BEARER, Authenticate, permitted
+from api.auto_assign import router as auto_assign
 from api.body_limit import BodyLimit
+from api.bulk import router as bulk
+from api.calendar_links import public as public_calendar
+from api.calendar_links import router as calendar_links
+from api.cart import router as cart
+from api.case import router as case
+from api.catalogue import router as catalogue
+from api.checkout import router as checkout
+from api.coins import router as coins
+from api.dead_letters import router as dead_letters
 from api.documentation import add_documentation, add_pages_of_problems, documented
+from api.events import router as events
+from api.extending import router as extending
+from api.free import router as free
+from api.health import router as health
+from api.holds import router as holds
+from api.lesson_changes import router as lesson_changes
+from api.lessons import router as lessons
+from api.matching import router as matching
+from api.metrics import router as metrics
+from api.old_tests import router as old_tests
+from api.outbox import router as outbox
 from api.pace import Pace
 from api.paths import WholeSegments
+from api.people import router as people
 from api.policy import public_paths, require_rows
+from api.preflight import router as preflight
 from api.problems import Forbidden, TooManyRequests, Unauthenticated, add_problems
+from api.progress import router as progress
+from api.purchases import router as purchases
 from api.server import PunctualProtocol
 from api.services import Services
+from api.student_tests import router as student_tests
 from api.tokens import Tokens, Trusted
+from api.verbs import router as verbs
 from api.well_said import well_said
 from db.engine import make_async_engine
 from db.sealing import Seal
@@ -109,7 +108,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
         add_documentation(app)
     add_pages_of_problems(app)
     add_problems(app, permitted)
-    for router in (health.router, metrics.router, calendar_links.public):
+    for router in (health, metrics, public_calendar):
         app.include_router(router)
     # The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.
     guarded = (
@@ -142,7 +141,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
     )
     for part in guarded:
         app.include_router(
-            part.router,
+            part,
             dependencies=[Security(BEARER)],
             responses=problems(Unauthenticated, Forbidden, TooManyRequests),
         )

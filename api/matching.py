@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api import matching_words as words
+import api.matching_words as words
 from api.auth import CallerDep
 from api.found import found
 from api.ids import GIVEN_PATTERN, PurchaseInPath, purchase_id_from

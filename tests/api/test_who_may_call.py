@@ -13,8 +13,9 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-from api import health, policy
+import api.policy as policy
 from api.app import create_app
+from api.health import router as health
 from domain.ids import purchase_id_of
 from domain.roles import ROLES
 from runtime.dev_auth import dev_token
@@ -282,7 +283,7 @@ def test_two_operations_of_one_name_keep_the_api_from_starting() -> None:
     @other.get("/elsewhere")
     async def healthz() -> None: ...
 
-    app.include_router(health.router)
+    app.include_router(health)
     app.include_router(other)
     with pytest.raises(policy.NoPolicy, match="called 'healthz', the second at /elsewhere"):
         policy.require_rows(app)
