@@ -16,6 +16,7 @@ RUN uv venv --python /usr/local/bin/python .venv \
 COPY README.md consumer.py relay.py worker.py ./
 COPY activities activities
 COPY api api
+COPY application application
 COPY cli cli
 COPY db db
 COPY domain domain

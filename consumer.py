@@ -18,9 +18,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import open_services
-from api.event_door import ingest
 from api.problems import NotFound, Unavailable, Unprocessable, is_database_trouble
-from api.services import Services
+from application.context import Services
+from application.incoming_events import ingest
 from db.dead_letters import DeadMessage, keep_dead_letter
 from gateways.kafka import Incoming, KafkaIn, KafkaOut, KafkaTrouble, Outgoing
 from runtime.heartbeat import beat

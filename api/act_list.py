@@ -9,12 +9,12 @@ from fastapi import APIRouter
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
-from api.acts import started
 from api.auth import CallerDep
 from api.ids import PurchaseInPath, purchase_id_from
 from api.problems import NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
 from api.wire import Answer
+from application.context import ServicesDep
+from application.operator_acts import started
 from db.reads.cases import acts_of
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])

@@ -2,7 +2,7 @@
 
 Rows come from the database. Whether one without an ending needs attention, since when and when it tries again comes from
 Temporal's visibility in one question per page, so it is right with all workers down. A run that visibility does not show
-as open is asked for by its id (`api/standing.py`).
+as open is asked for by its id (`application/purchase_state.py`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.examples import PURCHASE_ROW
 from api.ids import GIVEN_PATTERN, ID_PATTERN, StudentId
 from api.problems import Unavailable, Unprocessable
-from api.run_states import RunState
-from api.services import Services, ServicesDep
-from api.standing import needing_somebody, standing
-from api.temporal import Condition, equals, running_runs
 from api.views import PurchaseRow, purchase_row
 from api.wire import Answer
+from application.context import Services, ServicesDep
+from application.purchase_state import needing_somebody, standing
+from application.run_states import RunState
+from application.temporal_client import Condition, equals, running_runs
 from db.reads.payments import unstarted_payments
 from db.reads.purchase_list import ListedPurchase, Position, Wanted, page_of_purchases
 from workflows.attributes import PAYMENT_ID, PURCHASE_STAGE, REPORTED_PROBLEMS, STUDENT_ID

@@ -46,7 +46,6 @@ from api.matching import router as matching
 from api.metrics import router as metrics
 from api.old_tests import router as old_tests
 from api.outbox import router as outbox
-from api.pace import Pace
 from api.paths import WholeSegments
 from api.people import router as people
 from api.policy import public_paths, require_rows
@@ -55,11 +54,12 @@ from api.problems import Forbidden, TooManyRequests, Unauthenticated, add_proble
 from api.progress import router as progress
 from api.purchases import router as purchases
 from api.server import PunctualProtocol
-from api.services import Services
 from api.student_tests import router as student_tests
 from api.tokens import Tokens, Trusted
 from api.verbs import router as verbs
 from api.well_said import well_said
+from application.context import Services
+from application.rate_limit import Pace
 from db.engine import make_async_engine
 from db.sealing import Seal
 from gateways.payments import HttpPaymentProvider, PaymentProvider

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.acts import perform, too_late
 from api.auth import CallerDep
 from api.ids import GivenId, IdempotencyKey, StudentId, bare
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
-from api.standing import require_unpaused
-from api.temporal import run_state
 from api.wire import Answer, Body
+from application.context import Services, ServicesDep
+from application.operator_acts import perform, too_late
+from application.purchase_state import require_unpaused
+from application.temporal_client import run_state
 from db.reads.purchases import BoughtRow, Held, bought, trainer_held
 from db.reads.shelf import active_purchase
 from db.reads.starts import StartRow, starts_of

@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.act_bodies import BULK_BODIES, ActBody
-from api.acts import perform, require_valid
 from api.admission import waiting
 from api.auth import Caller, CallerDep
 from api.bulk_bodies import BulkAnswer, BulkBody
 from api.problems import Conflict, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
-from api.temporal import RunState, parked_runs, workers_poll
+from application.context import Services, ServicesDep
+from application.operator_acts import perform, require_valid
+from application.temporal_client import RunState, parked_runs, workers_poll
 from db.bulk_requests import amount_of, ask_for_bulk, await_second_person, confirm_bulk
 from db.reads.cases import acted_on
 from db.reads.starts import StartRow, starts_of

@@ -14,8 +14,8 @@ from api.auth import Caller, CallerDep
 from api.ids import GivenInPath, StudentInPath
 from api.lessons import CALENDAR_FEED, CalendarResponse, calendar_of_student, calendar_of_trainer
 from api.problems import NotFound, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
 from api.wire import Answer
+from application.context import Services, ServicesDep
 from db.calendar_links import Kind, Owner, is_known, keep_link, owner_of, remove_link
 
 router = APIRouter(tags=["lessons"])

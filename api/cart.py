@@ -13,10 +13,10 @@ from api.auth import CallerDep
 from api.catalogue import ItemType
 from api.idempotency import MaybeKey
 from api.ids import GivenId, GivenInPath
-from api.json_values import FreeObject
 from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
 from api.wire import Answer, Body
+from application.context import ServicesDep
+from application.storable_json import FreeObject
 from db.cart import MOST_ITEMS, CartFull, ToAdd, add_to_cart, empty_cart, take_out
 from db.reads.cart import cart_of
 from db.reads.catalogue import is_open

@@ -11,17 +11,17 @@ from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.auth import CallerDep
-from api.case_words import cause_of, timeline
 from api.examples import CASE
-from api.found import found
 from api.ids import PurchaseInPath, purchase_id_from
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.purchases import live
-from api.run_states import RunState
-from api.services import Services, ServicesDep
 from api.student_views import words_for_student
 from api.views import wall
 from api.wire import Answer
+from application.case_text import cause_of, timeline
+from application.context import Services, ServicesDep
+from application.find_purchase import found
+from application.run_states import RunState
 from db.reads.cases import Money, acts_of, money_of, told_of
 from db.reads.lessons import stranded_lessons
 from db.reads.progress import progress_after, steps_told

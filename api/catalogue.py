@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.ids import GivenInPath
 from api.problems import NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
 from api.wire import Answer
+from application.context import ServicesDep
 from db.reads.catalogue import item_for_sale, items_for_sale
 
 router = APIRouter(prefix="/api/v1/catalogue", tags=["shop"])

@@ -17,8 +17,8 @@ from pydantic import ConfigDict, Field
 from api.auth import CallerDep
 from api.idempotency import RequiredKey
 from api.problems import BadRequest, Conflict, InFlight, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
 from api.wire import Answer, Body
+from application.context import Services, ServicesDep
 from db.checkouts import (
     Key,
     KeyInFlight,

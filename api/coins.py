@@ -10,12 +10,12 @@ from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.auth import CallerDep
-from api.healing import Healed, wake_later
 from api.ids import Key, StudentInPath, Words
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
-from api.temporal import equals
 from api.wire import Answer, Body
+from application.context import ServicesDep
+from application.temporal_client import equals
+from application.wake_parked import Healed, wake_later
 from db.people import top_up_coins
 from db.reads.coins import balance_of, movements_of
 from workflows.attributes import STUDENT_ID

@@ -15,11 +15,11 @@ from pydantic import ConfigDict, Field
 from api.act_bodies import ActBody
 from api.admission import waiting
 from api.auth import Caller, CallerDep
-from api.event_shape import EXAMPLE
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.replaying import DUPLICATE, TAKEN, Replays, fix, letter_or_404, replay
-from api.services import Services, ServicesDep
 from api.wire import Answer, Body
+from application.context import Services, ServicesDep
+from application.event_schema import EXAMPLE
+from application.replay_dead_letters import DUPLICATE, TAKEN, Replays, fix, letter_or_404, replay
 from db.dead_letters import LetterAct
 from db.reads.events import LAST, LetterRow, letter_acts, letters
 from db.request_keys import claim_key

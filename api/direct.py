@@ -13,9 +13,9 @@ from fastapi import Response
 from api.auth import Caller
 from api.direct_bodies import DirectPurchase, PurchaseData, PurchaseEnvelope
 from api.problems import BadRequest, Forbidden, NotFound, Unprocessable
-from api.services import Services
-from api.starting import order_of, start_lines
-from api.unpaid import Begun, begin, other_owner, require_for_sale, settled, unpaid
+from application.context import Services
+from application.start_purchases import order_of, start_lines
+from application.start_without_payment import Begun, begin, other_owner, require_for_sale, settled, unpaid
 from db.reads.payments import PaidLine, PaymentToStart, payment_to_start
 from db.reads.shelf import asked_for, shelf_of
 from db.reads.starts import starts_of, starts_of_payment

@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag, model_val
 from pydantic.config import JsonDict
 
 from api.ids import GivenId, PaymentId, PurchaseRef, StudentId, Words
-from api.json_values import FreeObject
 from api.wire import Answer, Body
+from application.storable_json import FreeObject
 
 _DIRECT: JsonDict = {
     "studentId": "student-1",

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
-from api.event_door import ingest
-from api.event_shape import PurchaseConfirmed
 from api.problems import NotFound, Unavailable, Unprocessable
 from api.purchases import StartedLine
-from api.services import ServicesDep
 from api.wire import Answer
+from application.context import ServicesDep
+from application.event_schema import PurchaseConfirmed
+from application.incoming_events import ingest
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
 

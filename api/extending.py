@@ -7,15 +7,15 @@ from fastapi_rfc9457.server import problems
 from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 
 from api.act_bodies import ActAnswer, ExtendBody
-from api.acts import no_worker, outcome_of, require_taken, require_valid, started
 from api.auth import CallerDep
-from api.expiry import send_extension
 from api.ids import PurchaseInPath, purchase_id_from
 from api.lesson_changes import ACTS
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
-from api.standing import require_unpaused
-from api.temporal import answering
+from application.access_expiry import send_extension
+from application.context import Services, ServicesDep
+from application.operator_acts import no_worker, outcome_of, require_taken, require_valid, started
+from application.purchase_state import require_unpaused
+from application.temporal_client import answering
 from db.reads.cases import acts_of
 from db.reads.purchases import bought
 from db.reads.starts import StartRow

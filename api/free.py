@@ -14,9 +14,9 @@ from api.direct import WAIT, envelope
 from api.direct_bodies import PurchaseEnvelope
 from api.ids import GivenId, IdempotencyKey, bare
 from api.problems import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
-from api.unpaid import Prefer, begin, require_for_sale, settled, unpaid, wait_of
 from api.wire import Body
+from application.context import ServicesDep
+from application.start_without_payment import Prefer, begin, require_for_sale, settled, unpaid, wait_of
 from db.reads.shelf import shelf_of
 from db.request_keys import Key
 from db.requests import Request, claim_free

@@ -13,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
 from api.problems import Unavailable
-from api.services import Services, ServicesDep
-from api.temporal import who_polls
 from api.wire import Answer
+from application.context import Services, ServicesDep
+from application.temporal_client import who_polls
 from db.reads.schema import newest_revision, revision_of
 
 router = APIRouter(tags=["health"])

@@ -19,13 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from api.auth import CallerDep
-from api.healing import Healed, wake_later
 from api.ids import GivenId, GivenInPath
 from api.preflight import Asked, asked_of, plan_of
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
-from api.temporal import RPC_TIMEOUT, answering
 from api.wire import Answer, Body
+from application.context import Services, ServicesDep
+from application.temporal_client import RPC_TIMEOUT, answering
+from application.wake_parked import Healed, wake_later
 from db.holds import (
     MOST_HOLDS,
     MOST_TRIES,

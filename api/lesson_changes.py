@@ -14,14 +14,14 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from api.act_bodies import ActAnswer
-from api.acts import ANSWER_WITHIN, started
 from api.auth import Caller, CallerDep
 from api.ids import PurchaseInPath, purchase_id_from
 from api.lesson_bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
-from api.standing import require_unpaused
-from api.temporal import RPC_TIMEOUT, answering
+from application.context import Services, ServicesDep
+from application.operator_acts import ANSWER_WITHIN, started
+from application.purchase_state import require_unpaused
+from application.temporal_client import RPC_TIMEOUT, answering
 from db.reads.cases import ActRow, acts_of
 from db.reads.lessons import lessons_one_by_one
 from db.request_keys import KeyReused, claim_key

@@ -12,12 +12,12 @@ from fastapi_rfc9457.server import problems
 
 from api.auth import CallerDep
 from api.calendars import calendar_of
-from api.found import found
 from api.ids import GivenInPath, PurchaseInPath, StudentInPath, purchase_id_from
 from api.lesson_bodies import LessonsAnswer, LessonView, StudentLessonsAnswer, StudentLessonView
 from api.problems import NotFound, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
 from api.views import wall
+from application.context import Services, ServicesDep
+from application.find_purchase import found
 from db.reads.lessons import (
     LessonRow,
     lessons_of_student,

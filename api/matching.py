@@ -12,11 +12,11 @@ from pydantic import ConfigDict, Field
 
 import api.matching_words as words
 from api.auth import CallerDep
-from api.found import found
 from api.ids import GIVEN_PATTERN, PurchaseInPath, purchase_id_from
 from api.problems import NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
 from api.wire import Answer
+from application.context import ServicesDep
+from application.find_purchase import found
 from db.reads.matching import Matched, Unmatched, matched_of, names_of, unmatched_of
 from db.reads.purchases import bought
 

@@ -18,10 +18,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.problems import Unavailable
-from api.run_states import RunState
-from api.services import Services, ServicesDep
-from api.standing import needing_somebody
-from api.temporal import parked_runs, running_runs
+from application.context import Services, ServicesDep
+from application.purchase_state import needing_somebody
+from application.run_states import RunState
+from application.temporal_client import parked_runs, running_runs
 from db.reads.figures import Figures, figures
 from workflows.attributes import REPORTED_PROBLEMS
 

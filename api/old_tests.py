@@ -15,8 +15,8 @@ from pydantic import ConfigDict
 from api.auth import CallerDep
 from api.ids import GivenId
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
 from api.wire import Answer, Body
+from application.context import ServicesDep
 from db.old_tests import NoSuchAttempt, old_questions_of, open_old_attempt
 from domain.refusals import REFUSALS
 

@@ -14,8 +14,8 @@ from fastapi_rfc9457.server import problems
 from pydantic import AfterValidator, ConfigDict, Field
 
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
 from api.wire import Answer, Body
+from application.context import ServicesDep
 from db.reads.events import backlog
 from db.sealing import NoKey
 from db.webhooks import add_target, remove_target, targets

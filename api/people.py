@@ -10,13 +10,13 @@ from fastapi_rfc9457.server import problems
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from api.auth import CallerDep
-from api.healing import Healed, wake_later
 from api.ids import Day, GivenId, GivenInPath, StudentInPath, Words
 from api.lesson_changes import sweep_lessons_later
 from api.problems import NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
-from api.temporal import equals
 from api.wire import Answer, Body
+from application.context import ServicesDep
+from application.temporal_client import equals
+from application.wake_parked import Healed, wake_later
 from db.people import Hours, TrainerRecord, put_trainer, set_profile
 from domain.matching import place_of
 from domain.refusals import Refused

@@ -20,8 +20,8 @@ from pydantic import ConfigDict, Field
 from api.auth import CallerDep
 from api.checkout import to_buy
 from api.problems import Unavailable, Unprocessable
-from api.services import Services, ServicesDep
 from api.wire import Answer
+from application.context import Services, ServicesDep
 from db.reads.cart import CartLine, cart_of
 from db.reads.coins import balance_of
 from db.reads.preflight import StudentFacts, student_facts, who_could_teach

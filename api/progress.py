@@ -16,10 +16,10 @@ from starlette.types import Receive, Scope, Send
 
 from api.admission import only_waits
 from api.auth import Caller, CallerDep
-from api.found import found
 from api.ids import PurchaseInPath, purchase_id_from
 from api.problems import NotFound, TooManyRequests, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
+from application.context import Services, ServicesDep
+from application.find_purchase import found
 from db.reads.progress import Told, progress_after
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])

@@ -5,21 +5,21 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 
-from api.again import again
 from api.auth import Caller, CallerDep
 from api.direct import DOOR, WAIT, create_directly
 from api.direct_bodies import DirectPurchase, StartAgain, StartAnswer, StartBody, StartedLine, StartedLines
-from api.found import found
 from api.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
 from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
-from api.settling import settled
-from api.standing import lost
-from api.starting import LineStarted, start_lines, wait_for_rows
 from api.student_views import StudentPurchaseView, student_view
-from api.temporal import RunState, run_state, workers_poll
-from api.unpaid import Prefer, wait_of
 from api.views import PurchaseView, purchase_view
+from application.context import Services, ServicesDep
+from application.find_purchase import found
+from application.payment_status import settled
+from application.purchase_state import lost
+from application.start_again import again
+from application.start_purchases import LineStarted, start_lines, wait_for_rows
+from application.start_without_payment import Prefer, wait_of
+from application.temporal_client import RunState, run_state, workers_poll
 from db.reads.access import access_of, renewals_of
 from db.reads.payments import payment_to_start
 from db.reads.purchases import bought, lessons_of, remaining_of, steps_of, trainer_held

@@ -14,8 +14,8 @@ from api.idempotency import RequiredKey
 from api.ids import GivenInPath
 from api.old_tests import OLD_TEST, OldTest
 from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
-from api.services import ServicesDep
 from api.wire import Answer
+from application.context import ServicesDep
 from db.old_tests import old_attempts_of
 from db.reads.test_cards import ATTEMPTS, cards_of
 from db.test_sessions import AttemptsExhausted, NoSuchCard, start_attempt

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from api.run_states import RunState
 from api.views import AccessView, LessonsView, StepView, lessons_view
 from api.wire import Answer
+from application.run_states import RunState
 from db.reads.access import Access, Renewal
 from db.reads.purchases import BoughtRow, Held, Lessons, StepDone
 from db.reads.starts import StartRow

@@ -19,11 +19,11 @@ from api.act_bodies import (
     SettleRefundBody,
     SkipStepBody,
 )
-from api.acts import perform, started
 from api.auth import Caller, CallerDep
 from api.ids import PurchaseInPath, purchase_id_from
 from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.services import Services, ServicesDep
+from application.context import Services, ServicesDep
+from application.operator_acts import perform, started
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from api.examples import PURCHASE, PURCHASE_ROW
-from api.run_states import RunState
 from api.wire import Answer
+from application.run_states import RunState
 from db.reads.access import Access, Renewal
 from db.reads.purchase_list import ListedPurchase
 from db.reads.purchases import BoughtRow, Held, Lessons, StepDone

@@ -14,8 +14,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from api.event_shape import each_key_once
-from api.json_values import require_storable
+from application.event_schema import each_key_once
+from application.storable_json import require_storable
 
 _STRICT = "/api/v1/"  # older paths take what older callers send
 _OWN_WORDS = "/api/v1/events"  # which reads its bytes itself, and says what is wrong in words of its own

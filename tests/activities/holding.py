@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from api.holds import Wish, hold_for
 from api.preflight import Asked
-from api.services import Services
+from application.context import Services
 from db.engine import make_async_engine
 from db.grants import API
 from db.holds import LiveHold

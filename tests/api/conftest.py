@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 from api.app import create_app
 from api.problem_types import PROBLEM_TYPES, title_of
 from api.server import PunctualProtocol
-from api.temporal import executions
+from application.temporal_client import executions
 from db.grants import API
 from runtime.settings import Settings
 from tests.build import FakeProvider, item, pay, student

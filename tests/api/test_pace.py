@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from api.pace import Pace
+from application.rate_limit import Pace
 
 
 async def test_turns_come_no_faster_than_the_setting_for_all_who_ask_together() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
-from api.temporal import equals, running_runs
+from application.temporal_client import equals, running_runs
 from domain.ids import purchase_id_of
 from tests.api.conftest import shown
 from tests.api.test_show_and_list import LIST

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from api.app import open_services
-from api.services import Services
+from application.context import Services
 from db.grants import CONSUMER
 from runtime.settings import Settings
 from tests.api.conftest import api, end_runs, fresh, settings_for, task_queue, worker

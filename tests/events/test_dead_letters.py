@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from api.services import Services
+from application.context import Services
 from consumer import tried
 from db.dead_letters import keep_dead_letter
 from gateways.kafka import Incoming

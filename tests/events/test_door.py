@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from api.app import open_services
-from api.event_door import ingest
-from api.event_shape import LARGEST
 from api.problems import NotFound, Unavailable, Unprocessable
-from api.services import Services
+from application.context import Services
+from application.event_schema import LARGEST
+from application.incoming_events import ingest
 from db.grants import CONSUMER
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, booted, fresh, is_problem, settings_for, until

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = ("consumer.py", "relay.py", "worker.py")
-ROOMS = ("activities", "api", "cli", "db", "domain", "gateways", "runtime", "workflows")
+ROOMS = ("activities", "api", "application", "cli", "db", "domain", "gateways", "runtime", "workflows")
 
 # Run by a process of its own. Alembic runs its environment file as a script, `python -m` runs a __main__.
 IMPORT_ALL = """

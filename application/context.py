@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.client import Client
 
 from api.admission import Seats, waiting
-from api.pace import Pace
-from api.watching import Watchers
+from application.progress_feed import Watchers
+from application.rate_limit import Pace
 from db.engine import connected
 from db.sealing import Seal
 from gateways.payments import PaymentProvider

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from api.problems import NotFound
-from api.services import Services
-from api.settling import settled
-from api.starting import LineStarted, start_lines, start_row
-from api.unpaid import unpaid
+from application.context import Services
+from application.payment_status import settled
+from application.start_purchases import LineStarted, start_lines, start_row
+from application.start_without_payment import unpaid
 from db.reads.payments import payment_to_start
 from db.reads.shelf import asked_for, shelf_of
 from db.reads.starts import StartRow

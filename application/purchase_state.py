@@ -15,9 +15,9 @@ from typing import Protocol
 from temporalio.client import Client
 
 from api.problems import Conflict
-from api.run_states import RunState, forgotten
-from api.services import Services
-from api.temporal import Condition, equals, parked_runs, run_state, run_states, running_runs
+from application.context import Services
+from application.run_states import RunState, forgotten
+from application.temporal_client import Condition, equals, parked_runs, run_state, run_states, running_runs
 from db.reads.starts import StartRow, open_starts, starts_of
 from domain.refusals import REFUSALS
 from domain.runs import BY_HAND, Helps

@@ -27,7 +27,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.problems import temporal_unavailable
-from api.run_states import RunState, read_run
+from application.run_states import RunState, read_run
 from domain.ids import update_id_of
 from domain.runs import kind_of
 from gateways.task_queue import Polling, polling

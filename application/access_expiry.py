@@ -7,8 +7,8 @@ from typing import Any
 from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.common import WorkflowIDConflictPolicy
 
-from api.services import Services
-from api.temporal import RPC_TIMEOUT
+from application.context import Services
+from application.temporal_client import RPC_TIMEOUT
 from db.reads.starts import StartRow
 from domain.ids import expiry_id_of, update_id_of
 from workflows.expiry import ExpiryInput, ExpiryWorkflow, about, summary

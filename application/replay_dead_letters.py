@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from api.event_door import ingest
-from api.event_shape import read_event
 from api.problems import NotFound, Unprocessable
-from api.services import Services
+from application.context import Services
+from application.event_schema import read_event
+from application.incoming_events import ingest
 from db.dead_letters import LetterAct, acted_before, fix_letter, letter_refused, letter_replayed
 from db.reads.events import LetterRow, letter
 

@@ -19,12 +19,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.admission import waiting
 from api.auth import Caller
-from api.case_words import taken_back
-from api.found import found
 from api.problems import Conflict, Unavailable, Unprocessable
-from api.services import Services
-from api.standing import require_unpaused, start_again
-from api.temporal import answering, run_state, send_act
+from application.case_text import taken_back
+from application.context import Services
+from application.find_purchase import found
+from application.purchase_state import require_unpaused, start_again
+from application.temporal_client import answering, run_state, send_act
 from db.reads.cases import act_of
 from db.reads.starts import StartRow, starts_of
 from workflows.inbox import AWAITING_SECOND_PERSON, UNDER_WAY

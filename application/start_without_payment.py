@@ -9,8 +9,8 @@ from typing import Annotated
 from fastapi import Header, Response
 
 from api.problems import Conflict, NotFound, Unprocessable
-from api.services import Services
-from api.starting import LineStarted, start_row, wait_for_rows
+from application.context import Services
+from application.start_purchases import LineStarted, start_row, wait_for_rows
 from db.reads.payments import PaidLine
 from db.reads.shelf import Shelf
 from db.reads.starts import StartRow, starts_of

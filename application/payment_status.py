@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from api.services import Services
+from application.context import Services
 from db.checkouts import settle_payment
 from db.reads.payments import PaymentToStart
 from gateways.payments import ProviderRefused, ProviderTrouble

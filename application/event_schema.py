@@ -16,8 +16,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
 from api.ids import Key, PaymentId, StudentId
-from api.json_values import require_storable
 from api.problems import Unprocessable
+from application.storable_json import require_storable
 from domain.ids import confirmed_key_of
 from domain.metadata import named
 

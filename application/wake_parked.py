@@ -15,8 +15,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.problems import Unavailable
-from api.services import Services
-from api.temporal import RPC_TIMEOUT, Condition, answering, one_of, parked_runs, workers_poll
+from application.context import Services
+from application.temporal_client import RPC_TIMEOUT, Condition, answering, one_of, parked_runs, workers_poll
 from workflows.attributes import ATTENTION_REASON
 
 _AGAIN_AFTER = 2.0  # seconds

@@ -13,11 +13,11 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.event_shape import ConfirmedData, PurchaseConfirmed, read_event
 from api.problems import NotFound
-from api.services import Services
-from api.settling import settled
-from api.starting import LineStarted, start_lines
+from application.context import Services
+from application.event_schema import ConfirmedData, PurchaseConfirmed, read_event
+from application.payment_status import settled
+from application.start_purchases import LineStarted, start_lines
 from db.reads.events import was_handled
 from db.reads.payments import PaymentToStart, payment_to_start
 from db.reads.starts import starts_of_payment
