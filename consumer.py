@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import open_services
-from api.problems import NotFound, Unavailable, Unprocessable, is_database_trouble
+from api.http.problems import NotFound, Unavailable, Unprocessable, is_database_trouble
 from application.context import Services
 from application.incoming_events import ingest
 from db.dead_letters import DeadMessage, keep_dead_letter

@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
-from api.auth import CallerDep
-from api.ids import PurchaseInPath, purchase_id_from
-from api.problems import NotFound, Unavailable, Unprocessable
-from api.wire import Answer
+from api.http.auth import CallerDep
+from api.http.ids import PurchaseInPath, purchase_id_from
+from api.http.json_models import Answer
+from api.http.problems import NotFound, Unavailable, Unprocessable
 from application.context import ServicesDep
 from application.operator_acts import started
 from db.reads.cases import acts_of

@@ -17,11 +17,11 @@ from fastapi import APIRouter, Query
 from fastapi_rfc9457.server import problems
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.examples import PURCHASE_ROW
-from api.ids import GIVEN_PATTERN, ID_PATTERN, StudentId
-from api.problems import Unavailable, Unprocessable
+from api.http.ids import GIVEN_PATTERN, ID_PATTERN, StudentId
+from api.http.json_models import Answer
+from api.http.openapi_examples import PURCHASE_ROW
+from api.http.problems import Unavailable, Unprocessable
 from api.views import PurchaseRow, purchase_row
-from api.wire import Answer
 from application.context import Services, ServicesDep
 from application.purchase_state import needing_somebody, standing
 from application.run_states import RunState

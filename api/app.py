@@ -20,11 +20,7 @@ from limits import parse
 
 from api.act_list import router as act_list
 from api.admin_list import router as admin_list
-from api.admission import Admission, Rates, Turns
-from api.answers import Answers
-from api.auth import BEARER, Authenticate, permitted
 from api.auto_assign import router as auto_assign
-from api.body_limit import BodyLimit
 from api.bulk import router as bulk
 from api.calendar_links import public as public_calendar
 from api.calendar_links import router as calendar_links
@@ -34,30 +30,34 @@ from api.catalogue import router as catalogue
 from api.checkout import router as checkout
 from api.coins import router as coins
 from api.dead_letters import router as dead_letters
-from api.documentation import add_documentation, add_pages_of_problems, documented
 from api.events import router as events
 from api.extending import router as extending
 from api.free import router as free
-from api.health import router as health
 from api.holds import router as holds
+from api.http.admission import Admission, Rates, Turns
+from api.http.answers import Answers
+from api.http.auth import BEARER, Authenticate, permitted
+from api.http.body_limit import BodyLimit
+from api.http.documentation import add_documentation, add_pages_of_problems, documented
+from api.http.health import router as health
+from api.http.metrics import router as metrics
+from api.http.paths import WholeSegments
+from api.http.policy import public_paths, require_rows
+from api.http.problems import Forbidden, TooManyRequests, Unauthenticated, add_problems
+from api.http.server import PunctualProtocol
+from api.http.strict_requests import well_said
+from api.http.tokens import Tokens, Trusted
 from api.lesson_changes import router as lesson_changes
 from api.lessons import router as lessons
 from api.matching import router as matching
-from api.metrics import router as metrics
 from api.old_tests import router as old_tests
 from api.outbox import router as outbox
-from api.paths import WholeSegments
 from api.people import router as people
-from api.policy import public_paths, require_rows
 from api.preflight import router as preflight
-from api.problems import Forbidden, TooManyRequests, Unauthenticated, add_problems
 from api.progress import router as progress
 from api.purchases import router as purchases
-from api.server import PunctualProtocol
 from api.student_tests import router as student_tests
-from api.tokens import Tokens, Trusted
 from api.verbs import router as verbs
-from api.well_said import well_said
 from application.context import Services
 from application.rate_limit import Pace
 from db.engine import make_async_engine

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.auth import CallerDep
-from api.ids import GivenId, IdempotencyKey, StudentId, bare
-from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.wire import Answer, Body
+from api.http.auth import CallerDep
+from api.http.ids import GivenId, IdempotencyKey, StudentId, bare
+from api.http.json_models import Answer, Body
+from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
 from application.context import Services, ServicesDep
 from application.operator_acts import perform, too_late
 from application.purchase_state import require_unpaused

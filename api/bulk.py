@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.act_bodies import BULK_BODIES, ActBody
-from api.admission import waiting
-from api.auth import Caller, CallerDep
 from api.bulk_bodies import BulkAnswer, BulkBody
-from api.problems import Conflict, Unavailable, Unprocessable
+from api.http.admission import waiting
+from api.http.auth import Caller, CallerDep
+from api.http.problems import Conflict, Unavailable, Unprocessable
 from application.context import Services, ServicesDep
 from application.operator_acts import perform, require_valid
 from application.temporal_client import RunState, parked_runs, workers_poll

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.auth import CallerDep
 from api.catalogue import ItemType
-from api.idempotency import MaybeKey
-from api.ids import GivenId, GivenInPath
-from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
-from api.wire import Answer, Body
+from api.http.auth import CallerDep
+from api.http.idempotency import MaybeKey
+from api.http.ids import GivenId, GivenInPath
+from api.http.json_models import Answer, Body
+from api.http.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from application.context import ServicesDep
 from application.storable_json import FreeObject
 from db.cart import MOST_ITEMS, CartFull, ToAdd, add_to_cart, empty_cart, take_out

@@ -10,14 +10,14 @@ from fastapi import APIRouter
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.auth import CallerDep
-from api.examples import CASE
-from api.ids import PurchaseInPath, purchase_id_from
-from api.problems import NotFound, Unavailable, Unprocessable
+from api.http.auth import CallerDep
+from api.http.ids import PurchaseInPath, purchase_id_from
+from api.http.json_models import Answer
+from api.http.openapi_examples import CASE
+from api.http.problems import NotFound, Unavailable, Unprocessable
 from api.purchases import live
 from api.student_views import words_for_student
 from api.views import wall
-from api.wire import Answer
 from application.case_text import cause_of, timeline
 from application.context import Services, ServicesDep
 from application.find_purchase import found

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query
 from fastapi_rfc9457.server import problems
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.ids import GivenInPath
-from api.problems import NotFound, Unavailable, Unprocessable
-from api.wire import Answer
+from api.http.ids import GivenInPath
+from api.http.json_models import Answer
+from api.http.problems import NotFound, Unavailable, Unprocessable
 from application.context import ServicesDep
 from db.reads.catalogue import item_for_sale, items_for_sale
 

@@ -14,10 +14,10 @@ from fastapi import APIRouter
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.auth import CallerDep
-from api.idempotency import RequiredKey
-from api.problems import BadRequest, Conflict, InFlight, Unavailable, Unprocessable
-from api.wire import Answer, Body
+from api.http.auth import CallerDep
+from api.http.idempotency import RequiredKey
+from api.http.json_models import Answer, Body
+from api.http.problems import BadRequest, Conflict, InFlight, Unavailable, Unprocessable
 from application.context import Services, ServicesDep
 from db.checkouts import (
     Key,

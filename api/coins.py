@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.auth import CallerDep
-from api.ids import Key, StudentInPath, Words
-from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.wire import Answer, Body
+from api.http.auth import CallerDep
+from api.http.ids import Key, StudentInPath, Words
+from api.http.json_models import Answer, Body
+from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
 from application.context import ServicesDep
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
 from pydantic.config import JsonDict
 
-from api.ids import GivenId, PaymentId, PurchaseRef, StudentId, Words
-from api.wire import Answer, Body
+from api.http.ids import GivenId, PaymentId, PurchaseRef, StudentId, Words
+from api.http.json_models import Answer, Body
 from application.storable_json import FreeObject
 
 _DIRECT: JsonDict = {

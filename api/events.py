@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
-from api.problems import NotFound, Unavailable, Unprocessable
+from api.http.json_models import Answer
+from api.http.problems import NotFound, Unavailable, Unprocessable
 from api.purchases import StartedLine
-from api.wire import Answer
 from application.context import ServicesDep
 from application.event_schema import PurchaseConfirmed
 from application.incoming_events import ingest

@@ -11,10 +11,10 @@ from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 import api.matching_words as words
-from api.auth import CallerDep
-from api.ids import GIVEN_PATTERN, PurchaseInPath, purchase_id_from
-from api.problems import NotFound, Unavailable, Unprocessable
-from api.wire import Answer
+from api.http.auth import CallerDep
+from api.http.ids import GIVEN_PATTERN, PurchaseInPath, purchase_id_from
+from api.http.json_models import Answer
+from api.http.problems import NotFound, Unavailable, Unprocessable
 from application.context import ServicesDep
 from application.find_purchase import found
 from db.reads.matching import Matched, Unmatched, matched_of, names_of, unmatched_of

@@ -12,10 +12,10 @@ from fastapi import APIRouter
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
-from api.auth import CallerDep
-from api.ids import GivenId
-from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.wire import Answer, Body
+from api.http.auth import CallerDep
+from api.http.ids import GivenId
+from api.http.json_models import Answer, Body
+from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
 from application.context import ServicesDep
 from db.old_tests import NoSuchAttempt, old_questions_of, open_old_attempt
 from domain.refusals import REFUSALS

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Path
 from fastapi_rfc9457.server import problems
 from pydantic import AfterValidator, ConfigDict, Field
 
-from api.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.wire import Answer, Body
+from api.http.json_models import Answer, Body
+from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
 from application.context import ServicesDep
 from db.reads.events import backlog
 from db.sealing import NoKey

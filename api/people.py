@@ -9,11 +9,11 @@ from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
-from api.auth import CallerDep
-from api.ids import Day, GivenId, GivenInPath, StudentInPath, Words
+from api.http.auth import CallerDep
+from api.http.ids import Day, GivenId, GivenInPath, StudentInPath, Words
+from api.http.json_models import Answer, Body
+from api.http.problems import NotFound, Unavailable, Unprocessable
 from api.lesson_changes import sweep_lessons_later
-from api.problems import NotFound, Unavailable, Unprocessable
-from api.wire import Answer, Body
 from application.context import ServicesDep
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later

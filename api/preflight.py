@@ -17,10 +17,10 @@ from fastapi import APIRouter, Query
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.auth import CallerDep
 from api.checkout import to_buy
-from api.problems import Unavailable, Unprocessable
-from api.wire import Answer
+from api.http.auth import CallerDep
+from api.http.json_models import Answer
+from api.http.problems import Unavailable, Unprocessable
 from application.context import Services, ServicesDep
 from db.reads.cart import CartLine, cart_of
 from db.reads.coins import balance_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 
-from api.auth import Caller, CallerDep
 from api.direct import DOOR, WAIT, create_directly
 from api.direct_bodies import DirectPurchase, StartAgain, StartAnswer, StartBody, StartedLine, StartedLines
-from api.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
-from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
+from api.http.auth import Caller, CallerDep
+from api.http.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
+from api.http.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from api.student_views import StudentPurchaseView, student_view
 from api.views import PurchaseView, purchase_view
 from application.context import Services, ServicesDep

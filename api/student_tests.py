@@ -9,12 +9,12 @@ from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.auth import CallerDep
-from api.idempotency import RequiredKey
-from api.ids import GivenInPath
+from api.http.auth import CallerDep
+from api.http.idempotency import RequiredKey
+from api.http.ids import GivenInPath
+from api.http.json_models import Answer
+from api.http.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from api.old_tests import OLD_TEST, OldTest
-from api.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
-from api.wire import Answer
 from application.context import ServicesDep
 from db.old_tests import old_attempts_of
 from db.reads.test_cards import ATTEMPTS, cards_of

@@ -19,9 +19,9 @@ from api.act_bodies import (
     SettleRefundBody,
     SkipStepBody,
 )
-from api.auth import Caller, CallerDep
-from api.ids import PurchaseInPath, purchase_id_from
-from api.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.auth import Caller, CallerDep
+from api.http.ids import PurchaseInPath, purchase_id_from
+from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
 from application.context import Services, ServicesDep
 from application.operator_acts import perform, started
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from api.examples import PURCHASE, PURCHASE_ROW
-from api.wire import Answer
+from api.http.json_models import Answer
+from api.http.openapi_examples import PURCHASE, PURCHASE_ROW
 from application.run_states import RunState
 from db.reads.access import Access, Renewal
 from db.reads.purchase_list import ListedPurchase

@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.client import Client
 
-from api.admission import Seats, waiting
+from api.http.admission import Seats, waiting
 from application.progress_feed import Watchers
 from application.rate_limit import Pace
 from db.engine import connected

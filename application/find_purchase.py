@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.auth import Caller
-from api.problems import NotFound
+from api.http.auth import Caller
+from api.http.problems import NotFound
 from db.reads.starts import StartRow, start_of
 
 

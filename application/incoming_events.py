@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.problems import NotFound
+from api.http.problems import NotFound
 from application.context import Services
 from application.event_schema import ConfirmedData, PurchaseConfirmed, read_event
 from application.payment_status import settled

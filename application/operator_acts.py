@@ -17,9 +17,9 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.admission import waiting
-from api.auth import Caller
-from api.problems import Conflict, Unavailable, Unprocessable
+from api.http.admission import waiting
+from api.http.auth import Caller
+from api.http.problems import Conflict, Unavailable, Unprocessable
 from application.case_text import taken_back
 from application.context import Services
 from application.find_purchase import found

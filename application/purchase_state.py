@@ -14,7 +14,7 @@ from typing import Protocol
 
 from temporalio.client import Client
 
-from api.problems import Conflict
+from api.http.problems import Conflict
 from application.context import Services
 from application.run_states import RunState, forgotten
 from application.temporal_client import Condition, equals, parked_runs, run_state, run_states, running_runs

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from api.problems import NotFound, Unprocessable
+from api.http.problems import NotFound, Unprocessable
 from application.context import Services
 from application.event_schema import read_event
 from application.incoming_events import ingest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from api.problems import NotFound
+from api.http.problems import NotFound
 from application.context import Services
 from application.payment_status import settled
 from application.start_purchases import LineStarted, start_lines, start_row

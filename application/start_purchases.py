@@ -19,8 +19,8 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from api.admission import waiting
-from api.problems import Unavailable
+from api.http.admission import waiting
+from api.http.problems import Unavailable
 from application.context import Services
 from application.temporal_client import RPC_TIMEOUT, answering, run_state
 from db.reads.payments import PaidLine, PaymentToStart

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Header, Response
 
-from api.problems import Conflict, NotFound, Unprocessable
+from api.http.problems import Conflict, NotFound, Unprocessable
 from application.context import Services
 from application.start_purchases import LineStarted, start_row, wait_for_rows
 from db.reads.payments import PaidLine

@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from api.case import CaseFile
-from api.examples import CASE, PURCHASE, PURCHASE_ROW
+from api.http.openapi_examples import CASE, PURCHASE, PURCHASE_ROW
+from api.http.policy import POLICY
 from api.lesson_bodies import StudentLessonsAnswer
-from api.policy import POLICY
 from api.student_views import StudentPurchaseView
 from api.views import PurchaseRow, PurchaseView
 from runtime.settings import Settings

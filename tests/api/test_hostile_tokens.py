@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from api.app import tokens_of
-from api.tokens import TokenRefused, Tokens, Trusted
+from api.http.tokens import TokenRefused, Tokens, Trusted
 from runtime.settings import Settings
 from tests.api.callers import good_request, stored
 from tests.api.hostile import HEADER, HOSTILE, NOW, good, signed, stranger

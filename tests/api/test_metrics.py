@@ -16,7 +16,7 @@ from tests.build import FakeProvider, item, pay, rows, run, student, trainer
 
 @pytest.fixture(autouse=True)
 def read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.metrics.KEPT", 0)
+    monkeypatch.setattr("api.http.metrics.KEPT", 0)
 
 
 Samples = dict[tuple[str, ...], float]
@@ -81,7 +81,7 @@ async def test_answers_although_the_database_is_away(settings: Settings) -> None
 async def test_who_scrapes_often_costs_one_reading(
     settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.metrics.KEPT", 1000)
+    monkeypatch.setattr("api.http.metrics.KEPT", 1000)
     async with booted(settings) as api:
         answers = await asyncio.gather(*(api.get("/metrics") for _ in range(10)))
         run(engine, "INSERT INTO outbox (key, type, data, occurred_at) VALUES ('a:B', 'B', '{}', now())")

@@ -13,9 +13,9 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-import api.policy as policy
+import api.http.policy as policy
 from api.app import create_app
-from api.health import router as health
+from api.http.health import router as health
 from domain.ids import purchase_id_of
 from domain.roles import ROLES
 from runtime.dev_auth import dev_token

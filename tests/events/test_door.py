@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from api.app import open_services
-from api.problems import NotFound, Unavailable, Unprocessable
+from api.http.problems import NotFound, Unavailable, Unprocessable
 from application.context import Services
 from application.event_schema import LARGEST
 from application.incoming_events import ingest

@@ -11,7 +11,7 @@ import pytest
 
 import cli.main
 import cli.purchases
-from api.policy import POLICY
+from api.http.policy import POLICY
 from tests.api.callers import document
 from workflows.steps import TABLE
 

@@ -7,7 +7,7 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import problem_response
+from api.http.problems import problem_response
 
 _TOO_LARGE = "The body is larger than {limit} bytes."
 _TOO_SLOW = "The body did not come within {seconds:g} seconds."

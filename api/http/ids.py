@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Path
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from api.auth import CallerDep
-from api.paths import decoded
+from api.http.auth import CallerDep
+from api.http.paths import decoded
 from domain.days import DAY, day_of
 from domain.ids import purchase_id_of
 from domain.students import ME, STUDENT_ID, is_student_id

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from api.documentation import PAGE, PAGES_OF_PROBLEMS, SCRIPT, STYLE
+from api.http.documentation import PAGE, PAGES_OF_PROBLEMS, SCRIPT, STYLE
 from domain.roles import Role
 
 Reach = Literal["own", "any", "none"]
@@ -107,7 +107,7 @@ def row_of(operation: str) -> Row:
     """The row of an operation. Raises NoPolicy."""
     if operation not in POLICY:
         raise NoPolicy(
-            f"add a row {operation!r} to POLICY in api/policy.py: who may call it, and whose rows they reach"
+            f"add a row {operation!r} to POLICY in api/http/policy.py: who may call it, and whose rows they reach"
         )
     return POLICY[operation]
 

@@ -19,8 +19,8 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth import Caller
-from api.problems import RETRY_AFTER, TooManyRequests, Unavailable, problem_response
+from api.http.auth import Caller
+from api.http.problems import RETRY_AFTER, TooManyRequests, Unavailable, problem_response
 from domain.roles import Role
 
 FIRST = frozenset({"/healthz", "/readyz"})

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.problems import Unavailable
+from api.http.problems import Unavailable
 from application.context import Services, ServicesDep
 from application.purchase_state import needing_somebody
 from application.run_states import RunState

@@ -14,9 +14,9 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.policy import ANY, NONE, PUBLIC, Reach, row_of
-from api.problems import WHO_ARE_YOU, Forbidden, problem_response
-from api.tokens import TokenRefused, Tokens
+from api.http.policy import ANY, NONE, PUBLIC, Reach, row_of
+from api.http.problems import WHO_ARE_YOU, Forbidden, problem_response
+from api.http.tokens import TokenRefused, Tokens
 from domain.roles import Role
 
 BEARER = HTTPBearer(

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import Scope
 
-from api.problem_types import ALWAYS_RETRYABLE, title_of, type_uri
+from api.http.problem_types import ALWAYS_RETRYABLE, title_of, type_uri
 from db.request_keys import KeyReused
 from domain.refusals import REFUSALS
 

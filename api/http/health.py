@@ -12,8 +12,8 @@ from pydantic import ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
-from api.problems import Unavailable
-from api.wire import Answer
+from api.http.json_models import Answer
+from api.http.problems import Unavailable
 from application.context import Services, ServicesDep
 from application.temporal_client import who_polls
 from db.reads.schema import newest_revision, revision_of
