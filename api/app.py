@@ -19,7 +19,6 @@ from fastapi_rfc9457.server import problems
 from limits import parse
 
 from api.act_list import router as act_list
-from api.admin_list import router as admin_list
 from api.auto_assign import router as auto_assign
 from api.bulk import router as bulk
 from api.calendar_links import public as public_calendar
@@ -32,7 +31,6 @@ from api.coins import router as coins
 from api.dead_letters import router as dead_letters
 from api.events import router as events
 from api.extending import router as extending
-from api.free import router as free
 from api.holds import router as holds
 from api.http.admission import Admission, Rates, Turns
 from api.http.answers import Answers
@@ -54,8 +52,10 @@ from api.old_tests import router as old_tests
 from api.outbox import router as outbox
 from api.people import router as people
 from api.preflight import router as preflight
-from api.progress import router as progress
-from api.purchases import router as purchases
+from api.purchases.free import router as free
+from api.purchases.list import router as admin_list
+from api.purchases.progress_stream import router as progress
+from api.purchases.purchases import router as purchases
 from api.student_tests import router as student_tests
 from api.verbs import router as verbs
 from application.context import Services

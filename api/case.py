@@ -15,9 +15,9 @@ from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer
 from api.http.openapi_examples import CASE
 from api.http.problems import NotFound, Unavailable, Unprocessable
-from api.purchases import live
-from api.student_views import words_for_student
-from api.views import wall
+from api.purchases.purchases import live
+from api.purchases.student_views import words_for_student
+from api.purchases.views import wall
 from application.case_text import cause_of, timeline
 from application.context import Services, ServicesDep
 from application.find_purchase import found

@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 
 from api.http.json_models import Answer
 from api.http.problems import NotFound, Unavailable, Unprocessable
-from api.purchases import StartedLine
+from api.purchases.purchases import StartedLine
 from application.context import ServicesDep
 from application.event_schema import PurchaseConfirmed
 from application.incoming_events import ingest

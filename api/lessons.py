@@ -15,7 +15,7 @@ from api.http.auth import CallerDep
 from api.http.ids import GivenInPath, PurchaseInPath, StudentInPath, purchase_id_from
 from api.http.problems import NotFound, Unavailable, Unprocessable
 from api.lesson_bodies import LessonsAnswer, LessonView, StudentLessonsAnswer, StudentLessonView
-from api.views import wall
+from api.purchases.views import wall
 from application.context import Services, ServicesDep
 from application.find_purchase import found
 from db.reads.lessons import (

@@ -13,8 +13,8 @@ from api.case import CaseFile
 from api.http.openapi_examples import CASE, PURCHASE, PURCHASE_ROW
 from api.http.policy import POLICY
 from api.lesson_bodies import StudentLessonsAnswer
-from api.student_views import StudentPurchaseView
-from api.views import PurchaseRow, PurchaseView
+from api.purchases.student_views import StudentPurchaseView
+from api.purchases.views import PurchaseRow, PurchaseView
 from runtime.settings import Settings
 from tests.api.conftest import booted, is_problem
 from tests.build import student, value

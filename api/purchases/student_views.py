@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from api.http.json_models import Answer
-from api.views import AccessView, LessonsView, StepView, lessons_view
+from api.purchases.views import AccessView, LessonsView, StepView, lessons_view
 from application.run_states import RunState
 from db.reads.access import Access, Renewal
 from db.reads.purchases import BoughtRow, Held, Lessons, StepDone

@@ -21,7 +21,7 @@ from api.http.ids import GIVEN_PATTERN, ID_PATTERN, StudentId
 from api.http.json_models import Answer
 from api.http.openapi_examples import PURCHASE_ROW
 from api.http.problems import Unavailable, Unprocessable
-from api.views import PurchaseRow, purchase_row
+from api.purchases.views import PurchaseRow, purchase_row
 from application.context import Services, ServicesDep
 from application.purchase_state import needing_somebody, standing
 from application.run_states import RunState

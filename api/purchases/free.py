@@ -9,12 +9,12 @@ from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
-from api.direct import WAIT, envelope
-from api.direct_bodies import PurchaseEnvelope
 from api.http.auth import CallerDep
 from api.http.ids import GivenId, IdempotencyKey, bare
 from api.http.json_models import Body
 from api.http.problems import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
+from api.purchases.bodies import PurchaseEnvelope
+from api.purchases.grant import WAIT, envelope
 from application.context import ServicesDep
 from application.start_without_payment import Prefer, begin, require_for_sale, settled, unpaid, wait_of
 from db.reads.shelf import shelf_of
