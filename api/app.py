@@ -18,19 +18,14 @@ from fastapi.routing import APIRoute
 from fastapi_rfc9457.server import problems
 from limits import parse
 
-from api.act_list import router as act_list
-from api.auto_assign import router as auto_assign
-from api.bulk import router as bulk
 from api.calendar_links import public as public_calendar
 from api.calendar_links import router as calendar_links
 from api.cart import router as cart
-from api.case import router as case
 from api.catalogue import router as catalogue
 from api.checkout import router as checkout
 from api.coins import router as coins
 from api.dead_letters import router as dead_letters
 from api.events import router as events
-from api.extending import router as extending
 from api.holds import router as holds
 from api.http.admission import Admission, Rates, Turns
 from api.http.answers import Answers
@@ -47,8 +42,14 @@ from api.http.strict_requests import well_said
 from api.http.tokens import Tokens, Trusted
 from api.lesson_changes import router as lesson_changes
 from api.lessons import router as lessons
-from api.matching import router as matching
 from api.old_tests import router as old_tests
+from api.operators.audit import router as act_list
+from api.operators.auto_assign import router as auto_assign
+from api.operators.bulk import router as bulk
+from api.operators.case import router as case
+from api.operators.extend_access import router as extending
+from api.operators.matching import router as matching
+from api.operators.verbs import router as verbs
 from api.outbox import router as outbox
 from api.people import router as people
 from api.preflight import router as preflight
@@ -57,7 +58,6 @@ from api.purchases.list import router as admin_list
 from api.purchases.progress_stream import router as progress
 from api.purchases.purchases import router as purchases
 from api.student_tests import router as student_tests
-from api.verbs import router as verbs
 from application.context import Services
 from application.rate_limit import Pace
 from db.engine import make_async_engine

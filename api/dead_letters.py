@@ -12,11 +12,11 @@ from fastapi import APIRouter, Path, Query
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.act_bodies import ActBody
 from api.http.admission import waiting
 from api.http.auth import Caller, CallerDep
 from api.http.json_models import Answer, Body
 from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.operators.bodies import ActBody
 from application.context import Services, ServicesDep
 from application.event_schema import EXAMPLE
 from application.replay_dead_letters import DUPLICATE, TAKEN, Replays, fix, letter_or_404, replay

@@ -13,11 +13,11 @@ from temporalio.client import Client, ScheduleOverlapPolicy, WorkflowFailureErro
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
-from api.act_bodies import ActAnswer
 from api.http.auth import Caller, CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
 from api.lesson_bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
+from api.operators.bodies import ActAnswer
 from application.context import Services, ServicesDep
 from application.operator_acts import ANSWER_WITHIN, started
 from application.purchase_state import require_unpaused

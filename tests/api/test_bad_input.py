@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine
 
 from api.app import create_app
-from api.case import CaseFile
 from api.http.openapi_examples import CASE, PURCHASE, PURCHASE_ROW
 from api.http.policy import POLICY
 from api.lesson_bodies import StudentLessonsAnswer
+from api.operators.case import CaseFile
 from api.purchases.student_views import StudentPurchaseView
 from api.purchases.views import PurchaseRow, PurchaseView
 from runtime.settings import Settings

@@ -8,7 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from fastapi_rfc9457.server import problems
 
-from api.act_bodies import (
+from api.http.auth import Caller, CallerDep
+from api.http.ids import PurchaseInPath, purchase_id_from
+from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.operators.bodies import (
     BODIES,
     ActAnswer,
     ActBody,
@@ -19,9 +22,6 @@ from api.act_bodies import (
     SettleRefundBody,
     SkipStepBody,
 )
-from api.http.auth import Caller, CallerDep
-from api.http.ids import PurchaseInPath, purchase_id_from
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
 from application.context import Services, ServicesDep
 from application.operator_acts import perform, started
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-import api.matching_words as words
+import api.operators.matching_text as words
 from api.http.auth import CallerDep
 from api.http.ids import GIVEN_PATTERN, PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer

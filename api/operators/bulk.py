@@ -16,11 +16,11 @@ from fastapi_rfc9457.server import problems
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.act_bodies import BULK_BODIES, ActBody
-from api.bulk_bodies import BulkAnswer, BulkBody
 from api.http.admission import waiting
 from api.http.auth import Caller, CallerDep
 from api.http.problems import Conflict, Unavailable, Unprocessable
+from api.operators.bodies import BULK_BODIES, ActBody
+from api.operators.bulk_bodies import BulkAnswer, BulkBody
 from application.context import Services, ServicesDep
 from application.operator_acts import perform, require_valid
 from application.temporal_client import RunState, parked_runs, workers_poll
