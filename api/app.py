@@ -24,8 +24,9 @@ from api.cart import router as cart
 from api.catalogue import router as catalogue
 from api.checkout import router as checkout
 from api.coins import router as coins
-from api.dead_letters import router as dead_letters
-from api.events import router as events
+from api.events.dead_letters import router as dead_letters
+from api.events.events_in import router as events
+from api.events.outbox_and_webhooks import router as outbox
 from api.holds import router as holds
 from api.http.admission import Admission, Rates, Turns
 from api.http.answers import Answers
@@ -50,7 +51,6 @@ from api.operators.case import router as case
 from api.operators.extend_access import router as extending
 from api.operators.matching import router as matching
 from api.operators.verbs import router as verbs
-from api.outbox import router as outbox
 from api.people import router as people
 from api.preflight import router as preflight
 from api.purchases.free import router as free
