@@ -20,14 +20,15 @@ from limits import parse
 
 from api.calendar_links import public as public_calendar
 from api.calendar_links import router as calendar_links
-from api.cart import router as cart
-from api.catalogue import router as catalogue
-from api.checkout import router as checkout
+from api.checkout.cart import router as cart
+from api.checkout.catalogue import router as catalogue
+from api.checkout.checkout import router as checkout
+from api.checkout.preflight import router as preflight
+from api.checkout.slot_holds import router as holds
 from api.coins import router as coins
 from api.events.dead_letters import router as dead_letters
 from api.events.events_in import router as events
 from api.events.outbox_and_webhooks import router as outbox
-from api.holds import router as holds
 from api.http.admission import Admission, Rates, Turns
 from api.http.answers import Answers
 from api.http.auth import BEARER, Authenticate, permitted
@@ -52,7 +53,6 @@ from api.operators.extend_access import router as extending
 from api.operators.matching import router as matching
 from api.operators.verbs import router as verbs
 from api.people import router as people
-from api.preflight import router as preflight
 from api.purchases.free import router as free
 from api.purchases.list import router as admin_list
 from api.purchases.progress_stream import router as progress

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.catalogue import ItemType
+from api.checkout.catalogue import ItemType
 from api.http.auth import CallerDep
 from api.http.idempotency import MaybeKey
 from api.http.ids import GivenId, GivenInPath

@@ -1,7 +1,7 @@
 """`GET /api/v1/checkout/preflight`: what would make a purchase wait later, said before it is paid (mission row C14).
 
 It asks what the steps ask, by the same rules, and holds nothing: what is free now may be taken when it is paid, unless
-it is held (`api/holds.py`).
+it is held (`api/checkout/slot_holds.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastapi import APIRouter, Query
 from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
-from api.checkout import to_buy
+from api.checkout.checkout import to_buy
 from api.http.auth import CallerDep
 from api.http.json_models import Answer
 from api.http.problems import Unavailable, Unprocessable

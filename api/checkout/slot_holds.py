@@ -18,11 +18,11 @@ from pydantic import ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
+from api.checkout.preflight import Asked, asked_of, plan_of
 from api.http.auth import CallerDep
 from api.http.ids import GivenId, GivenInPath
 from api.http.json_models import Answer, Body
 from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.preflight import Asked, asked_of, plan_of
 from application.context import Services, ServicesDep
 from application.temporal_client import RPC_TIMEOUT, answering
 from application.wake_parked import Healed, wake_later
