@@ -18,8 +18,6 @@ from fastapi.routing import APIRoute
 from fastapi_rfc9457.server import problems
 from limits import parse
 
-from api.calendar_links import public as public_calendar
-from api.calendar_links import router as calendar_links
 from api.checkout.cart import router as cart
 from api.checkout.catalogue import router as catalogue
 from api.checkout.checkout import router as checkout
@@ -42,8 +40,10 @@ from api.http.problems import Forbidden, TooManyRequests, Unauthenticated, add_p
 from api.http.server import PunctualProtocol
 from api.http.strict_requests import well_said
 from api.http.tokens import Tokens, Trusted
-from api.lesson_changes import router as lesson_changes
-from api.lessons import router as lessons
+from api.lessons.calendar_links import public as public_calendar
+from api.lessons.calendar_links import router as calendar_links
+from api.lessons.changes import router as lesson_changes
+from api.lessons.lessons import router as lessons
 from api.old_tests import router as old_tests
 from api.operators.audit import router as act_list
 from api.operators.auto_assign import router as auto_assign

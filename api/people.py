@@ -13,7 +13,7 @@ from api.http.auth import CallerDep
 from api.http.ids import Day, GivenId, GivenInPath, StudentInPath, Words
 from api.http.json_models import Answer, Body
 from api.http.problems import NotFound, Unavailable, Unprocessable
-from api.lesson_changes import sweep_lessons_later
+from api.lessons.changes import sweep_lessons_later
 from application.context import ServicesDep
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later

@@ -9,7 +9,7 @@ from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 from api.http.auth import CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.lesson_changes import ACTS
+from api.lessons.changes import ACTS
 from api.operators.bodies import ActAnswer, ExtendBody
 from application.access_expiry import send_extension
 from application.context import Services, ServicesDep

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from api.app import create_app
 from api.http.openapi_examples import CASE, PURCHASE, PURCHASE_ROW
 from api.http.policy import POLICY
-from api.lesson_bodies import StudentLessonsAnswer
+from api.lessons.bodies import StudentLessonsAnswer
 from api.operators.case import CaseFile
 from api.purchases.student_views import StudentPurchaseView
 from api.purchases.views import PurchaseRow, PurchaseView

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.calendars import calendar_of
+from api.lessons.calendars import calendar_of
 from db.reads.lessons import LessonRow
 from tests.build import NOW
 

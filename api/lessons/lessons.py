@@ -10,11 +10,11 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi_rfc9457.server import problems
 
-from api.calendars import calendar_of
 from api.http.auth import CallerDep
 from api.http.ids import GivenInPath, PurchaseInPath, StudentInPath, purchase_id_from
 from api.http.problems import NotFound, Unavailable, Unprocessable
-from api.lesson_bodies import LessonsAnswer, LessonView, StudentLessonsAnswer, StudentLessonView
+from api.lessons.bodies import LessonsAnswer, LessonView, StudentLessonsAnswer, StudentLessonView
+from api.lessons.calendars import calendar_of
 from api.purchases.views import wall
 from application.context import Services, ServicesDep
 from application.find_purchase import found

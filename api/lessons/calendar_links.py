@@ -14,7 +14,7 @@ from api.http.auth import Caller, CallerDep
 from api.http.ids import GivenInPath, StudentInPath
 from api.http.json_models import Answer
 from api.http.problems import NotFound, Unavailable, Unprocessable
-from api.lessons import CALENDAR_FEED, CalendarResponse, calendar_of_student, calendar_of_trainer
+from api.lessons.lessons import CALENDAR_FEED, CalendarResponse, calendar_of_student, calendar_of_trainer
 from application.context import Services, ServicesDep
 from db.calendar_links import Kind, Owner, is_known, keep_link, owner_of, remove_link
 

@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 from api.http.auth import Caller, CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
-from api.lesson_bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
+from api.lessons.bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
 from api.operators.bodies import ActAnswer
 from application.context import Services, ServicesDep
 from application.operator_acts import ANSWER_WITHIN, started
