@@ -44,7 +44,8 @@ from api.lessons.calendar_links import public as public_calendar
 from api.lessons.calendar_links import router as calendar_links
 from api.lessons.changes import router as lesson_changes
 from api.lessons.lessons import router as lessons
-from api.old_tests import router as old_tests
+from api.mock_tests.legacy_tests import router as old_tests
+from api.mock_tests.test_cards import router as student_tests
 from api.operators.audit import router as act_list
 from api.operators.auto_assign import router as auto_assign
 from api.operators.bulk import router as bulk
@@ -57,7 +58,6 @@ from api.purchases.free import router as free
 from api.purchases.list import router as admin_list
 from api.purchases.progress_stream import router as progress
 from api.purchases.purchases import router as purchases
-from api.student_tests import router as student_tests
 from application.context import Services
 from application.rate_limit import Pace
 from db.engine import make_async_engine

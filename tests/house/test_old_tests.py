@@ -9,8 +9,8 @@ from tests.house.test_imports import code
 KNOWS = re.compile(r"\btest_attempts\b|OldTestAttempt|old_tests")
 MAY_KNOW = {
     "api/app.py",
-    "api/old_tests.py",
-    "api/student_tests.py",
+    "api/mock_tests/legacy_tests.py",
+    "api/mock_tests/test_cards.py",
     "db/grants.py",
     "db/migrations/versions/0012_old_tests_stay.py",
     "db/old_tests.py",

@@ -14,7 +14,7 @@ from api.http.idempotency import RequiredKey
 from api.http.ids import GivenInPath
 from api.http.json_models import Answer
 from api.http.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
-from api.old_tests import OLD_TEST, OldTest
+from api.mock_tests.legacy_tests import OLD_TEST, OldTest
 from application.context import ServicesDep
 from db.old_tests import old_attempts_of
 from db.reads.test_cards import ATTEMPTS, cards_of
