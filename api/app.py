@@ -23,7 +23,6 @@ from api.checkout.catalogue import router as catalogue
 from api.checkout.checkout import router as checkout
 from api.checkout.preflight import router as preflight
 from api.checkout.slot_holds import router as holds
-from api.coins import router as coins
 from api.events.dead_letters import router as dead_letters
 from api.events.events_in import router as events
 from api.events.outbox_and_webhooks import router as outbox
@@ -53,7 +52,8 @@ from api.operators.case import router as case
 from api.operators.extend_access import router as extending
 from api.operators.matching import router as matching
 from api.operators.verbs import router as verbs
-from api.people import router as people
+from api.people.coins import router as coins
+from api.people.profiles import router as people
 from api.purchases.free import router as free
 from api.purchases.list import router as admin_list
 from api.purchases.progress_stream import router as progress
