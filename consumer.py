@@ -18,8 +18,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import open_services
-from api.http.problems import NotFound, Unavailable, Unprocessable, is_database_trouble
 from application.context import Services
+from application.errors import NotFound, Unavailable, Unprocessable, is_database_trouble
 from application.incoming_events import ingest
 from db.dead_letters import DeadMessage, keep_dead_letter
 from gateways.kafka import Incoming, KafkaIn, KafkaOut, KafkaTrouble, Outgoing

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import Depends, FastAPI, Security
 from fastapi.routing import APIRoute
-from fastapi_rfc9457.server import problems
 from limits import parse
 
 from api.checkout.cart import router as cart
@@ -35,7 +34,7 @@ from api.http.health import router as health
 from api.http.metrics import router as metrics
 from api.http.paths import WholeSegments
 from api.http.policy import public_paths, require_rows
-from api.http.problems import Forbidden, TooManyRequests, Unauthenticated, add_problems
+from api.http.problems import Unauthenticated, add_problems, problems
 from api.http.server import PunctualProtocol
 from api.http.strict_requests import well_said
 from api.http.tokens import Tokens, Trusted
@@ -59,6 +58,7 @@ from api.purchases.list import router as admin_list
 from api.purchases.progress_stream import router as progress
 from api.purchases.purchases import router as purchases
 from application.context import Services
+from application.errors import Forbidden, TooManyRequests
 from application.rate_limit import Pace
 from db.engine import make_async_engine
 from db.sealing import Seal

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
 from api.http.ids import Key, PaymentId, StudentId
-from api.http.problems import Unprocessable
+from application.errors import Unprocessable
 from application.storable_json import require_storable
 from domain.ids import confirmed_key_of
 from domain.metadata import named

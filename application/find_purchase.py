@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.http.auth import Caller
-from api.http.problems import NotFound
+from application.errors import NotFound
 from db.reads.starts import StartRow, start_of
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.http.problems import NotFound
 from application.context import Services
+from application.errors import NotFound
 from application.event_schema import ConfirmedData, PurchaseConfirmed, read_event
 from application.payment_status import settled
 from application.start_purchases import LineStarted, start_lines

@@ -19,9 +19,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.http.admission import waiting
 from api.http.auth import Caller
-from api.http.problems import Conflict, Unavailable, Unprocessable
 from application.case_text import taken_back
 from application.context import Services
+from application.errors import Conflict, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.purchase_state import require_unpaused, start_again
 from application.temporal_client import answering, run_state, send_act

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from temporalio.client import Client
 
-from api.http.problems import Conflict
 from application.context import Services
+from application.errors import Conflict
 from application.run_states import RunState, forgotten
 from application.temporal_client import Condition, equals, parked_runs, run_state, run_states, running_runs
 from db.reads.starts import StartRow, open_starts, starts_of

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from api.http.problems import NotFound, Unprocessable
 from application.context import Services
+from application.errors import NotFound, Unprocessable
 from application.event_schema import read_event
 from application.incoming_events import ingest
 from db.dead_letters import LetterAct, acted_before, fix_letter, letter_refused, letter_replayed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from api.http.problems import NotFound
 from application.context import Services
+from application.errors import NotFound
 from application.payment_status import settled
 from application.start_purchases import LineStarted, start_lines, start_row
 from application.start_without_payment import unpaid

@@ -20,8 +20,8 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api.http.admission import waiting
-from api.http.problems import Unavailable
 from application.context import Services
+from application.errors import Unavailable
 from application.temporal_client import RPC_TIMEOUT, answering, run_state
 from db.reads.payments import PaidLine, PaymentToStart
 from db.reads.starts import Outcome, StartRow, Unfinished, outcomes_of, starts_of, starts_of_payment, unfinished_of

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from fastapi import Header, Response
 
-from api.http.problems import Conflict, NotFound, Unprocessable
 from application.context import Services
+from application.errors import Conflict, NotFound, Unprocessable
 from application.start_purchases import LineStarted, start_row, wait_for_rows
 from db.reads.payments import PaidLine
 from db.reads.shelf import Shelf

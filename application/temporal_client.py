@@ -26,7 +26,7 @@ from temporalio.client import Client, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.http.problems import temporal_unavailable
+from application.errors import temporal_unavailable
 from application.run_states import RunState, read_run
 from domain.ids import update_id_of
 from domain.runs import kind_of

@@ -14,8 +14,8 @@ import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from api.http.problems import Unavailable
 from application.context import Services
+from application.errors import Unavailable
 from application.temporal_client import RPC_TIMEOUT, Condition, answering, one_of, parked_runs, workers_poll
 from workflows.attributes import ATTENTION_REASON
 

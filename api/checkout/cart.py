@@ -6,7 +6,6 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Response
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.checkout.catalogue import ItemType
@@ -14,8 +13,9 @@ from api.http.auth import CallerDep
 from api.http.idempotency import MaybeKey
 from api.http.ids import GivenId, GivenInPath
 from api.http.json_models import Answer, Body
-from api.http.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import ServicesDep
+from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from application.storable_json import FreeObject
 from db.cart import MOST_ITEMS, CartFull, ToAdd, add_to_cart, empty_cart, take_out
 from db.reads.cart import cart_of

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from fastapi_rfc9457.server import problems
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.ids import GivenInPath
 from api.http.json_models import Answer
-from api.http.problems import NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import ServicesDep
+from application.errors import NotFound, Unavailable, Unprocessable
 from db.reads.catalogue import item_for_sale, items_for_sale
 
 router = APIRouter(prefix="/api/v1/catalogue", tags=["shop"])

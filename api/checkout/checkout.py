@@ -11,14 +11,14 @@ from uuid import uuid4
 
 import structlog
 from fastapi import APIRouter
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.idempotency import RequiredKey
 from api.http.json_models import Answer, Body
-from api.http.problems import BadRequest, Conflict, InFlight, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import Services, ServicesDep
+from application.errors import BadRequest, Conflict, InFlight, Unavailable, Unprocessable
 from db.checkouts import (
     Key,
     KeyInFlight,

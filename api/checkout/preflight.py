@@ -14,14 +14,14 @@ from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.checkout.checkout import to_buy
 from api.http.auth import CallerDep
 from api.http.json_models import Answer
-from api.http.problems import Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import Services, ServicesDep
+from application.errors import Unavailable, Unprocessable
 from db.reads.cart import CartLine, cart_of
 from db.reads.coins import balance_of
 from db.reads.preflight import StudentFacts, student_facts, who_could_teach

@@ -13,7 +13,6 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Response
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -22,8 +21,9 @@ from api.checkout.preflight import Asked, asked_of, plan_of
 from api.http.auth import CallerDep
 from api.http.ids import GivenId, GivenInPath
 from api.http.json_models import Answer, Body
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import Services, ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.temporal_client import RPC_TIMEOUT, answering
 from application.wake_parked import Healed, wake_later
 from db.holds import (

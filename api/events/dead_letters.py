@@ -9,15 +9,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.http.admission import waiting
 from api.http.auth import Caller, CallerDep
 from api.http.json_models import Answer, Body
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.operators.bodies import ActBody
 from application.context import Services, ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.event_schema import EXAMPLE
 from application.replay_dead_letters import DUPLICATE, TAKEN, Replays, fix, letter_or_404, replay
 from db.dead_letters import LetterAct

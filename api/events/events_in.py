@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
 from api.http.json_models import Answer
-from api.http.problems import NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.purchases.purchases import StartedLine
 from application.context import ServicesDep
+from application.errors import NotFound, Unavailable, Unprocessable
 from application.event_schema import PurchaseConfirmed
 from application.incoming_events import ingest
 

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import structlog
 from fastapi import APIRouter, Path
-from fastapi_rfc9457.server import problems
 from pydantic import AfterValidator, ConfigDict, Field
 
 from api.http.json_models import Answer, Body
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from db.reads.events import backlog
 from db.sealing import NoKey
 from db.webhooks import add_target, remove_target, targets

@@ -20,7 +20,8 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.auth import Caller
-from api.http.problems import RETRY_AFTER, TooManyRequests, Unavailable, problem_response
+from api.http.problems import RETRY_AFTER, problem_response
+from application.errors import TooManyRequests, Unavailable
 from domain.roles import Role
 
 FIRST = frozenset({"/healthz", "/readyz"})

@@ -15,8 +15,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.policy import ANY, NONE, PUBLIC, Reach, row_of
-from api.http.problems import WHO_ARE_YOU, Forbidden, problem_response
+from api.http.problems import WHO_ARE_YOU, problem_response
 from api.http.tokens import TokenRefused, Tokens
+from application.errors import Forbidden
 from domain.roles import Role
 
 BEARER = HTTPBearer(

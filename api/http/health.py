@@ -7,14 +7,14 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from fastapi import APIRouter
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
 from api.http.json_models import Answer
-from api.http.problems import Unavailable
+from api.http.problems import problems
 from application.context import Services, ServicesDep
+from application.errors import Unavailable
 from application.temporal_client import who_polls
 from db.reads.schema import newest_revision, revision_of
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-from api.http.problems import BadRequest
+from application.errors import BadRequest
 
 _KEY = re.compile(r"[\x20-\x7e]{8,255}")
 _ABOUT = "Makes sending the same request again safe: 8 to 255 visible characters, quoted or bare."

@@ -17,8 +17,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.http.problems import Unavailable
 from application.context import Services, ServicesDep
+from application.errors import Unavailable
 from application.purchase_state import needing_somebody
 from application.run_states import RunState
 from application.temporal_client import parked_runs, running_runs

@@ -6,6 +6,7 @@ No exception text leaves the process: what is not authored here is answered as a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import new_class
 from typing import Any
 
 import structlog
@@ -13,25 +14,33 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from fastapi_rfc9457 import PROBLEM_MEDIA_TYPE, Problem
-from fastapi_rfc9457.problem import extension_fields, sent_headers
 from fastapi_rfc9457.server import add_problem_handlers
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from fastapi_rfc9457.server import problems as documented_problems
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import Scope
 
 from api.http.problem_types import ALWAYS_RETRYABLE, title_of, type_uri
+from application.errors import (
+    AppError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    InFlight,
+    NotFound,
+    TooManyRequests,
+    Unavailable,
+    Unprocessable,
+    database_unavailable,
+    is_database_trouble,
+)
 from db.request_keys import KeyReused
 from domain.refusals import REFUSALS
 
 RETRY_AFTER = 2  # seconds; a database or a Temporal server that restarts is back in a few
-
-# sqlstate classes in which the server, not the request, is the trouble: connection, resources, shutdown,
-# transaction rollback (deadlock, serialization), lock and statement timeouts, read-only standby.
-_TROUBLE = ("08", "53", "57", "40")
-_TROUBLE_STATES = ("55P03", "25006", "25P03", "25P04")
+_LATER = {"Retry-After": str(RETRY_AFTER)}
 
 _HTTP_CODES = {
     404: "NOT_FOUND",
@@ -50,15 +59,6 @@ _log = structlog.get_logger()
 WHO_ARE_YOU = {"WWW-Authenticate": "Bearer"}
 
 
-class BadRequest(Problem):
-    """The request lacks something that says how it is meant; nothing was stored."""
-
-    title = title_of(400)
-    status = 400
-    code: str
-    retryable: bool = False
-
-
 class Unauthenticated(Problem):
     """No token, or one that is not accepted; which of the two, and why, is not told. Nothing was read or stored."""
 
@@ -68,121 +68,46 @@ class Unauthenticated(Problem):
     code: str = "UNAUTHENTICATED"
     retryable: bool = False
 
-    def response_headers(self) -> dict[str, str]:
-        return WHO_ARE_YOU
-
     @classmethod
     def header_examples(cls) -> dict[str, str]:
         return WHO_ARE_YOU
 
 
-class Forbidden(Problem):
-    """The role of the token may not do this; nothing was stored."""
-
-    title = title_of(403)
-    status = 403
-    code: str = "FORBIDDEN"
-    retryable: bool = False
-
-
-class NotFound(Problem):
-    """Nothing here goes by that name; nothing was stored."""
-
-    title = title_of(404)
-    status = 404
-    code: str
-    retryable: bool = False
-
-
-class Conflict(Problem):
-    """The purchase is not at a point where this act makes sense; `detail` names what can be done instead."""
-
-    title = title_of(409)
-    status = 409
-    code: str
-    retryable: bool = False
-
-
-class InFlight(Problem):
-    """The first request with this Idempotency-Key is still being answered: send it again after `Retry-After`."""
-
-    title = title_of(409)
-    status = 409
+class _ToBeSentAgain(Problem, abstract=True):
     headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
-    code: str = "REQUEST_IN_FLIGHT"
-    retryable: bool = True
-
-    def response_headers(self) -> dict[str, str]:
-        return {"Retry-After": str(RETRY_AFTER)}
 
     @classmethod
     def header_examples(cls) -> dict[str, str]:
-        return {"Retry-After": str(RETRY_AFTER)}
+        return _LATER
 
 
-class TooManyRequests(Problem):
-    """The caller asks too often, or for too much at a time; nothing was stored. Send it again after `Retry-After`."""
-
-    title = title_of(429)
-    status = 429
-    headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
-    code: str
-    retryable: bool = True
-
-    def response_headers(self) -> dict[str, str]:
-        return {"Retry-After": str(RETRY_AFTER)}
-
-    @classmethod
-    def header_examples(cls) -> dict[str, str]:
-        return {"Retry-After": str(RETRY_AFTER)}
+# What each error is over HTTP, and what it may tell beside the usual.
+_STATUS: dict[type[AppError], int] = {
+    BadRequest: 400, Forbidden: 403, NotFound: 404, Conflict: 409, InFlight: 409, Unprocessable: 422, TooManyRequests: 429,
+    Unavailable: 503,
+}  # fmt: skip
+_MORE: dict[type[AppError], dict[str, Any]] = {
+    Unprocessable: {"errors": list[dict[str, Any]] | None}, Unavailable: {"down": list[str] | None},
+}  # fmt: skip
 
 
-class Unprocessable(Problem):
-    """The request is well formed but says something that cannot be."""
-
-    title = title_of(422)
-    status = 422
-    code: str
-    retryable: bool = False
-    errors: list[dict[str, Any]] | None = None
-
-
-class Unavailable(Problem):
-    """Something behind the API does not answer. Nothing is lost: send the same request again after `Retry-After`."""
-
-    title = title_of(503)
-    status = 503
-    headers = {"Retry-After": "Seconds to wait before sending the same request again."}  # noqa: RUF012 -- the library declares it a ClassVar
-    code: str
-    retryable: bool = True
-    down: list[str] | None = None
-
-    def response_headers(self) -> dict[str, str]:
-        return {"Retry-After": str(RETRY_AFTER)}
-
-    @classmethod
-    def header_examples(cls) -> dict[str, str]:
-        return {"Retry-After": str(RETRY_AFTER)}
+def _documented(error: type[AppError]) -> type[Problem]:
+    """The error as the documentation shows it."""
+    more = _MORE.get(error, {})
+    content = {
+        "__doc__": error.__doc__, "__module__": __name__, "title": title_of(_STATUS[error]), "status": _STATUS[error],
+        "__annotations__": {"code": str, "retryable": bool, **more}, "retryable": error.retryable, **dict.fromkeys(more),
+    }  # fmt: skip
+    base = _ToBeSentAgain if error.retryable else Problem
+    return new_class(error.__name__, (base,), exec_body=lambda namespace: namespace.update(content))
 
 
-def database_unavailable() -> Unavailable:
-    return Unavailable(code="DATABASE_UNAVAILABLE", detail="The database does not answer right now.")
+_DOCUMENTED: dict[type[AppError], type[Problem]] = {error: _documented(error) for error in _STATUS}
 
 
-def temporal_unavailable() -> Unavailable:
-    return Unavailable(code="TEMPORAL_UNAVAILABLE", detail="Temporal does not answer right now.")
-
-
-def is_database_trouble(err: SQLAlchemyError) -> bool:
-    """Whether the database, and not the statement, is to blame."""
-    if isinstance(err, PoolTimeout):
-        return True
-    if not isinstance(err, DBAPIError):
-        return False
-    state = getattr(err.orig, "sqlstate", None)
-    if state is None:
-        return err.connection_invalidated or isinstance(err, OperationalError | InterfaceError)
-    return state.startswith(_TROUBLE) or state in _TROUBLE_STATES
+def problems(*errors: type[AppError] | type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route that raises these."""
+    return documented_problems(*(error if issubclass(error, Problem) else _DOCUMENTED[error] for error in errors))
 
 
 def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]) -> None:
@@ -206,7 +131,7 @@ def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]
         return await _http(request, exc)
 
     add_problem_handlers(app, strip_debug=True)
-    app.add_exception_handler(Problem, _authored)
+    app.add_exception_handler(AppError, _authored)
     app.add_exception_handler(RequestValidationError, unreadable)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(KeyReused, _key_reused)
@@ -237,9 +162,10 @@ def problem_response(
 
 
 async def _authored(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, Problem)
-    said = {name: getattr(exc, name) for name in extension_fields(type(exc))}
-    return problem_response(request.scope, exc.status, said.pop("code"), exc.detail, sent_headers(exc), **said)
+    assert isinstance(exc, AppError)
+    headers = _LATER if type(exc).retryable else None
+    status, later = _STATUS[type(exc)], exc.may_succeed_later
+    return problem_response(request.scope, status, exc.code, exc.detail, headers, retryable=later, **exc.more)
 
 
 async def _invalid(request: Request, exc: Exception) -> Response:
@@ -284,8 +210,7 @@ async def _database(request: Request, exc: Exception) -> Response:
     if not is_database_trouble(exc):
         raise exc
     _log.warning("database_unavailable", path=request.url.path, error=type(exc).__name__)
-    gone = database_unavailable()
-    return problem_response(request.scope, 503, gone.code, gone.detail, gone.response_headers())
+    return await _authored(request, database_unavailable())
 
 
 async def _bug(request: Request, exc: Exception) -> Response:

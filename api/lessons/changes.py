@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Path, Response
-from fastapi_rfc9457.server import problems
 from temporalio.client import Client, ScheduleOverlapPolicy, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from api.http.auth import Caller, CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.lessons.bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
 from api.operators.bodies import ActAnswer
 from application.context import Services, ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.operator_acts import ANSWER_WITHIN, started
 from application.purchase_state import require_unpaused
 from application.temporal_client import RPC_TIMEOUT, answering

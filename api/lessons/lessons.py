@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi_rfc9457.server import problems
 
 from api.http.auth import CallerDep
 from api.http.ids import GivenInPath, PurchaseInPath, StudentInPath, purchase_id_from
-from api.http.problems import NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.lessons.bodies import LessonsAnswer, LessonView, StudentLessonsAnswer, StudentLessonView
 from api.lessons.calendars import calendar_of
 from api.purchases.views import wall
 from application.context import Services, ServicesDep
+from application.errors import NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
 from db.reads.lessons import (
     LessonRow,

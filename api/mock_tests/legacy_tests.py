@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
 from api.http.auth import CallerDep
 from api.http.ids import GivenId
 from api.http.json_models import Answer, Body
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from db.old_tests import NoSuchAttempt, old_questions_of, open_old_attempt
 from domain.refusals import REFUSALS
 

@@ -6,16 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.idempotency import RequiredKey
 from api.http.ids import GivenInPath
 from api.http.json_models import Answer
-from api.http.problems import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.mock_tests.legacy_tests import OLD_TEST, OldTest
 from application.context import ServicesDep
+from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from db.old_tests import old_attempts_of
 from db.reads.test_cards import ATTEMPTS, cards_of
 from db.test_sessions import AttemptsExhausted, NoSuchCard, start_attempt

@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
 from api.http.auth import CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer
-from api.http.problems import NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import ServicesDep
+from application.errors import NotFound, Unavailable, Unprocessable
 from application.operator_acts import started
 from db.reads.cases import acts_of
 

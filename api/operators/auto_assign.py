@@ -6,14 +6,14 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Response
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.ids import GivenId, IdempotencyKey, StudentId, bare
 from api.http.json_models import Answer, Body
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import Services, ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.operator_acts import perform, too_late
 from application.purchase_state import require_unpaused
 from application.temporal_client import run_state

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 
 import structlog
 from fastapi import APIRouter, Response
-from fastapi_rfc9457 import Problem
-from fastapi_rfc9457.server import problems
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.http.admission import waiting
 from api.http.auth import Caller, CallerDep
-from api.http.problems import Conflict, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.operators.bodies import BULK_BODIES, ActBody
 from api.operators.bulk_bodies import BulkAnswer, BulkBody
 from application.context import Services, ServicesDep
+from application.errors import AppError, Conflict, Unavailable, Unprocessable
 from application.operator_acts import perform, require_valid
 from application.temporal_client import RunState, parked_runs, workers_poll
 from db.bulk_requests import amount_of, ask_for_bulk, await_second_person, confirm_bulk
@@ -50,7 +49,7 @@ class _Tally:
     left: int = 0
     failures: list[str] = field(default_factory=list[str])
 
-    def because(self, start: StartRow, err: Problem) -> None:
+    def because(self, start: StartRow, err: AppError) -> None:
         if len(self.failures) < _SHOWN:
             self.failures.append(f"{start.workflow_id}: {err.detail}")
 

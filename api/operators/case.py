@@ -7,19 +7,19 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer
 from api.http.openapi_examples import CASE
-from api.http.problems import NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.purchases.purchases import live
 from api.purchases.student_views import words_for_student
 from api.purchases.views import wall
 from application.case_text import cause_of, timeline
 from application.context import Services, ServicesDep
+from application.errors import NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.run_states import RunState
 from db.reads.cases import Money, acts_of, money_of, told_of

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
-from fastapi_rfc9457.server import problems
 from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 
 from api.http.auth import CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.lessons.changes import ACTS
 from api.operators.bodies import ActAnswer, ExtendBody
 from application.access_expiry import send_extension
 from application.context import Services, ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.operator_acts import no_worker, outcome_of, require_taken, require_valid, started
 from application.purchase_state import require_unpaused
 from application.temporal_client import answering

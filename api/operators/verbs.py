@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from fastapi_rfc9457.server import problems
 
 from api.http.auth import Caller, CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.operators.bodies import (
     BODIES,
     ActAnswer,
@@ -23,6 +22,7 @@ from api.operators.bodies import (
     SkipStepBody,
 )
 from application.context import Services, ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.operator_acts import perform, started
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])

@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.ids import Key, StudentInPath, Words
 from api.http.json_models import Answer, Body
-from api.http.problems import Conflict, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import ServicesDep
+from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later
 from db.people import top_up_coins

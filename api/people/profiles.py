@@ -6,15 +6,15 @@ from datetime import time
 from typing import Annotated, Any, Self, cast
 
 from fastapi import APIRouter, Response
-from fastapi_rfc9457.server import problems
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from api.http.auth import CallerDep
 from api.http.ids import Day, GivenId, GivenInPath, StudentInPath, Words
 from api.http.json_models import Answer, Body
-from api.http.problems import NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.lessons.changes import sweep_lessons_later
 from application.context import ServicesDep
+from application.errors import NotFound, Unavailable, Unprocessable
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later
 from db.people import Hours, TrainerRecord, put_trainer, set_profile

@@ -6,16 +6,16 @@ from functools import partial
 from typing import Literal
 
 from fastapi import APIRouter, Response
-from fastapi_rfc9457.server import problems
 from pydantic import ConfigDict
 
 from api.http.auth import CallerDep
 from api.http.ids import GivenId, IdempotencyKey, bare
 from api.http.json_models import Body
-from api.http.problems import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
+from api.http.problems import problems
 from api.purchases.bodies import PurchaseEnvelope
 from api.purchases.grant import WAIT, envelope
 from application.context import ServicesDep
+from application.errors import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
 from application.start_without_payment import Prefer, begin, require_for_sale, settled, unpaid, wait_of
 from db.reads.shelf import shelf_of
 from db.request_keys import Key

@@ -11,9 +11,9 @@ from datetime import datetime
 from fastapi import Response
 
 from api.http.auth import Caller
-from api.http.problems import BadRequest, Forbidden, NotFound, Unprocessable
 from api.purchases.bodies import DirectPurchase, PurchaseData, PurchaseEnvelope
 from application.context import Services
+from application.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from application.start_purchases import order_of, start_lines
 from application.start_without_payment import Begun, begin, other_owner, require_for_sale, settled, unpaid
 from db.reads.payments import PaidLine, PaymentToStart, payment_to_start

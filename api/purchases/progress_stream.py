@@ -11,14 +11,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
-from fastapi_rfc9457.server import problems
 from starlette.types import Receive, Scope, Send
 
 from api.http.admission import only_waits
 from api.http.auth import Caller, CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
-from api.http.problems import NotFound, TooManyRequests, Unavailable, Unprocessable
+from api.http.problems import problems
 from application.context import Services, ServicesDep
+from application.errors import NotFound, TooManyRequests, Unavailable, Unprocessable
 from application.find_purchase import found
 from db.reads.progress import Told, progress_after
 

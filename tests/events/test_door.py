@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from api.app import open_services
-from api.http.problems import NotFound, Unavailable, Unprocessable
 from application.context import Services
+from application.errors import NotFound, Unavailable, Unprocessable
 from application.event_schema import LARGEST
 from application.incoming_events import ingest
 from db.grants import CONSUMER

@@ -1,0 +1,95 @@
+"""Why something asked for is not done, in plain errors: the doors say them in the words of theirs (HTTP, a dead letter).
+
+Each has a stable `code` (`api/http/problem_types.py`), a `detail` for people, and whether the same request may succeed later.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+# sqlstate classes in which the server, not the request, is the trouble: connection, resources, shutdown,
+# transaction rollback (deadlock, serialization), lock and statement timeouts, read-only standby.
+_TROUBLE = ("08", "53", "57", "40")
+_TROUBLE_STATES = ("55P03", "25006", "25P03", "25P04")
+
+
+class AppError(Exception):
+    """The base of them; `more` are facts for programs, by name."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, *, code: str, detail: str | None = None, retryable: bool | None = None, **more: Any) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.may_succeed_later = type(self).retryable if retryable is None else retryable
+        self.more = more
+
+
+class BadRequest(AppError):
+    """The request lacks something that says how it is meant; nothing was stored."""
+
+
+class Forbidden(AppError):
+    """The role of the token may not do this; nothing was stored."""
+
+    def __init__(self, *, detail: str, code: str = "FORBIDDEN") -> None:
+        super().__init__(code=code, detail=detail)
+
+
+class NotFound(AppError):
+    """Nothing here goes by that name; nothing was stored."""
+
+
+class Conflict(AppError):
+    """The purchase is not at a point where this act makes sense; `detail` names what can be done instead."""
+
+
+class InFlight(AppError):
+    """The first request with this Idempotency-Key is still being answered: send it again after `Retry-After`."""
+
+    retryable = True
+
+    def __init__(self, *, detail: str) -> None:
+        super().__init__(code="REQUEST_IN_FLIGHT", detail=detail)
+
+
+class TooManyRequests(AppError):
+    """The caller asks too often, or for too much at a time; nothing was stored. Send it again after `Retry-After`."""
+
+    retryable = True
+
+
+class Unprocessable(AppError):
+    """The request is well formed but says something that cannot be."""
+
+
+class Unavailable(AppError):
+    """Something behind the API does not answer. Nothing is lost: send the same request again after `Retry-After`."""
+
+    retryable = True
+
+
+def database_unavailable() -> Unavailable:
+    """PostgreSQL is gone, or too busy."""
+    return Unavailable(code="DATABASE_UNAVAILABLE", detail="The database does not answer right now.")
+
+
+def temporal_unavailable() -> Unavailable:
+    """The Temporal server is gone, or too busy."""
+    return Unavailable(code="TEMPORAL_UNAVAILABLE", detail="Temporal does not answer right now.")
+
+
+def is_database_trouble(err: SQLAlchemyError) -> bool:
+    """Whether the database, and not the statement, is to blame."""
+    if isinstance(err, PoolTimeout):
+        return True
+    if not isinstance(err, DBAPIError):
+        return False
+    state = getattr(err.orig, "sqlstate", None)
+    if state is None:
+        return err.connection_invalidated or isinstance(err, OperationalError | InterfaceError)
+    return state.startswith(_TROUBLE) or state in _TROUBLE_STATES
