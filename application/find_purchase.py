@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.http.auth import Caller
+from application.caller import Caller
 from application.errors import NotFound
 from db.reads.starts import StartRow, start_of
 

@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.http.admission import waiting
-from api.http.auth import Caller
+from application.caller import Caller
 from application.case_text import taken_back
 from application.context import Services
 from application.errors import Conflict, Unavailable, Unprocessable

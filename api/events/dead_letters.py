@@ -12,10 +12,11 @@ from fastapi import APIRouter, Path, Query
 from pydantic import ConfigDict, Field
 
 from api.http.admission import waiting
-from api.http.auth import Caller, CallerDep
+from api.http.auth import CallerDep
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from api.operators.bodies import ActBody
+from application.caller import Caller
 from application.context import Services, ServicesDep
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.event_schema import EXAMPLE

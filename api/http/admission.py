@@ -19,8 +19,8 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http.auth import Caller
 from api.http.problems import RETRY_AFTER, problem_response
+from application.caller import Caller
 from application.errors import TooManyRequests, Unavailable
 from domain.roles import Role
 

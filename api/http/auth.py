@@ -6,7 +6,7 @@ read or write, so that what is not the caller's looks as if it were not there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,31 +14,16 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http.policy import ANY, NONE, PUBLIC, Reach, row_of
+from api.http.policy import PUBLIC, row_of
 from api.http.problems import WHO_ARE_YOU, problem_response
 from api.http.tokens import TokenRefused, Tokens
+from application.caller import NONE, Caller
 from application.errors import Forbidden
-from domain.roles import Role
 
 BEARER = HTTPBearer(
     auto_error=False, bearerFormat="at+jwt", description="A JWT of RS256; in development from `coursaga token`."
 )
 _DETAIL = "A valid token is needed, as `Authorization: Bearer ...`."
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who calls, by a token that is good `until` then. `reach`: what the policy gives the role in the operation called."""
-
-    subject: str
-    role: Role | None
-    until: float = 0.0
-    reach: Reach = NONE
-
-    @property
-    def own(self) -> str | None:
-        """The student whose rows alone may be reached; None: everybody's."""
-        return None if self.reach == ANY else self.subject
 
 
 NOBODY = Caller("", None)

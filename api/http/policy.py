@@ -13,15 +13,12 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from api.http.documentation import PAGE, PAGES_OF_PROBLEMS, SCRIPT, STYLE
+from application.caller import ANY, NONE, OWN, Reach
 from domain.roles import Role
 
-Reach = Literal["own", "any", "none"]
 Row = Mapping[Role, Reach] | Literal["public"]
 
 PUBLIC: Final = "public"
-OWN: Final = "own"
-ANY: Final = "any"
-NONE: Final = "none"
 
 
 def _row(student: Reach, support: Reach, admin: Reach, service: Reach) -> Row:

@@ -12,11 +12,12 @@ from temporalio.client import Client, ScheduleOverlapPolicy, WorkflowFailureErro
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
-from api.http.auth import Caller, CallerDep
+from api.http.auth import CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
 from api.lessons.bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
 from api.operators.bodies import ActAnswer
+from application.caller import Caller
 from application.context import Services, ServicesDep
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.operator_acts import ANSWER_WITHIN, started

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.http.admission import waiting
-from api.http.auth import Caller, CallerDep
+from api.http.auth import CallerDep
 from api.http.problems import problems
 from api.operators.bodies import BULK_BODIES, ActBody
 from api.operators.bulk_bodies import BulkAnswer, BulkBody
+from application.caller import Caller
 from application.context import Services, ServicesDep
 from application.errors import AppError, Conflict, Unavailable, Unprocessable
 from application.operator_acts import perform, require_valid

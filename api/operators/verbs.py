@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
-from api.http.auth import Caller, CallerDep
+from api.http.auth import CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
 from api.operators.bodies import (
@@ -21,6 +21,7 @@ from api.operators.bodies import (
     SettleRefundBody,
     SkipStepBody,
 )
+from application.caller import Caller
 from application.context import Services, ServicesDep
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.operator_acts import perform, started

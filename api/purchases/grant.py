@@ -10,8 +10,8 @@ from datetime import datetime
 
 from fastapi import Response
 
-from api.http.auth import Caller
 from api.purchases.bodies import DirectPurchase, PurchaseData, PurchaseEnvelope
+from application.caller import Caller
 from application.context import Services
 from application.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from application.start_purchases import order_of, start_lines

@@ -14,9 +14,10 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from api.http.admission import only_waits
-from api.http.auth import Caller, CallerDep
+from api.http.auth import CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
+from application.caller import Caller
 from application.context import Services, ServicesDep
 from application.errors import NotFound, TooManyRequests, Unavailable, Unprocessable
 from application.find_purchase import found

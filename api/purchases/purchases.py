@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.http.auth import Caller, CallerDep
+from api.http.auth import CallerDep
 from api.http.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
 from api.http.problems import problems
 from api.purchases.bodies import DirectPurchase, StartAgain, StartAnswer, StartBody, StartedLine, StartedLines
 from api.purchases.grant import DOOR, WAIT, create_directly
 from api.purchases.student_views import StudentPurchaseView, student_view
 from api.purchases.views import PurchaseView, purchase_view
+from application.caller import Caller
 from application.context import Services, ServicesDep
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from application.find_purchase import found

@@ -45,7 +45,12 @@ def test_the_page_of_problems_is_the_table():
 
 
 def test_every_code_a_door_raises_is_in_the_table():
-    raised = {found[1]: path for path, text in code() if path.startswith(("api/", "application/")) for found in RAISED.finditer(text)}
+    raised = {
+        found[1]: path
+        for path, text in code()
+        if path.startswith(("api/", "application/"))
+        for found in RAISED.finditer(text)
+    }
     assert len(raised) > 50, "the search finds little: are codes said in another way?"
     assert {name: path for name, path in raised.items() if name not in PROBLEM_TYPES} == {}
 
