@@ -25,7 +25,7 @@ from api.checkout.slot_holds import router as holds
 from api.events.dead_letters import router as dead_letters
 from api.events.events_in import router as events
 from api.events.outbox_and_webhooks import router as outbox
-from api.http.admission import Admission, Rates, Turns
+from api.http.admission import Admission, Rates
 from api.http.answers import Answers
 from api.http.auth import BEARER, Authenticate, permitted
 from api.http.body_limit import BodyLimit
@@ -60,6 +60,7 @@ from api.purchases.purchases import router as purchases
 from application.context import Services
 from application.errors import Forbidden, TooManyRequests
 from application.rate_limit import Pace
+from application.turns import Turns
 from db.engine import make_async_engine
 from db.sealing import Seal
 from gateways.payments import HttpPaymentProvider, PaymentProvider

@@ -15,9 +15,9 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.client import Client
 
-from api.http.admission import Seats, waiting
 from application.progress_feed import Watchers
 from application.rate_limit import Pace
+from application.turns import Seats, waiting
 from db.engine import connected
 from db.sealing import Seal
 from gateways.payments import PaymentProvider

@@ -17,7 +17,6 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.http.admission import waiting
 from application.caller import Caller
 from application.case_text import taken_back
 from application.context import Services
@@ -25,6 +24,7 @@ from application.errors import Conflict, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.purchase_state import require_unpaused, start_again
 from application.temporal_client import answering, run_state, send_act
+from application.turns import waiting
 from db.reads.cases import act_of
 from db.reads.starts import StartRow, starts_of
 from workflows.inbox import AWAITING_SECOND_PERSON, UNDER_WAY

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import ConfigDict, Field
 
-from api.http.admission import waiting
 from api.http.auth import CallerDep
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
@@ -21,6 +20,7 @@ from application.context import Services, ServicesDep
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.event_schema import EXAMPLE
 from application.replay_dead_letters import DUPLICATE, TAKEN, Replays, fix, letter_or_404, replay
+from application.turns import waiting
 from db.dead_letters import LetterAct
 from db.reads.events import LAST, LetterRow, letter_acts, letters
 from db.request_keys import claim_key

@@ -6,13 +6,9 @@ can always be asked how it is: `/healthz` and `/readyz` pass first.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 
 from limits import RateLimitItem
 from limits.storage import MemoryStorage
@@ -21,172 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.problems import RETRY_AFTER, problem_response
 from application.caller import Caller
-from application.errors import TooManyRequests, Unavailable
+from application.turns import BUSY, NoTurn
 from domain.roles import Role
 
 FIRST = frozenset({"/healthz", "/readyz"})
-# Seconds that a request waits for its turn before it is refused: a burst is borne. When no turn has been free for a while
-# there is too much for good, and who waits would only make everybody wait, until nobody had to be refused for some time.
-PATIENCE, PATIENCE_WHEN_BUSY = 0.5, 0.005
-SLOW = 0.25  # seconds that a request keeps its turn
-BUSY_AFTER, CALM_AFTER = 0.5, 5.0
-MOST_OPEN = 1000  # requests that are worked on, that wait for something or for their turn, streams among them
-_BUSY = "This process has as much to do as it can: send the same request again."
 _OFTEN = "You ask more often than you may: at most {limit}. Send the same request again later."
-
-
-class NoTurn(Exception):
-    """There is too much to do."""
-
-
-class Turns:
-    """So many requests are worked on at a time; one that waits for somebody else lets others work meanwhile."""
-
-    def __init__(self, most: int) -> None:
-        self._free = _Free(most)
-        self._open = 0
-        self._refused = -math.inf  # when somebody was last
-
-    @asynccontextmanager
-    async def work(self) -> AsyncGenerator[None]:
-        """Around a request. Raises NoTurn when it is not its turn in time."""
-        if self._open >= MOST_OPEN:
-            raise NoTurn
-        self._open += 1
-        turn = _Turn(self._free)
-        token = _turn.set(turn)
-        try:
-            try:
-                async with asyncio.timeout(self._patience()):
-                    await turn.take()
-            except TimeoutError:
-                self._refused = time.monotonic()
-                raise NoTurn from None
-            yield
-        finally:
-            _turn.reset(token)
-            turn.end()
-            self._open -= 1
-
-    def _patience(self) -> float:
-        now = time.monotonic()
-        busy = now - self._refused < CALM_AFTER or now - self._free.last > BUSY_AFTER
-        return PATIENCE_WHEN_BUSY if busy else PATIENCE
-
-
-class _Free:
-    """How many turns are free, and who waits for one: what has begun comes before what has not."""
-
-    def __init__(self, most: int) -> None:
-        self._left = most
-        self._taken = -math.inf  # when the last free one was
-        self._begun: deque[asyncio.Future[None]] = deque()
-        self._new: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def last(self) -> float:
-        """When a turn was last free, by the monotonic clock: maybe now."""
-        return time.monotonic() if self._left else self._taken
-
-    async def acquire(self, *, first: bool) -> None:
-        if self._left:
-            self._left -= 1
-            self._taken = time.monotonic()
-            return
-        mine = asyncio.get_running_loop().create_future()
-        (self._begun if first else self._new).append(mine)
-        try:
-            await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():  # it was given at the very moment
-                self.release()
-            raise
-
-    def release(self) -> None:
-        for line in (self._begun, self._new):
-            while line:
-                if not (waits := line.popleft()).done():
-                    waits.set_result(None)
-                    return
-        self._left += 1
-
-
-class _Turn:
-    """Of one request, whatever number of tasks works for it; a task that outlives it works without.
-
-    Whoever has it for long waits for something, a lock or a server: then others have it, and the request goes on without.
-    """
-
-    def __init__(self, free: _Free) -> None:
-        self._free = free
-        self._mine = self._over = self._begun = False
-        self._slow: asyncio.TimerHandle | None = None
-
-    async def take(self) -> None:
-        if self._mine or self._over:
-            return
-        await self._free.acquire(first=self._begun)
-        self._begun = True
-        if self._mine or self._over:  # another task of the request was faster, or it has ended meanwhile
-            self._free.release()
-        else:
-            self._mine = True
-            self._slow = asyncio.get_running_loop().call_later(SLOW, self.give_back)
-
-    def give_back(self) -> None:
-        if self._slow:
-            self._slow.cancel()
-        if self._mine:
-            self._mine = False
-            self._free.release()
-
-    def end(self) -> None:
-        self.give_back()
-        self._over = True
-
-
-_turn: ContextVar[_Turn | None] = ContextVar("turn", default=None)
-
-
-@asynccontextmanager
-async def waiting() -> AsyncGenerator[None]:
-    """Around what a request waits for that costs this process nothing: others have its turn meanwhile."""
-    turn = _turn.get()
-    if turn is None:
-        yield
-        return
-    turn.give_back()
-    yield
-    await turn.take()
-
-
-def only_waits() -> None:
-    """Of a request that from now on mostly waits: it is at no turn any more."""
-    if turn := _turn.get():
-        turn.end()
-
-
-class Seats:
-    """Streams: so many of a caller, and so many in all."""
-
-    def __init__(self, each: int, most: int) -> None:
-        self._each, self._most = each, most
-        self._taken: Counter[str] = Counter()
-
-    @contextmanager
-    def taken(self, who: str) -> Generator[None]:
-        """For as long as the stream lasts. Raises TooManyRequests, Unavailable."""
-        if self._taken[who] >= self._each:
-            raise TooManyRequests(code="TOO_MANY_STREAMS", detail=f"You watch {self._each} things already: let one go.")
-        if self._taken.total() >= self._most:
-            raise Unavailable(code="OVERLOADED", detail=_BUSY)
-        self._taken[who] += 1
-        try:
-            yield
-        finally:
-            self._taken[who] -= 1
-            if not self._taken[who]:
-                del self._taken[who]
 
 
 class Admission:
@@ -208,7 +43,7 @@ class Admission:
             async with state.turns.work():
                 return await self._app(scope, receive, send)
         except NoTurn:
-            problem = problem_response(scope, 503, "OVERLOADED", _BUSY, {"Retry-After": str(RETRY_AFTER)})
+            problem = problem_response(scope, 503, "OVERLOADED", BUSY, {"Retry-After": str(RETRY_AFTER)})
             return await problem(scope, receive, send)
 
 

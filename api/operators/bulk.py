@@ -14,7 +14,6 @@ from fastapi import APIRouter, Response
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.http.admission import waiting
 from api.http.auth import CallerDep
 from api.http.problems import problems
 from api.operators.bodies import BULK_BODIES, ActBody
@@ -24,6 +23,7 @@ from application.context import Services, ServicesDep
 from application.errors import AppError, Conflict, Unavailable, Unprocessable
 from application.operator_acts import perform, require_valid
 from application.temporal_client import RunState, parked_runs, workers_poll
+from application.turns import waiting
 from db.bulk_requests import amount_of, ask_for_bulk, await_second_person, confirm_bulk
 from db.reads.cases import acted_on
 from db.reads.starts import StartRow, starts_of

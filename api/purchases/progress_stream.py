@@ -13,7 +13,6 @@ from fastapi import APIRouter, Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from api.http.admission import only_waits
 from api.http.auth import CallerDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
@@ -21,6 +20,7 @@ from application.caller import Caller
 from application.context import Services, ServicesDep
 from application.errors import NotFound, TooManyRequests, Unavailable, Unprocessable
 from application.find_purchase import found
+from application.turns import only_waits
 from db.reads.progress import Told, progress_after
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
