@@ -14,18 +14,10 @@ from application.errors import TooManyRequests, Unavailable
 
 # Seconds that a request waits for its turn before it is refused: a burst is borne. When no turn has been free for a while
 # there is too much for good, and who waits would only make everybody wait, until nobody had to be refused for some time.
-PATIENCE, PATIENCE_WHENBUSY = 0.5, 0.005
-
-
+PATIENCE, PATIENCE_WHEN_BUSY = 0.5, 0.005
 SLOW = 0.25  # seconds that a request keeps its turn
-
-
 BUSY_AFTER, CALM_AFTER = 0.5, 5.0
-
-
 MOST_OPEN = 1000  # requests that are worked on, that wait for something or for their turn, streams among them
-
-
 BUSY = "This process has as much to do as it can: send the same request again."
 
 
@@ -65,7 +57,7 @@ class Turns:
     def _patience(self) -> float:
         now = time.monotonic()
         busy = now - self._refused < CALM_AFTER or now - self._free.last > BUSY_AFTER
-        return PATIENCE_WHENBUSY if busy else PATIENCE
+        return PATIENCE_WHEN_BUSY if busy else PATIENCE
 
 
 class _Free:
