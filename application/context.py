@@ -1,4 +1,4 @@
-"""What a request works with, made once in the lifespan and handed to routes by `Annotated` dependencies."""
+"""What everything here works with, made once for a process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.client import Client
 
@@ -70,11 +69,3 @@ class Services:
             yield conn
         finally:
             await asyncio.shield(asyncio.ensure_future(conn.close()))  # also for somebody who is gone
-
-
-def services(request: Request) -> Services:
-    """The services of this app."""
-    return request.app.state.services
-
-
-ServicesDep = Annotated[Services, Depends(services)]

@@ -10,11 +10,11 @@ from pydantic import ConfigDict, Field
 
 from api.checkout.catalogue import ItemType
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.idempotency import MaybeKey
 from api.http.ids import GivenId, GivenInPath
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
-from application.context import ServicesDep
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from application.storable_json import FreeObject
 from db.cart import MOST_ITEMS, CartFull, ToAdd, add_to_cart, empty_cart, take_out

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.http.dependencies import ServicesDep
 from api.http.ids import GivenInPath
 from api.http.json_models import Answer
 from api.http.problems import problems
-from application.context import ServicesDep
 from application.errors import NotFound, Unavailable, Unprocessable
 from db.reads.catalogue import item_for_sale, items_for_sale
 

@@ -14,10 +14,11 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.idempotency import RequiredKey
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import BadRequest, Conflict, InFlight, Unavailable, Unprocessable
 from db.checkouts import (
     Key,

@@ -18,9 +18,10 @@ from pydantic import ConfigDict, Field
 
 from api.checkout.checkout import to_buy
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.json_models import Answer
 from api.http.problems import problems
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import Unavailable, Unprocessable
 from db.reads.cart import CartLine, cart_of
 from db.reads.coins import balance_of

@@ -12,11 +12,12 @@ from fastapi import APIRouter, Path, Query
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from api.operators.bodies import ActBody
 from application.caller import Caller
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.event_schema import EXAMPLE
 from application.replay_dead_letters import DUPLICATE, TAKEN, Replays, fix, letter_or_404, replay

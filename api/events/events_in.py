@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict
 
+from api.http.dependencies import ServicesDep
 from api.http.json_models import Answer
 from api.http.problems import problems
 from api.purchases.purchases import StartedLine
-from application.context import ServicesDep
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.event_schema import PurchaseConfirmed
 from application.incoming_events import ingest

@@ -12,9 +12,9 @@ import structlog
 from fastapi import APIRouter, Path
 from pydantic import AfterValidator, ConfigDict, Field
 
+from api.http.dependencies import ServicesDep
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
-from application.context import ServicesDep
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from db.reads.events import backlog
 from db.sealing import NoKey

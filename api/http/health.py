@@ -11,9 +11,10 @@ from pydantic import ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
+from api.http.dependencies import ServicesDep
 from api.http.json_models import Answer
 from api.http.problems import problems
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import Unavailable
 from application.temporal_client import who_polls
 from db.reads.schema import newest_revision, revision_of

@@ -17,7 +17,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from application.context import Services, ServicesDep
+from api.http.dependencies import ServicesDep
+from application.context import Services
 from application.errors import Unavailable
 from application.purchase_state import needing_somebody
 from application.run_states import RunState

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import GivenInPath, StudentInPath
 from api.http.json_models import Answer
 from api.http.problems import problems
 from api.lessons.lessons import CALENDAR_FEED, CalendarResponse, calendar_of_student, calendar_of_trainer
 from application.caller import Caller
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import NotFound, Unavailable, Unprocessable
 from db.calendar_links import Kind, Owner, is_known, keep_link, owner_of, remove_link
 

@@ -12,10 +12,10 @@ from fastapi import APIRouter
 from pydantic import ConfigDict
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import GivenId
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
-from application.context import ServicesDep
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from db.old_tests import NoSuchAttempt, old_questions_of, open_old_attempt
 from domain.refusals import REFUSALS

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.idempotency import RequiredKey
 from api.http.ids import GivenInPath
 from api.http.json_models import Answer
 from api.http.problems import problems
 from api.mock_tests.legacy_tests import OLD_TEST, OldTest
-from application.context import ServicesDep
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from db.old_tests import old_attempts_of
 from db.reads.test_cards import ATTEMPTS, cards_of

@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from pydantic import ConfigDict
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer
 from api.http.problems import problems
-from application.context import ServicesDep
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.operator_acts import started
 from db.reads.cases import acts_of

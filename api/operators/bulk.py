@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.problems import problems
 from api.operators.bodies import BULK_BODIES, ActBody
 from api.operators.bulk_bodies import BulkAnswer, BulkBody
 from application.caller import Caller
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import AppError, Conflict, Unavailable, Unprocessable
 from application.operator_acts import perform, require_valid
 from application.temporal_client import RunState, parked_runs, workers_poll

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer
 from api.http.openapi_examples import CASE
@@ -18,7 +19,7 @@ from api.purchases.purchases import live
 from api.purchases.student_views import words_for_student
 from api.purchases.views import wall
 from application.case_text import cause_of, timeline
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.run_states import RunState

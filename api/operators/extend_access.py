@@ -6,12 +6,13 @@ from fastapi import APIRouter, Response
 from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
 from api.lessons.changes import ACTS
 from api.operators.bodies import ActAnswer, ExtendBody
 from application.access_expiry import send_extension
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.operator_acts import no_worker, outcome_of, require_taken, require_valid, started
 from application.purchase_state import require_unpaused

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
 from api.operators.bodies import (
@@ -22,7 +23,7 @@ from api.operators.bodies import (
     SkipStepBody,
 )
 from application.caller import Caller
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.operator_acts import perform, started
 

@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import Key, StudentInPath, Words
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
-from application.context import ServicesDep
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later

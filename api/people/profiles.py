@@ -9,11 +9,11 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import Day, GivenId, GivenInPath, StudentInPath, Words
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from api.lessons.changes import sweep_lessons_later
-from application.context import ServicesDep
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later

@@ -14,10 +14,11 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
 from application.caller import Caller
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import NotFound, TooManyRequests, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.turns import only_waits

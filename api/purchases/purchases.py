@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from api.http.auth import CallerDep
+from api.http.dependencies import ServicesDep
 from api.http.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
 from api.http.problems import problems
 from api.purchases.bodies import DirectPurchase, StartAgain, StartAnswer, StartBody, StartedLine, StartedLines
@@ -12,7 +13,7 @@ from api.purchases.grant import DOOR, WAIT, create_directly
 from api.purchases.student_views import StudentPurchaseView, student_view
 from api.purchases.views import PurchaseView, purchase_view
 from application.caller import Caller
-from application.context import Services, ServicesDep
+from application.context import Services
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.payment_status import settled

@@ -1,0 +1,17 @@
+"""What the routes are handed of the application."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from application.context import Services
+
+
+def services(request: Request) -> Services:
+    """The services of this app."""
+    return request.app.state.services
+
+
+ServicesDep = Annotated[Services, Depends(services)]
