@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
-from api.http.ids import Key, PaymentId, StudentId
 from application.errors import Unprocessable
+from application.ids import Key, PaymentId, StudentId
 from application.storable_json import require_storable
 from domain.ids import confirmed_key_of
 from domain.metadata import named

@@ -12,10 +12,11 @@ from api.checkout.catalogue import ItemType
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.idempotency import MaybeKey
-from api.http.ids import GivenId, GivenInPath
+from api.http.ids import GivenInPath
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
+from application.ids import GivenId
 from application.storable_json import FreeObject
 from db.cart import MOST_ITEMS, CartFull, ToAdd, add_to_cart, empty_cart, take_out
 from db.reads.cart import cart_of

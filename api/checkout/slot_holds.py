@@ -20,11 +20,12 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from api.checkout.preflight import Asked, asked_of, plan_of
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
-from api.http.ids import GivenId, GivenInPath
+from api.http.ids import GivenInPath
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
+from application.ids import GivenId
 from application.temporal_client import RPC_TIMEOUT, answering
 from application.wake_parked import Healed, wake_later
 from db.holds import (

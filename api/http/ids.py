@@ -5,44 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Header, Path
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
 from api.http.auth import CallerDep
 from api.http.paths import decoded
-from domain.days import DAY, day_of
+from application.ids import GIVEN_PATTERN
 from domain.ids import purchase_id_of
-from domain.students import ME, STUDENT_ID, is_student_id
+from domain.students import ME, STUDENT_ID
 
-ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
-GIVEN_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,200}$"
 _PURCHASE_ID = r"^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|purchase:[^\x00-\x1f\x7f-\x9f]{1,500})$"
 _ID_EXAMPLE = "8c2a0f5e-6a9e-5d0f-9f2e-3b3f5a0c9d11"
 
-
-def _spoken(text: str) -> str:
-    if not text.strip() or any(ord(char) < 32 or ord(char) == 127 for char in text):
-        raise ValueError("must say something, without control characters")
-    return text.strip()
-
-
-def _day(said: str) -> str:
-    if day_of(said) is None:
-        raise ValueError(f"must be {DAY}")
-    return said
-
-
-def _a_student(student_id: str) -> str:
-    if not is_student_id(student_id):
-        raise ValueError(f"no student is called {ME}")
-    return student_id
-
-
-PaymentId = Annotated[str, Field(pattern=ID_PATTERN)]
-StudentId = Annotated[str, Field(pattern=STUDENT_ID), AfterValidator(_a_student)]
-GivenId = Annotated[str, Field(pattern=GIVEN_PATTERN)]  # a trainer, an item, a thing in a cart: as others call it
-Words = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_spoken)]  # a reason, a name
-Key = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_spoken)]  # a request key
-Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_day)]
 
 PurchaseRef = Annotated[str, Field(pattern=_PURCHASE_ID)]  # its id or its workflow id
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from api.http.ids import Day, GivenId, Key, Words
 from api.http.json_models import Answer, Body
+from application.ids import Day, GivenId, Key, Words
 from domain.lesson_changes import LONGEST_LESSON
 
 

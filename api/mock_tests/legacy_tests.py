@@ -13,10 +13,10 @@ from pydantic import ConfigDict
 
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
-from api.http.ids import GivenId
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
+from application.ids import GivenId
 from db.old_tests import NoSuchAttempt, old_questions_of, open_old_attempt
 from domain.refusals import REFUSALS
 

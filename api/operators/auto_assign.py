@@ -10,11 +10,12 @@ from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
-from api.http.ids import GivenId, IdempotencyKey, StudentId, bare
+from api.http.ids import IdempotencyKey, bare
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
+from application.ids import GivenId, StudentId
 from application.operator_acts import perform, too_late
 from application.purchase_state import require_unpaused
 from application.temporal_client import run_state

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from api.http.ids import GivenId, Key, Words
 from api.http.json_models import Answer, Body
+from application.ids import GivenId, Key, Words
 from workflows.messages import Act, Amend, AssignTrainer, Cancel, CreateSessions, Extend, SettleRefund, SkipStep
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from api.http.ids import GIVEN_PATTERN, ID_PATTERN, Key, StudentId, Words
 from api.http.json_models import Answer, Body
+from application.ids import GIVEN_PATTERN, ID_PATTERN, Key, StudentId, Words
 from application.temporal_client import Condition, equals
 from workflows.attributes import ATTENTION_REASON, ITEM_ID, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
 

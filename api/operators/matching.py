@@ -12,11 +12,12 @@ from pydantic import ConfigDict, Field
 import api.operators.matching_text as words
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
-from api.http.ids import GIVEN_PATTERN, PurchaseInPath, purchase_id_from
+from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer
 from api.http.problems import problems
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
+from application.ids import GIVEN_PATTERN
 from db.reads.matching import Matched, Unmatched, matched_of, names_of, unmatched_of
 from db.reads.purchases import bought
 

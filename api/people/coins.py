@@ -10,10 +10,11 @@ from pydantic import ConfigDict, Field
 
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
-from api.http.ids import Key, StudentInPath, Words
+from api.http.ids import StudentInPath
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
+from application.ids import Key, Words
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later
 from db.people import top_up_coins

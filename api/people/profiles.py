@@ -10,11 +10,12 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
-from api.http.ids import Day, GivenId, GivenInPath, StudentInPath, Words
+from api.http.ids import GivenInPath, StudentInPath
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from api.lessons.changes import sweep_lessons_later
 from application.errors import NotFound, Unavailable, Unprocessable
+from application.ids import Day, GivenId, Words
 from application.temporal_client import equals
 from application.wake_parked import Healed, wake_later
 from db.people import Hours, TrainerRecord, put_trainer, set_profile

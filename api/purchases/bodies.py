@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
 from pydantic.config import JsonDict
 
-from api.http.ids import GivenId, PaymentId, PurchaseRef, StudentId, Words
+from api.http.ids import PurchaseRef
 from api.http.json_models import Answer, Body
+from application.ids import GivenId, PaymentId, StudentId, Words
 from application.storable_json import FreeObject
 
 _DIRECT: JsonDict = {

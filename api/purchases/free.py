@@ -10,12 +10,13 @@ from pydantic import ConfigDict
 
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
-from api.http.ids import GivenId, IdempotencyKey, bare
+from api.http.ids import IdempotencyKey, bare
 from api.http.json_models import Body
 from api.http.problems import problems
 from api.purchases.bodies import PurchaseEnvelope
 from api.purchases.grant import WAIT, envelope
 from application.errors import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
+from application.ids import GivenId
 from application.start_without_payment import Prefer, begin, require_for_sale, settled, unpaid, wait_of
 from db.reads.shelf import shelf_of
 from db.request_keys import Key

@@ -17,13 +17,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.dependencies import ServicesDep
-from api.http.ids import GIVEN_PATTERN, ID_PATTERN, StudentId
 from api.http.json_models import Answer
 from api.http.openapi_examples import PURCHASE_ROW
 from api.http.problems import problems
 from api.purchases.views import PurchaseRow, purchase_row
 from application.context import Services
 from application.errors import Unavailable, Unprocessable
+from application.ids import GIVEN_PATTERN, ID_PATTERN, StudentId
 from application.purchase_state import needing_somebody, standing
 from application.run_states import RunState
 from application.temporal_client import Condition, equals, running_runs
