@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import ConfigDict, Field
 
+from api.http.act_models import ActBody
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
-from api.operators.bodies import ActBody
 from application.caller import Caller
 from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable

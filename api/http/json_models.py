@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -16,3 +18,8 @@ class Body(BaseModel):
     """What the API is sent. Strict: a number is no text and `false` is no 0; an unknown key is refused."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+
+def wall(moment: datetime | None) -> str | None:
+    """A wall time as `YYYY-MM-DDTHH:MM`."""
+    return moment.strftime("%Y-%m-%dT%H:%M") if moment else None

@@ -12,12 +12,12 @@ from temporalio.client import Client, ScheduleOverlapPolicy, WorkflowFailureErro
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
+from api.http.act_models import ActAnswer
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
 from api.lessons.bodies import ChangeBody, RescheduleBody, SubstituteBody, TransferBody
-from api.operators.bodies import ActAnswer
 from application.caller import Caller
 from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Response
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import GivenInPath, PurchaseInPath, StudentInPath, purchase_id_from
+from api.http.json_models import wall
 from api.http.problems import problems
 from api.lessons.bodies import LessonsAnswer, LessonView, StudentLessonsAnswer, StudentLessonView
 from api.lessons.calendars import calendar_of
-from api.purchases.views import wall
 from application.context import Services
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.find_purchase import found

@@ -14,10 +14,11 @@ from fastapi import APIRouter, Response
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.http.act_models import ActBody
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.problems import problems
-from api.operators.bodies import BULK_BODIES, ActBody
+from api.operators.bodies import BULK_BODIES
 from api.operators.bulk_bodies import BulkAnswer, BulkBody
 from application.caller import Caller
 from application.context import Services

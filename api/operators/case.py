@@ -12,12 +12,11 @@ from pydantic import ConfigDict, Field
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
-from api.http.json_models import Answer
+from api.http.json_models import Answer, wall
 from api.http.openapi_examples import CASE
 from api.http.problems import problems
 from api.purchases.purchases import live
 from api.purchases.student_views import words_for_student
-from api.purchases.views import wall
 from application.case_text import cause_of, timeline
 from application.context import Services
 from application.errors import NotFound, Unavailable, Unprocessable

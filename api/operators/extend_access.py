@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
 
+from api.http.act_models import ActAnswer
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
 from api.lessons.changes import ACTS
-from api.operators.bodies import ActAnswer, ExtendBody
+from api.operators.bodies import ExtendBody
 from application.access_expiry import send_extension
 from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable

@@ -7,14 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
+from api.http.act_models import ActAnswer, ActBody
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
 from api.operators.bodies import (
     BODIES,
-    ActAnswer,
-    ActBody,
     AmendBody,
     AssignTrainerBody,
     CancelBody,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from api.http.json_models import Answer
+from api.http.json_models import Answer, wall
 from api.http.openapi_examples import PURCHASE, PURCHASE_ROW
 from application.run_states import RunState
 from db.reads.access import Access, Renewal
@@ -267,11 +267,6 @@ def lessons_view(lessons: Lessons) -> LessonsView:
         minutes=lessons.minutes,
         timezone=lessons.zone,
     )
-
-
-def wall(moment: datetime | None) -> str | None:
-    """A wall time as `YYYY-MM-DDTHH:MM`."""
-    return moment.strftime("%Y-%m-%dT%H:%M") if moment else None
 
 
 def _item(item: BoughtRow) -> ItemView:
