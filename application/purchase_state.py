@@ -15,9 +15,17 @@ from typing import Protocol
 from temporalio.client import Client
 
 from application.context import Services
-from application.errors import Conflict
+from application.errors import Conflict, Unavailable
 from application.run_states import RunState, forgotten
-from application.temporal_client import Condition, equals, parked_runs, run_state, run_states, running_runs
+from application.temporal_client import (
+    Condition,
+    equals,
+    parked_runs,
+    run_state,
+    run_states,
+    running_runs,
+    workers_poll,
+)
 from db.reads.starts import StartRow, open_starts, starts_of
 from domain.refusals import REFUSALS
 from domain.runs import BY_HAND, Helps
@@ -106,3 +114,20 @@ def start_again(start: StartRow) -> Conflict:
         f'{payment} {{"purchaseId": "{start.purchase_id}"}}, to /api/v1/purchases, or say '
         f"`coursaga purchases start {start.workflow_id}`.",
     )
+
+
+async def live(at: Services, start: StartRow) -> tuple[StartRow, RunState | None, bool, str]:
+    """The row, the run, whether Temporal answered, and whether a worker is up. A silent Temporal is no error here.
+
+    The row is read anew where the run is closed: a run writes its ending first, then it closes.
+    """
+    try:
+        run = await run_state(at.temporal, start.workflow_id)
+        worker = "up" if await workers_poll(at.temporal, at.task_queue) else "down"
+    except Unavailable:
+        return start, None, False, "unknown"
+    if start.ending is None and (run is None or not run.kind.open):
+        async with at.reading() as conn:
+            start = (await starts_of(conn, [start.purchase_id]))[start.purchase_id]
+        run = run or lost(start)
+    return start, run, True, worker

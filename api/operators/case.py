@@ -15,12 +15,12 @@ from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer, wall
 from api.http.openapi_examples import CASE
 from api.http.problems import problems
-from api.purchases.purchases import live
 from api.purchases.student_views import words_for_student
 from application.case_text import cause_of, timeline
 from application.context import Services
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
+from application.purchase_state import live
 from application.run_states import RunState
 from db.reads.cases import Money, acts_of, money_of, told_of
 from db.reads.lessons import stranded_lessons

@@ -17,15 +17,13 @@ from application.context import Services
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.payment_status import settled
-from application.purchase_state import lost
+from application.purchase_state import live
 from application.start_again import again
 from application.start_purchases import LineStarted, start_lines, wait_for_rows
 from application.start_without_payment import Prefer, wait_of
-from application.temporal_client import RunState, run_state, workers_poll
 from db.reads.access import access_of, renewals_of
 from db.reads.payments import payment_to_start
 from db.reads.purchases import bought, lessons_of, remaining_of, steps_of, trainer_held
-from db.reads.starts import StartRow, starts_of
 from db.request_keys import claim_key
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
@@ -98,23 +96,6 @@ async def show_purchase(
         renewals = await renewals_of(conn, purchase_id, at.clock())
     seen = (start, item, steps, held, lessons, remaining, access, renewals, run)
     return purchase_view(*seen, reached=reached, worker=worker) if who.own is None else student_view(*seen)
-
-
-async def live(at: Services, start: StartRow) -> tuple[StartRow, RunState | None, bool, str]:
-    """The row, the run, whether Temporal answered, and whether a worker is up. A silent Temporal is no error here.
-
-    The row is read anew where the run is closed: a run writes its ending first, then it closes.
-    """
-    try:
-        run = await run_state(at.temporal, start.workflow_id)
-        worker = "up" if await workers_poll(at.temporal, at.task_queue) else "down"
-    except Unavailable:
-        return start, None, False, "unknown"
-    if start.ending is None and (run is None or not run.kind.open):
-        async with at.reading() as conn:
-            start = (await starts_of(conn, [start.purchase_id]))[start.purchase_id]
-        run = run or lost(start)
-    return start, run, True, worker
 
 
 async def _of_purchase(
