@@ -30,6 +30,7 @@ from db.reads.starts import StartRow, starts_of
 from workflows.inbox import AWAITING_SECOND_PERSON, UNDER_WAY
 from workflows.messages import Act, check
 
+ACTS = "acts"  # on one purchase, of request keys
 ANSWER_WITHIN = 10.0  # seconds a caller waits for the outcome; then 202, and the same request asks again
 _REFUSED = "refused: "  # how the main loop answers an act that came too late for what it asks
 _CLOSED_UNDER_IT = "AcceptedUpdateCompletedWorkflow"  # the run ended before it answered: the audit knows

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Path, Response
-from temporalio.client import Client, ScheduleOverlapPolicy, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
@@ -21,13 +21,13 @@ from api.lessons.bodies import ChangeBody, RescheduleBody, SubstituteBody, Trans
 from application.caller import Caller
 from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
-from application.operator_acts import ANSWER_WITHIN, started
+from application.operator_acts import ACTS, ANSWER_WITHIN, started
 from application.purchase_state import require_unpaused
 from application.temporal_client import RPC_TIMEOUT, answering
 from db.reads.cases import ActRow, acts_of
 from db.reads.lessons import lessons_one_by_one
 from db.request_keys import KeyReused, claim_key
-from domain.ids import change_workflow_id_of, sweep_id_of
+from domain.ids import change_workflow_id_of
 from domain.lesson_changes import RESCHEDULE, SUBSTITUTE, TRANSFER, LessonChange, same_ask
 from workflows.lesson_changes import LessonChangeWorkflow
 
@@ -37,7 +37,6 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {"model": ActAnswer, "description": "Stored and under way; the same request again tells the outcome."},
     **problems(NotFound, Conflict, Unprocessable, Unavailable),
 }
-ACTS = "acts"  # on one purchase, of request keys
 _REFUSED = "refused: "
 _PROBLEMS = {"LESSON_NOT_FOUND": NotFound, "INVALID_ACT": Unprocessable}
 Number = Annotated[int, Path(ge=1, le=1000, description="the lesson's number")]
@@ -71,23 +70,6 @@ async def transfer_lessons(
 ) -> ActAnswer:
     """For good: the purchase is this trainer's then. Who gave the lessons before stays with them."""
     return await _answer(at, who, purchase, TRANSFER, body, {}, response)
-
-
-def sweep_lessons_later(at: Services, because: str) -> None:
-    """Lessons on days that were just closed are looked for at once; if Temporal is away, by the schedule later."""
-    task = asyncio.create_task(_sweep(at.temporal, at.task_queue, because))
-    at.tasks.add(task)  # the loop holds tasks weakly
-    task.add_done_callback(at.tasks.discard)
-
-
-async def _sweep(client: Client, task_queue: str, because: str) -> None:
-    try:
-        async with answering("trigger"):
-            # One that runs now may have looked already: another follows it.
-            schedule = client.get_schedule_handle(sweep_id_of(task_queue))
-            await schedule.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=RPC_TIMEOUT)
-    except Unavailable:
-        _log.warning("lesson_sweep_missed", because=because)
 
 
 async def _answer(

@@ -10,12 +10,11 @@ from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.problems import problems
-from api.lessons.changes import ACTS
 from api.operators.bodies import ExtendBody
 from application.access_expiry import send_extension
 from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
-from application.operator_acts import no_worker, outcome_of, require_taken, require_valid, started
+from application.operator_acts import ACTS, no_worker, outcome_of, require_taken, require_valid, started
 from application.purchase_state import require_unpaused
 from application.temporal_client import answering
 from db.reads.cases import acts_of

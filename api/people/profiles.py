@@ -13,7 +13,7 @@ from api.http.dependencies import ServicesDep
 from api.http.ids import GivenInPath, StudentInPath
 from api.http.json_models import Answer, Body
 from api.http.problems import problems
-from api.lessons.changes import sweep_lessons_later
+from application.closed_days_sweep import sweep_lessons_later
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.ids import Day, GivenId, Words
 from application.temporal_client import equals

@@ -1,0 +1,32 @@
+"""The sweep that looks for lessons on days closed since, started soon after something changed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from temporalio.client import Client, ScheduleOverlapPolicy
+
+from application.context import Services
+from application.errors import Unavailable
+from application.temporal_client import RPC_TIMEOUT, answering
+from domain.ids import sweep_id_of
+
+_log = structlog.get_logger()
+
+
+def sweep_lessons_later(at: Services, because: str) -> None:
+    """Lessons on days that were just closed are looked for at once; if Temporal is away, by the schedule later."""
+    task = asyncio.create_task(_sweep(at.temporal, at.task_queue, because))
+    at.tasks.add(task)  # the loop holds tasks weakly
+    task.add_done_callback(at.tasks.discard)
+
+
+async def _sweep(client: Client, task_queue: str, because: str) -> None:
+    try:
+        async with answering("trigger"):
+            # One that runs now may have looked already: another follows it.
+            schedule = client.get_schedule_handle(sweep_id_of(task_queue))
+            await schedule.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=RPC_TIMEOUT)
+    except Unavailable:
+        _log.warning("lesson_sweep_missed", because=because)
