@@ -17,10 +17,10 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.app import open_services
 from application.context import Services
 from application.errors import NotFound, Unavailable, Unprocessable, is_database_trouble
 from application.incoming_events import ingest
+from application.wiring import open_services
 from db.dead_letters import DeadMessage, keep_dead_letter
 from gateways.kafka import Incoming, KafkaIn, KafkaOut, KafkaTrouble, Outgoing
 from runtime.heartbeat import beat

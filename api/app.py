@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -57,28 +56,20 @@ from api.purchases.free import router as free
 from api.purchases.list import router as admin_list
 from api.purchases.progress_stream import router as progress
 from api.purchases.purchases import router as purchases
-from application.context import Services
 from application.errors import Forbidden, TooManyRequests
-from application.rate_limit import Pace
 from application.turns import Turns
-from db.engine import make_async_engine
+from application.wiring import open_services
 from db.sealing import Seal
-from gateways.payments import HttpPaymentProvider, PaymentProvider
-from runtime.clock import clock
+from gateways.payments import PaymentProvider
 from runtime.dev_auth import dev_key, kid_of
 from runtime.errors import CannotRun
 from runtime.jwks import signing_keys
 from runtime.logs import set_up_logs
 from runtime.settings import DEV_ISSUER, Settings, load_settings
 from runtime.state import attached
-from runtime.temporal import connect
-from workflows.policies import Rules
 
 MOST_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10.0
-_PROVIDER_SECONDS = 5
-_PROVIDER_CALLS = 16  # at a time
-_POOL = 12  # connections to read, and as many to write; a request holds one only while it asks the database
 
 _ABOUT = """The durable back office of a course marketplace: one workflow per payment line carries a payment to lessons,
 or makes the student whole. Who calls says so with a bearer token. Errors are problems (RFC 9457) with a stable `code`; `retryable` says whether the same
@@ -190,59 +181,6 @@ def tokens_of(settings: Settings) -> Tokens:
         own = dev_key(settings.coursaga_home)
         trusted[kid_of(own)] = Trusted(own, DEV_ISSUER)
     return Tokens(trusted, settings.auth_audience, settings.auth_leeway.total_seconds())
-
-
-@asynccontextmanager
-async def open_services(
-    settings: Settings, provider: PaymentProvider | None = None, seal: Seal | None = None
-) -> AsyncGenerator[Services]:
-    """What the doors work with, of this process and the consumer's; closed afterwards."""
-    if settings.database_url is None:
-        raise CannotRun("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
-    url = settings.database_url.get_secret_value()
-    engine, readers = (make_async_engine(url, pool_size=_POOL, read_only=reads) for reads in (False, True))
-    http = provider_of(settings) if provider is None else None
-    asking = ThreadPoolExecutor(_PROVIDER_CALLS, thread_name_prefix="provider")
-    try:
-        yield Services(
-            engine=engine,
-            readers=readers,
-            temporal=await connect(settings, lazy=True),
-            task_queue=settings.task_queue,
-            rules=rules_of(settings),
-            temporal_ui_url=settings.temporal_ui_url,
-            clock=clock(settings),
-            provider=provider or http,
-            asking=asking,
-            slot_hold=settings.slot_hold,
-            pace=Pace(settings.bulk_acts_per_second),
-            private_webhooks=settings.webhook_private_addresses,
-            seal=seal or Seal(()),
-        )
-    finally:
-        asking.shutdown(wait=False, cancel_futures=True)
-        if http is not None:
-            http.close()
-        await engine.dispose()
-        await readers.dispose()
-
-
-def provider_of(settings: Settings) -> HttpPaymentProvider | None:
-    """The client of PROVIDER_URL, None when that is not set. Checkout asks twice at most while its key is taken."""
-    if settings.provider_url is None:
-        return None
-    return HttpPaymentProvider(settings.provider_url, timeout=_PROVIDER_SECONDS)
-
-
-def rules_of(settings: Settings) -> Rules:
-    """The rules in force, which a start copies into its input."""
-    return Rules(
-        gate_deadline=settings.gate_deadline.total_seconds(),
-        repair_deadline=settings.repair_deadline.total_seconds() if settings.repair_deadline else 0.0,
-        pending_deadline=settings.payment_pending_deadline.total_seconds(),
-        escalate_after=settings.attention_escalate_after.total_seconds(),
-        two_person_limit=settings.two_person_limit,
-    )
 
 
 def _operation(route: APIRoute) -> str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Annotated
-
-from fastapi import Header, Response
 
 from application.context import Services
 from application.errors import Conflict, NotFound, Unprocessable
@@ -15,8 +11,6 @@ from db.reads.payments import PaidLine
 from db.reads.shelf import Shelf
 from db.reads.starts import StartRow, starts_of
 
-Prefer = Annotated[str, Header(description="`wait=10` waits up to that many seconds (30 at most)")]
-_MOST_WAIT = 30.0
 MADE_WHOLE = ("refused", "cancelled")
 
 
@@ -26,12 +20,6 @@ class Begun:
 
     row: StartRow
     state: str
-
-
-def wait_of(prefer: str, otherwise: float) -> float:
-    """Seconds of `Prefer: wait=N`; a preference that cannot be read is ignored (RFC 7240)."""
-    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", prefer, re.IGNORECASE)
-    return min(float(found[1]), _MOST_WAIT) if found else otherwise
 
 
 def require_for_sale(shelf: Shelf, student_id: str, item_type: str, item_id: str) -> None:
@@ -63,7 +51,7 @@ async def begin(at: Services, purchase_id: str, student_id: str, line: PaidLine)
     return Begun(row, await start_row(at, line, row))
 
 
-async def settled(at: Services, begun: Begun, wait: float, response: Response) -> tuple[int, str]:
+async def wait_and_describe(at: Services, begun: Begun, wait: float) -> tuple[int, str]:
     """Wait for the purchase row; status and message (mission row 50): 201 new, 200 existing, 202 not there yet.
 
     Raises Conflict with the code of its ending when the purchase was made whole.
@@ -73,11 +61,9 @@ async def settled(at: Services, begun: Begun, wait: float, response: Response) -
     outcome = (await wait_for_rows(at, [line], wait))[row.purchase_id]
     if outcome.ending in MADE_WHOLE:
         raise await _ended(at, row)
-    response.headers["Location"] = f"/api/v1/purchases/{row.purchase_id}"
-    new = begun.state == "started"
-    response.status_code = (201 if new else 200) if outcome.has_row else 202
+    status = (201 if begun.state == "started" else 200) if outcome.has_row else 202
     messages = {201: "Purchase created successfully", 200: "Purchase already exists", 202: "Purchase is being created"}
-    return response.status_code, messages[response.status_code]
+    return status, messages[status]
 
 
 def other_owner() -> Conflict:

@@ -12,12 +12,13 @@ from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import IdempotencyKey, bare
 from api.http.json_models import Body
+from api.http.prefer import Prefer, wait_of
 from api.http.problems import problems
 from api.purchases.bodies import PurchaseEnvelope
-from api.purchases.grant import WAIT, envelope
+from api.purchases.grant import WAIT, answered
 from application.errors import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
 from application.ids import GivenId
-from application.start_without_payment import Prefer, begin, require_for_sale, settled, unpaid, wait_of
+from application.start_without_payment import begin, require_for_sale, unpaid, wait_and_describe
 from db.reads.shelf import shelf_of
 from db.request_keys import Key
 from db.requests import Request, claim_free
@@ -71,5 +72,4 @@ async def take_free_item(
     named = Key("free", student, key, body.model_dump()) if key else None
     purchase_id = await claim_free(at.engine, name, request, at.clock(), named)
     begun = await begin(at, purchase_id, student, unpaid(shelf, *item))
-    _, message = await settled(at, begun, wait_of(prefer, WAIT), response)
-    return envelope(begun, message)
+    return answered(response, begun, *await wait_and_describe(at, begun, wait_of(prefer, WAIT)))

@@ -15,7 +15,7 @@ from application.caller import Caller
 from application.context import Services
 from application.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from application.start_purchases import order_of, start_lines
-from application.start_without_payment import Begun, begin, other_owner, require_for_sale, settled, unpaid
+from application.start_without_payment import Begun, begin, other_owner, require_for_sale, unpaid, wait_and_describe
 from db.reads.payments import PaidLine, PaymentToStart, payment_to_start
 from db.reads.shelf import asked_for, shelf_of
 from db.reads.starts import starts_of, starts_of_payment
@@ -40,13 +40,14 @@ async def create_directly(
     _require_readable(body, at.clock())
     request = Request(body.student_id, *body.item, body.said(), who.subject, body.reason, supersede=body.supersede)
     begun = await (_of_payment(at, body, request, key) if body.payment_id else _by_hand(at, body, request, key))
-    _, message = await settled(at, begun, wait, response)
-    return envelope(begun, message)
+    return answered(response, begun, *await wait_and_describe(at, begun, wait))
 
 
-def envelope(begun: Begun, message: str) -> PurchaseEnvelope:
-    """`{success, message, data}`, as the older systems read it."""
+def answered(response: Response, begun: Begun, status: int, message: str) -> PurchaseEnvelope:
+    """`{success, message, data}`, as the older systems read it; status and Location are set."""
     row = begun.row
+    response.status_code = status
+    response.headers["Location"] = f"/api/v1/purchases/{row.purchase_id}"
     return PurchaseEnvelope(
         success=True,
         message=message,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import IdempotencyKey, PurchaseInPath, bare, purchase_id_from
+from api.http.prefer import Prefer, wait_of
 from api.http.problems import problems
 from api.purchases.bodies import DirectPurchase, StartAgain, StartAnswer, StartBody, StartedLine, StartedLines
 from api.purchases.grant import DOOR, WAIT, create_directly
@@ -20,7 +21,6 @@ from application.payment_status import settled
 from application.purchase_state import live
 from application.start_again import again
 from application.start_purchases import LineStarted, start_lines, wait_for_rows
-from application.start_without_payment import Prefer, wait_of
 from db.reads.access import access_of, renewals_of
 from db.reads.payments import payment_to_start
 from db.reads.purchases import bought, lessons_of, remaining_of, steps_of, trainer_held

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from api.app import rules_of
+from application.wiring import rules_of
 from runtime.settings import Settings
 
 

@@ -9,8 +9,8 @@ import pytest_asyncio
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-from api.app import open_services
 from application.context import Services
+from application.wiring import open_services
 from db.grants import CONSUMER
 from runtime.settings import Settings
 from tests.api.conftest import api, end_runs, fresh, settings_for, task_queue, worker

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-from api.app import open_services
 from application.context import Services
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.event_schema import LARGEST
 from application.incoming_events import ingest
+from application.wiring import open_services
 from db.grants import CONSUMER
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, booted, fresh, is_problem, settings_for, until

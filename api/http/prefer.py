@@ -1,0 +1,17 @@
+"""The preference of a request for how long it waits (RFC 7240)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Header
+
+Prefer = Annotated[str, Header(description="`wait=10` waits up to that many seconds (30 at most)")]
+_MOST_WAIT = 30.0
+
+
+def wait_of(prefer: str, otherwise: float) -> float:
+    """Seconds of `Prefer: wait=N`; a preference that cannot be read is ignored (RFC 7240)."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", prefer, re.IGNORECASE)
+    return min(float(found[1]), _MOST_WAIT) if found else otherwise
