@@ -10,7 +10,6 @@ Exit codes: 0 stopped as asked, 1 a setting is wrong.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from application.wiring import open_services
 from db.dead_letters import DeadMessage, keep_dead_letter
 from gateways.kafka import Incoming, KafkaIn, KafkaOut, KafkaTrouble, Outgoing
 from runtime.heartbeat import beat
+from runtime.leaving import leave
 from runtime.process import run
 from runtime.settings import Settings
 from runtime.stopping import asked_to_stop, rest
@@ -139,4 +139,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

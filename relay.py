@@ -4,13 +4,12 @@ Any number of them. With Kafka an event goes to its topic and is marked once the
 logged. Either way it is owed from then on to every webhook target that wants it. At least once, under the same id, the
 events of one subject in order.
 
-Exit codes: 0 stopped as asked, 1 a setting is wrong.
+Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 there is no database. One that does not answer is waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -34,8 +33,9 @@ from db.webhooks import (
 from domain.events import envelope
 from domain.ids import event_id_of, subject_of
 from gateways.webhooks import Webhooks
-from runtime.errors import CannotRun
+from runtime.errors import ServerUnreachable
 from runtime.heartbeat import beat
+from runtime.leaving import leave
 from runtime.process import run
 from runtime.settings import Settings
 from runtime.stopping import asked_to_stop, rest
@@ -178,7 +178,7 @@ async def _try(engine: AsyncEngine, webhooks: Webhooks, secret: str, due: Due) -
 async def serve(settings: Settings, publisher: Publisher, stop: asyncio.Event) -> None:
     """Relay until `stop`, then let the tries under way end."""
     if settings.database_url is None:
-        raise CannotRun("a relay needs DATABASE_URL (or start everything with `coursaga up`)")
+        raise ServerUnreachable("a relay needs DATABASE_URL, and no stack runs (start everything with `coursaga up`)")
     engine = make_async_engine(settings.database_url.get_secret_value(), pool_size=10)
     webhooks, seal = Webhooks(private=settings.webhook_private_addresses), Seal(settings.sealing_keys)
     log.info("relay_serves", kafka=bool(settings.kafka_bootstrap_servers))
@@ -203,4 +203,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

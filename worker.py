@@ -5,7 +5,6 @@ Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 a server is not reachabl
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -38,10 +37,12 @@ from gateways.payments import HttpPaymentProvider, PaymentProvider
 from gateways.task_queue import deployment_of
 from runtime.build import build_id
 from runtime.clock import clock
+from runtime.errors import ServerUnreachable
 from runtime.heartbeat import SECONDS, beat
+from runtime.leaving import leave
 from runtime.process import run
 from runtime.schedules import keep_sweeping
-from runtime.settings import Settings, SettingsError
+from runtime.settings import Settings
 from runtime.stopping import asked_to_stop, rest
 from runtime.temporal import connect, metered
 from workflows.policies import Rules
@@ -138,7 +139,9 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let the running tries end."""
     stop = asked_to_stop()
     if not settings.database_url or not settings.provider_url:
-        raise SettingsError("a worker needs DATABASE_URL and PROVIDER_URL (or start everything with `coursaga up`)")
+        raise ServerUnreachable(
+            "a worker needs DATABASE_URL and PROVIDER_URL, and no stack runs (start everything with `coursaga up`)"
+        )
     metrics = metered(settings.worker_metrics_address) if settings.worker_metrics_address else None
     client = await connect(settings, runtime=metrics)
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.activity_slots)
@@ -160,4 +163,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

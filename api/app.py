@@ -62,8 +62,9 @@ from application.wiring import open_services
 from db.sealing import Seal
 from gateways.payments import PaymentProvider
 from runtime.dev_auth import dev_key, kid_of
-from runtime.errors import CannotRun
+from runtime.errors import CannotRun, ServerUnreachable
 from runtime.jwks import signing_keys
+from runtime.leaving import leave
 from runtime.logs import set_up_logs
 from runtime.settings import DEV_ISSUER, Settings, load_settings
 from runtime.state import attached
@@ -196,9 +197,16 @@ async def _settle(tasks: set[asyncio.Task[None]]) -> None:
 
 
 def main() -> int:
-    """Serve until SIGINT or SIGTERM. Exit codes: 0 stopped as asked, 1 a setting is wrong, others as uvicorn's."""
+    """Serve until SIGINT or SIGTERM. A server that does not answer is waited for.
+
+    Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 no server is named and no stack runs, others as uvicorn's.
+    """
     try:
         settings = attached(load_settings())
+        if settings.database_url is None or not settings.temporal_address:
+            raise ServerUnreachable(
+                "the API needs DATABASE_URL and TEMPORAL_ADDRESS, and no stack runs (start everything with `coursaga up`)"
+            )
         app = create_app(settings)
     except CannotRun as error:
         print(f"api: {error}", file=sys.stderr)  # noqa: T201 - logs are not set up yet
@@ -217,4 +225,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -12,7 +12,7 @@ from db.engine import make_async_engine
 from db.sealing import Seal
 from gateways.payments import HttpPaymentProvider, PaymentProvider
 from runtime.clock import clock
-from runtime.errors import CannotRun
+from runtime.errors import ServerUnreachable
 from runtime.settings import Settings
 from runtime.temporal import connect
 from workflows.policies import Rules
@@ -28,7 +28,7 @@ async def open_services(
 ) -> AsyncGenerator[Services]:
     """What the doors work with, of this process and the consumer's; closed afterwards."""
     if settings.database_url is None:
-        raise CannotRun("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
+        raise ServerUnreachable("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
     url = settings.database_url.get_secret_value()
     engine, readers = (make_async_engine(url, pool_size=_POOL, read_only=reads) for reads in (False, True))
     http = provider_of(settings) if provider is None else None

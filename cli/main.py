@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from cli.output import FINE, USAGE, harmless
 from runtime.errors import CannotRun
+from runtime.leaving import leave
 
 # Loaded when they are called: `coursaga --version` need not import a database driver.
 _COMMANDS = {
@@ -61,11 +62,11 @@ def main() -> None:
     try:
         result = app.meta(exit_on_error=False, result_action="return_value")
     except CycloptsError:
-        sys.exit(USAGE)  # cyclopts has said what is wrong
+        leave(USAGE)  # cyclopts has said what is wrong
     except CannotRun as error:
         sys.stderr.write(f"{harmless(str(error))}\n")
-        sys.exit(error.exit_code)
-    sys.exit(result if isinstance(result, int) else FINE)
+        leave(error.exit_code)
+    leave(result if isinstance(result, int) else FINE)
 
 
 if __name__ == "__main__":

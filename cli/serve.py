@@ -49,7 +49,7 @@ def migrate(*, json: Json = False) -> int:
     """
     settings = attached(load_settings())
     if settings.database_url is None:
-        raise SettingsError("DATABASE_URL is not set and no stack runs (`coursaga up`)")
+        raise ServerUnreachable("DATABASE_URL is not set and no stack runs (`coursaga up`)")
     try:
         roles = upgrade(settings.database_url.get_secret_value())
     except ProgrammingError as error:

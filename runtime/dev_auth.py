@@ -1,6 +1,6 @@
 """Identity for development: a key pair of this COURSAGA_HOME, and tokens signed with it. Never in production.
 
-The private key is made by whoever needs it first and is readable by its owner only. `coursaga down --wipe` deletes it.
+The private key is made by the API that accepts its tokens, and is readable by its owner only. `coursaga down --wipe` deletes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from domain.roles import Role
-from runtime.errors import CannotRun
+from runtime.errors import CannotRun, ServerUnreachable
 from runtime.files import make_secret_once
 from runtime.jwks import DEV_KID
 from runtime.settings import DEV_ISSUER, Settings
@@ -26,6 +26,10 @@ COMMANDS_TTL = timedelta(hours=1)  # of the tokens that commands sign for themse
 
 class NoDevAuth(CannotRun):
     """Development tokens are switched off here, as they always are in production."""
+
+
+class NoKeyYet(ServerUnreachable):
+    """No stack has run on this home, so there is nobody to accept a token of it; the message names the home."""
 
 
 def dev_key(home: Path) -> RSAKey:
@@ -39,10 +43,15 @@ def dev_key(home: Path) -> RSAKey:
 
 
 def dev_token(settings: Settings, role: Role, subject: str, ttl: timedelta) -> str:
-    """A token of this home, good for `ttl` from now. Raises NoDevAuth."""
+    """A token of this home, good for `ttl` from now. Raises NoDevAuth, and NoKeyYet: only the API makes a key."""
     if not settings.accepts_dev_tokens:
         raise NoDevAuth("development tokens are not accepted here (COURSAGA_ENV=production or DEV_AUTH=false)")
-    key, now = dev_key(settings.coursaga_home), int(time.time())
+    home = settings.coursaga_home
+    if not (home / KEY_FILE).exists():
+        raise NoKeyYet(
+            f"no stack has run in {home}: start one with `coursaga up`, or set COURSAGA_HOME to where it runs"
+        )
+    key, now = dev_key(home), int(time.time())
     times = {"iat": now, "exp": now + int(ttl.total_seconds())}
     claims = {"iss": DEV_ISSUER, "aud": settings.auth_audience, "sub": subject, "role": role, **times}
     return jwt.encode({"alg": "RS256", "typ": "at+jwt", "kid": kid_of(key)}, claims, key, algorithms=["RS256"])

@@ -21,7 +21,7 @@ def stop(home: Path) -> int | None:
     """Stops the stack that runs on this home and whatever a killed one left; its process id, None if none ran."""
     place = Home(home)
     stopped = _stop_supervisor(place) if place.locked() else None
-    if place.folder.exists():
+    if (place.folder / "up.lock").exists():  # else no stack ever ran here, and nothing is to be made here
         place.lock()
         try:
             place.end_leftovers()

@@ -176,13 +176,13 @@ async def _invalid(request: Request, exc: Exception) -> Response:
     errors = [
         {
             "loc": [_printable(part) if isinstance(part, str) else part for part in err["loc"]],
-            "detail": _printable(_WORDS.get(err["type"], str(err["msg"]))),
+            "detail": _printable(_WORDS.get(err["type"], str(err["msg"]).removeprefix("Value error, ")), most=1000),
             "type": err["type"],
         }
         for err in exc.errors()[:20]
     ]
     detail = "; ".join(f"{'.'.join(str(part) for part in err['loc'])}: {err['detail']}" for err in errors[:3])
-    return problem_response(request.scope, 422, "INVALID_REQUEST", detail[:500], errors=errors)
+    return problem_response(request.scope, 422, "INVALID_REQUEST", detail[:1500], errors=errors)
 
 
 async def _http(request: Request, exc: Exception) -> Response:
@@ -218,6 +218,6 @@ async def _bug(request: Request, exc: Exception) -> Response:
     return problem_response(request.scope, 500, "INTERNAL_ERROR", "Something went wrong on our side; it is logged.")
 
 
-def _printable(text: str) -> str:
+def _printable(text: str, most: int = 200) -> str:
     """Input comes back in an error as it can be encoded: a lone surrogate would turn a 422 into a 500."""
-    return text[:200].encode("utf-8", "backslashreplace").decode()
+    return text[:most].encode("utf-8", "backslashreplace").decode()

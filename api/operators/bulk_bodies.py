@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from api.http.json_models import Answer, Body
+from api.http.known_words import Attention, Code, Stage
 from application.ids import GIVEN_PATTERN, ID_PATTERN, Key, StudentId, Words
 from application.temporal_client import Condition, equals
 from workflows.attributes import ATTENTION_REASON, ITEM_ID, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
@@ -15,9 +16,9 @@ from workflows.attributes import ATTENTION_REASON, ITEM_ID, PAYMENT_ID, PURCHASE
 class BulkFilter(Body):
     """Which of the purchases that need attention; all conditions hold at once, at least one is needed."""
 
-    attention: str | None = Field(None, pattern=r"^(any|[A-Z][A-Z_]{0,63})$", description="`any`, or the reason")
-    code: str | None = Field(None, pattern=r"^[A-Z][A-Z_]{0,63}$", description="the reason it is parked for")
-    stage: str | None = Field(None, pattern=r"^[a-z_]{1,64}$", description="the step it is parked at")
+    attention: Attention | None = Field(None, description="`any`, or the reason")
+    code: Code | None = Field(None, description="the reason it is parked for")
+    stage: Stage | None = Field(None, description="the step it is parked at")
     student: StudentId | None = None
     payment: str | None = Field(None, pattern=ID_PATTERN)
     item: str | None = Field(None, pattern=GIVEN_PATTERN)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.dependencies import ServicesDep
 from api.http.json_models import Answer
+from api.http.known_words import Attention, Code, Stage
 from api.http.openapi_examples import PURCHASE_ROW
 from api.http.problems import problems
 from api.purchases.views import PurchaseRow, purchase_row
@@ -33,22 +34,18 @@ from workflows.attributes import PAYMENT_ID, PURCHASE_STAGE, REPORTED_PROBLEMS, 
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 
-_CODE = r"^[A-Z][A-Z_]{0,63}$"
-
 
 class Filters(BaseModel):
     """All conditions hold at once."""
 
     model_config = ConfigDict(extra="forbid")
 
-    attention: str | None = Field(
-        None, pattern=r"^(any|true|[A-Z][A-Z_]{0,63})$", description="`any`, or the reason it waits for somebody"
-    )
-    code: str | None = Field(None, pattern=_CODE, description="ended with this code, or parked for it")
+    attention: Attention | None = Field(None, description="`any`, or the reason it waits for somebody")
+    code: Code | None = Field(None, description="ended with this code, or parked for it")
     student: StudentId | None = None
     payment: str | None = Field(None, pattern=ID_PATTERN)
     item: str | None = Field(None, pattern=GIVEN_PATTERN, description="id of the course, subject, bundle or test")
-    stage: str | None = Field(None, pattern=r"^[a-z_]{1,64}$", description="the step it is at; running ones only")
+    stage: Stage | None = Field(None, description="the step it is at; running ones only")
     problems: Literal["true"] | None = Field(None, description="the workflow's code fails on it; running ones only")
     ending: Literal["completed", "refused", "attention", "running", "cancelled"] | None = None
     limit: int = Field(100, ge=1, le=500)

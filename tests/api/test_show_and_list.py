@@ -14,11 +14,14 @@ import pytest_asyncio
 from sqlalchemy import Engine
 from temporalio.client import Client
 
+from api.http.known_words import CODES, STAGES
 from domain.ids import purchase_id_of
+from domain.refusals import REFUSALS, Fate
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, shown, until
 from tests.build import FakeProvider, item, pay, run, start, student, trainer
 from worker import make_worker
+from workflows.steps import TABLE
 
 LIST = "/api/v1/admin/purchases"
 
@@ -241,3 +244,28 @@ async def test_lists_payments_that_no_workflow_has_taken_up(
     assert first == {"paymentIds": ["a-new", "b-half", "c-left"], "nextAfter": "c-left"}
     rest = (await api.get("/api/v1/admin/payments/unstarted", params={"after": "c-left"})).json()
     assert rest == {"paymentIds": ["f-new"], "nextAfter": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "mistyped", "exists"),
+    [
+        ("code", "NO_TRAINER", "NO_TRAINER_AVAILABLE"), ("attention", "all", "any, true, PAYMENT_NOT_FOUND"),
+        ("attention", "NO_TRAINERS_AVAILABLE", "NO_TRAINER_AVAILABLE"), ("code", "WRONG_STAGE", "COMPENSATION_STUCK"),
+        ("stage", "create_session", "create_sessions"), ("ending", "complete", "completed"),
+    ],
+)  # fmt: skip
+async def test_a_mistyped_filter_is_told_what_exists(
+    api: httpx2.AsyncClient, name: str, mistyped: str, exists: str
+) -> None:
+    problem = is_problem(await api.get("/api/v1/admin/purchases", params={name: mistyped}), 422, "INVALID_REQUEST")
+    assert exists in problem["detail"]
+    assert name in problem["detail"]
+    if name != "ending":
+        body = {"verb": "retry_now", "filter": {name: mistyped}, "reason": "r", "requestKey": "mistyped-1"}
+        problem = is_problem(await api.post("/api/v1/admin/purchases:bulk", json=body), 422, "INVALID_REQUEST")
+        assert exists.removeprefix("any, true, ") in problem["detail"]
+
+
+def test_filters_name_every_step_and_every_code_of_a_purchase() -> None:
+    assert set(CODES) == {code for code, row in REFUSALS.items() if row.fate is not Fate.MESSAGE}
+    assert {step.name for step in TABLE} < set(STAGES)

@@ -18,7 +18,7 @@ from api.app import create_app
 from api.http.health import router as health
 from domain.ids import purchase_id_of
 from domain.roles import ROLES
-from runtime.dev_auth import dev_token
+from runtime.dev_auth import dev_key, dev_token
 from runtime.settings import Settings
 from tests.api.callers import Operation, good_request, operations, stored
 from tests.api.conftest import booted, end_runs, is_problem
@@ -207,6 +207,7 @@ async def test_lets_in_nobody_without_a_good_token_anywhere(
     in_production: httpx2.AsyncClient, settings: Settings, engine: Engine, ids: dict[str, str], tmp_path: Path
 ) -> None:
     developing = settings.with_values(coursaga_home=tmp_path, dev_auth=True)
+    dev_key(tmp_path)
     del in_production.headers["authorization"]
     strangers: list[dict[str, str]] = [{}, {"Authorization": "Basic YW5uOmFubg=="}, {"Authorization": ""}]
     for role in ROLES:

@@ -96,17 +96,16 @@ async def test_webhook_targets(capsys: pytest.CaptureFixture[str]) -> None:
         await typed(webhooks, "add https://127.0.0.1/hook")
 
 
-@pytest.mark.parametrize(("command", "says"), [("consume", "KAFKA_BOOTSTRAP_SERVERS"), ("relay", "DATABASE_URL")])
-def test_a_process_that_cannot_run_says_why(command: str, says: str, tmp_path: Path) -> None:
+def test_a_consumer_without_kafka_says_so(tmp_path: Path) -> None:
     coursaga = Path(sys.executable).with_name("coursaga")
     done = subprocess.run(
-        [coursaga, command],
+        [coursaga, "consume"],
         env={"COURSAGA_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode in (1, 2)
-    assert says in done.stderr
+    assert done.returncode == 1
+    assert "KAFKA_BOOTSTRAP_SERVERS" in done.stderr
     assert "Traceback" not in done.stderr

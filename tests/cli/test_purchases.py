@@ -20,6 +20,7 @@ from temporalio.client import Client
 from api.app import create_app
 from cli import acts, creating, purchases
 from cli.api_client import Api, ApiRefused, ApiUnreachable, open_api
+from runtime.dev_auth import dev_key
 from runtime.settings import Settings
 from runtime.state import Home, Running
 from tests.api.conftest import NOBODY, end_runs, fresh, settings_for
@@ -41,6 +42,7 @@ async def serving(at: Settings, temporal: Client, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("COURSAGA_HOME", str(at.coursaga_home))
         home = Home(at.coursaga_home)
         home.lock()
+        dev_key(at.coursaga_home)
         home.write({}, Running(0, url, "", None, None, "", "", "", {}))
         server = uvicorn.Server(uvicorn.Config(create_app(at), log_config=None, access_log=False))
         running = asyncio.create_task(server.serve(sockets=[listening]))
@@ -238,3 +240,13 @@ async def test_create_gives_a_course_by_hand_once_per_key(engine: Engine, capsys
     assert "Purchase already exists" in capsys.readouterr().out
     assert rows(engine, "SELECT actor, reason FROM purchase_requests") == [("bob", "a fix")]
     assert rows(engine, "SELECT session_count FROM student_course_purchases") == [(20,)]
+
+
+@pytest.mark.usefixtures("serving")
+@pytest.mark.parametrize(
+    "filters", [{"code": "NO_TRAINER"}, {"attention": "all"}, {"stage": "create_session"}], ids=str
+)
+async def test_a_mistyped_filter_is_usage(filters: dict[str, str]) -> None:
+    with pytest.raises(ApiRefused, match="is none of") as refused:
+        await purchases.list_purchases(**filters)
+    assert refused.value.exit_code == 2

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from cli import acts, purchases
 from cli.api_client import ApiRefused, open_api
 from cli.identity import NoToken
+from runtime.dev_auth import dev_key
 from tests.api.conftest import fresh
 from tests.build import FakeProvider, pay, student
 from tests.cli.test_purchases import at, serving
@@ -29,6 +30,7 @@ def run(home: Path, *words: str, **settings: str) -> subprocess.CompletedProcess
 
 
 def test_prints_the_token_alone(tmp_path: Path) -> None:
+    dev_key(tmp_path)
     done = run(tmp_path, "token", "--role", "support", "--subject", "ann")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(".") == 2
@@ -36,6 +38,7 @@ def test_prints_the_token_alone(tmp_path: Path) -> None:
 
 
 def test_prints_an_object_with_json(tmp_path: Path) -> None:
+    dev_key(tmp_path)
     done = run(tmp_path, "token", "--role", "student", "--subject", "student-1", "--ttl", "8h", "--json")
     said = json.loads(done.stdout)
     assert (said["role"], said["subject"], sorted(said)) == (

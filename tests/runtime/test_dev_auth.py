@@ -50,10 +50,12 @@ def test_no_token_is_made_and_no_key_where_none_is_accepted(tmp_path: Path, swit
 
 
 def test_commands_sign_once_and_again_only_when_it_gets_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dev_key(tmp_path)
     tokens = DevTokens(at(tmp_path), "admin", "ann")
     first = tokens()
-    (tmp_path / "dev-key.json").unlink()  # another would be made for another token
+    (tmp_path / "dev-key.json").unlink()
     assert tokens() == first
+    dev_key(tmp_path)  # another one
     monkeypatch.setattr("runtime.dev_auth.time.monotonic", lambda: float("inf"))
     assert tokens() != first
 
