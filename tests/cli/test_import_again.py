@@ -15,6 +15,7 @@ from runtime.settings import Settings
 from tests.build import NOW, rows, run, value
 from tests.cli.marketplaces import DATA, FILES, SMALL, TABLES, everything, imported, small, told
 from tests.gateways.process import ProviderProcess
+from tests.roles import owner_of
 
 
 def changed_small() -> dict[str, Any]:
@@ -118,6 +119,6 @@ async def test_another_payment_under_the_same_id_at_the_provider_is_a_difference
 def test_many_imports_at_once_store_it_once(engine: Engine):
     market = read_marketplace((DATA / FILES[1]).read_bytes())
     with ThreadPoolExecutor(4) as pool:
-        outcomes = list(pool.map(lambda _: store_marketplace(engine, market, update=True, now=NOW), range(4)))
+        outcomes = list(pool.map(lambda _: store_marketplace(owner_of(engine), market, update=True, now=NOW), range(4)))
     assert sorted(len(one.inserted["payments"]) for one in outcomes) == [0, 0, 0, 90]
     assert [one.differences for one in outcomes] == [[]] * 4
