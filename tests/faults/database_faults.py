@@ -116,7 +116,7 @@ class Hold:
 
     def break_off(self) -> None:
         """Ends the waiting backend: its transaction never commits."""
-        value(self._engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=self.pid)
+        value(self._engine, "SELECT pg_terminate_backend(:pid, 30000)", pid=self.pid)
 
     def _in_transaction(self) -> bool:
         return bool(
