@@ -71,13 +71,12 @@ def down(
         to_people().print("nothing was stopped, nothing deleted")
         return FAILED
     stopped = stop(home)
-    if wipe_data:
-        wipe(home)
+    wiped = wipe_data and wipe(home)
     if json:
-        print_json({"stopped": stopped is not None, "pid": stopped, "wiped": wipe_data, "home": str(home)})
+        print_json({"stopped": stopped is not None, "pid": stopped, "wiped": wiped, "home": str(home)})
     else:
         what = f"{home}: " + (f"stopped process {stopped}" if stopped else "nothing was running")
-        print_line(f"{what}, data deleted" if wipe_data else what)
+        print_line(what + (", data deleted" if wiped else ", no data of a stack is there" if wipe_data else ""))
     return FINE
 
 

@@ -15,6 +15,7 @@ from runtime.postgres import wipe_postgres
 from runtime.state import Home
 
 _PATIENCE = 120.0
+_MARKS = ("up.lock", "dev-key.json", "secrets-key")  # one of them is in every home
 
 
 def stop(home: Path) -> int | None:
@@ -30,10 +31,13 @@ def stop(home: Path) -> int | None:
     return stopped
 
 
-def wipe(home: Path) -> None:
-    """Deletes the data, logs and state below this home; the stack must be stopped. Other files stay."""
-    if not home.exists():
-        return
+def wipe(home: Path) -> bool:
+    """Deletes the data, logs and state below this home; the stack must be stopped. Other files stay.
+
+    A folder that is no home loses nothing: False.
+    """
+    if not any((home / name).exists() for name in _MARKS):
+        return False
     place = Home(home)
     place.lock()
     try:
@@ -47,6 +51,7 @@ def wipe(home: Path) -> None:
     (home / "up.lock").unlink(missing_ok=True)
     with suppress(OSError):  # not empty: it is not only ours
         home.rmdir()
+    return True
 
 
 def _stop_supervisor(place: Home) -> int:

@@ -15,6 +15,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home that was used, on which nothing runs."""
     home = tmp_path / "home"
     (home / "logs").mkdir(parents=True)
+    (home / "up.lock").touch()
     monkeypatch.setenv("COURSAGA_HOME", str(home))
     return home
 
@@ -41,3 +42,16 @@ def test_who_says_yes_and_a_script_are_not_asked(home: Path, monkeypatch: pytest
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked"))
     assert up.down(wipe_data=True, yes=terminal) == 0
     assert not home.exists()
+
+
+def test_a_folder_that_is_no_home_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = [tmp_path / name / "mine" for name in ("logs", "temporal", "provider")]
+    for file in kept:
+        file.parent.mkdir()
+        file.write_text("not of a stack")
+    monkeypatch.setenv("COURSAGA_HOME", str(tmp_path))
+    assert up.down(wipe_data=True, yes=True) == 0
+    assert all(file.exists() for file in kept)
+    assert "no data of a stack is there" in capsys.readouterr().out
