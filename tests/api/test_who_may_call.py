@@ -274,7 +274,7 @@ def test_an_operation_without_a_row_keeps_the_api_from_starting(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(policy.POLICY, "case_file")
-    with pytest.raises(policy.NoPolicy, match=r"'case_file'.*api/policy\.py"):
+    with pytest.raises(policy.NoPolicy, match=r"'case_file'.*api/http/policy\.py"):
         create_app(settings)
 
 

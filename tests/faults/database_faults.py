@@ -115,8 +115,15 @@ class Hold:
         await happens(lambda: not self._in_transaction())
 
     def break_off(self) -> None:
-        """Ends the waiting backend: its transaction never commits."""
-        value(self._engine, "SELECT pg_terminate_backend(:pid, 30000)", pid=self.pid)
+        """Ends every backend that waits, also that of a try before: their transactions never commit."""
+        value(
+            self._engine,
+            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 30000)) FROM pg_locks"
+            " WHERE locktype = 'advisory' AND NOT granted"
+            " AND (classid, objid) = (CAST(:locks AS oid), CAST(:id AS oid))",
+            locks=LOCKS,
+            id=self._id,
+        )
 
     def _in_transaction(self) -> bool:
         return bool(
