@@ -55,6 +55,10 @@ def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
                     schema["required"] = _REQUIRED
             content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}}
             for operation in (each for path in document["paths"].values() for each in path.values()):
+                for response in operation["responses"].values():  # by their form alone, several may fit
+                    shape = response.get("content", {}).get("application/problem+json", {}).get("schema", {})
+                    if "oneOf" in shape:
+                        shape["anyOf"] = shape.pop("oneOf")
                 if "requestBody" in operation:
                     for status, words in _OF_BODIES.items():
                         operation["responses"].setdefault(status, {"description": words, "content": content})
