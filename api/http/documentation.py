@@ -20,7 +20,7 @@ from api.http.problem_types import PATH, PROBLEM_TYPES, page
 PAGES_OF_PROBLEMS = tuple(f"{PATH}/{code}" for code in PROBLEM_TYPES)
 PAGE, SCRIPT, STYLE = "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"
 _KINDS = {SCRIPT: "text/javascript", STYLE: "text/css"}
-# What is answered before an operation is reached, of those that take a body.
+# What is answered before an operation is reached.
 _OF_BODIES = {
     "408": "The body did not come in time.",
     "413": "The body is too large.",
@@ -59,8 +59,10 @@ def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
                     shape = response.get("content", {}).get("application/problem+json", {}).get("schema", {})
                     if "oneOf" in shape:
                         shape["anyOf"] = shape.pop("oneOf")
-                if "requestBody" in operation:
-                    for status, words in _OF_BODIES.items():
+                for status, words in _OF_BODIES.items():
+                    if (
+                        status != "415" or "requestBody" in operation
+                    ):  # the others whoever sends a body nobody asked for
                         operation["responses"].setdefault(status, {"description": words, "content": content})
         return made()
 
