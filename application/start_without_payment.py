@@ -51,8 +51,8 @@ async def begin(at: Services, purchase_id: str, student_id: str, line: PaidLine)
     return Begun(row, await start_row(at, line, row))
 
 
-async def wait_and_describe(at: Services, begun: Begun, wait: float) -> tuple[int, str]:
-    """Wait for the purchase row; status and message (mission row 50): 201 new, 200 existing, 202 not there yet.
+async def is_there(at: Services, begun: Begun, wait: float) -> bool:
+    """Whether the purchase row is there, waited for up to `wait` seconds.
 
     Raises Conflict with the code of its ending when the purchase was made whole.
     """
@@ -61,9 +61,7 @@ async def wait_and_describe(at: Services, begun: Begun, wait: float) -> tuple[in
     outcome = (await wait_for_rows(at, [line], wait))[row.purchase_id]
     if outcome.ending in MADE_WHOLE:
         raise await _ended(at, row)
-    status = (201 if begun.state == "started" else 200) if outcome.has_row else 202
-    messages = {201: "Purchase created successfully", 200: "Purchase already exists", 202: "Purchase is being created"}
-    return status, messages[status]
+    return outcome.has_row
 
 
 def other_owner() -> Conflict:

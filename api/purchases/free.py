@@ -18,7 +18,7 @@ from api.purchases.bodies import PurchaseEnvelope
 from api.purchases.grant import WAIT, answered
 from application.errors import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
 from application.ids import GivenId
-from application.start_without_payment import begin, require_for_sale, unpaid, wait_and_describe
+from application.start_without_payment import begin, is_there, require_for_sale, unpaid
 from db.reads.shelf import shelf_of
 from db.request_keys import Key
 from db.requests import Request, claim_free
@@ -72,4 +72,4 @@ async def take_free_item(
     named = Key("free", student, key, body.model_dump()) if key else None
     purchase_id = await claim_free(at.engine, name, request, at.clock(), named)
     begun = await begin(at, purchase_id, student, unpaid(shelf, *item))
-    return answered(response, begun, *await wait_and_describe(at, begun, wait_of(prefer, WAIT)))
+    return answered(response, begun, there=await is_there(at, begun, wait_of(prefer, WAIT)))

@@ -15,7 +15,7 @@ from application.caller import Caller
 from application.context import Services
 from application.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from application.start_purchases import order_of, start_lines
-from application.start_without_payment import Begun, begin, other_owner, require_for_sale, unpaid, wait_and_describe
+from application.start_without_payment import Begun, begin, is_there, other_owner, require_for_sale, unpaid
 from db.reads.payments import PaidLine, PaymentToStart, payment_to_start
 from db.reads.shelf import asked_for, shelf_of
 from db.reads.starts import starts_of, starts_of_payment
@@ -29,6 +29,9 @@ from domain.refusals import Refused
 
 DOOR = "purchases"  # of request keys
 _WESTERNMOST = "Etc/GMT+12"  # where a day is over last; the student's own zone is looked at later
+_MESSAGES = {
+    201: "Purchase created successfully", 200: "Purchase already exists", 202: "Purchase is being created",
+}  # fmt: skip
 WAIT = 8.0  # seconds for the purchase row, within the 10 s that callers give us (mission row 51)
 
 
@@ -40,17 +43,17 @@ async def create_directly(
     _require_readable(body, at.clock())
     request = Request(body.student_id, *body.item, body.said(), who.subject, body.reason, supersede=body.supersede)
     begun = await (_of_payment(at, body, request, key) if body.payment_id else _by_hand(at, body, request, key))
-    return answered(response, begun, *await wait_and_describe(at, begun, wait))
+    return answered(response, begun, there=await is_there(at, begun, wait))
 
 
-def answered(response: Response, begun: Begun, status: int, message: str) -> PurchaseEnvelope:
-    """`{success, message, data}`, as the older systems read it; status and Location are set."""
-    row = begun.row
+def answered(response: Response, begun: Begun, *, there: bool) -> PurchaseEnvelope:
+    """`{success, message, data}`, as the older systems read it; status (mission row 50) and Location are set."""
+    row, status = begun.row, (201 if begun.state == "started" else 200) if there else 202
     response.status_code = status
     response.headers["Location"] = f"/api/v1/purchases/{row.purchase_id}"
     return PurchaseEnvelope(
         success=True,
-        message=message,
+        message=_MESSAGES[status],
         data=PurchaseData(
             id=row.purchase_id,
             workflow_id=row.workflow_id,
