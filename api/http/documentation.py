@@ -11,6 +11,7 @@ from typing import Any
 import fastapi_offline
 from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi_rfc9457 import PROBLEM_MEDIA_TYPE
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -21,10 +22,9 @@ PAGES_OF_PROBLEMS = tuple(f"{PATH}/{code}" for code in PROBLEM_TYPES)
 PAGE, SCRIPT, STYLE = "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"
 _KINDS = {SCRIPT: "text/javascript", STYLE: "text/css"}
 # What is answered before an operation is reached.
-_OF_BODIES = {
+_OF_ALL = {
     "408": "The body did not come in time.",
     "413": "The body is too large.",
-    "415": "The body is not sent as JSON.",
 }
 _REQUIRED = ["type", "title", "status", "code", "retryable"]
 _PROBLEM: dict[str, Any] = {
@@ -47,26 +47,33 @@ def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = made()
-            schemas = document["components"]["schemas"]
-            schemas["ProblemDetail"] = _PROBLEM
-            for schema in schemas.values():
-                if {"type", "title", "status"} <= schema.get("properties", {}).keys():
-                    schema["properties"]["type"] = _PROBLEM["properties"]["type"]  # by code, not by kind of problem
-                    schema["required"] = _REQUIRED
-            content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}}
+            _describe_problems(document["components"]["schemas"])
             for operation in (each for path in document["paths"].values() for each in path.values()):
-                for response in operation["responses"].values():  # by their form alone, several may fit
-                    shape = response.get("content", {}).get("application/problem+json", {}).get("schema", {})
-                    if "oneOf" in shape:
-                        shape["anyOf"] = shape.pop("oneOf")
-                for status, words in _OF_BODIES.items():
-                    if (
-                        status != "415" or "requestBody" in operation
-                    ):  # the others whoever sends a body nobody asked for
-                        operation["responses"].setdefault(status, {"description": words, "content": content})
+                _complete(operation)
         return made()
 
     return openapi
+
+
+def _describe_problems(schemas: dict[str, Any]) -> None:
+    schemas["ProblemDetail"] = _PROBLEM
+    for schema in schemas.values():
+        if {"type", "title", "status"} <= schema.get("properties", {}).keys():
+            schema["properties"]["type"] = _PROBLEM["properties"]["type"]  # by code, not by kind of problem
+            schema["required"] = _REQUIRED
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    answers = operation["responses"]
+    for answer in answers.values():
+        shape = answer.get("content", {}).get(PROBLEM_MEDIA_TYPE, {}).get("schema", {})
+        if "oneOf" in shape:  # by their form alone, several may fit
+            shape["anyOf"] = shape.pop("oneOf")
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}}
+    for status, words in _OF_ALL.items():
+        answers.setdefault(status, {"description": words, "content": content})
+    if "requestBody" in operation:
+        answers.setdefault("415", {"description": "The body is not sent as JSON.", "content": content})
 
 
 def add_documentation(app: FastAPI) -> None:
