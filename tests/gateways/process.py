@@ -61,14 +61,12 @@ class ProviderProcess:
         return httpx2.post(f"{self.url}{path}", json=body, headers=headers, trust_env=False)
 
     def _end(self, how: str) -> int:
-        if self._process is None:
+        process, self._process = self._process, None  # first of all: threads may end it together
+        if process is None:
             return 0
-        getattr(self._process, how)()
-        code = self._process.wait(timeout=30)
-        if self._process.stdout:
-            self._process.stdout.close()
-        self._process = None
-        return code
+        with process:
+            getattr(process, how)()
+            return process.wait(timeout=30)
 
 
 def a_payment(payment_id: str = "pay-1", *, status: str = "succeeded", amounts: tuple[int, ...] = (5000, 300)):

@@ -210,11 +210,12 @@ def test_loses_nothing_it_answered_when_killed_in_the_middle_of_many_refunds(own
         def refund(line: int) -> None:
             client.refund(f"refund:{line}", payment_id, line, 1)
             answered.append(line)
-            if len(answered) == 20:
+            if len(answered) >= 20:
                 own_process.kill()
 
         lines = [pool.submit(refund, line) for line in range(1, 61)]
-        assert any(isinstance(one.exception(), ProviderTrouble) for one in lines)
+        ends = [one.exception() for one in lines]  # all of them: it starts again once the last thread has let go of it
+        assert any(isinstance(end, ProviderTrouble) for end in ends)
 
         own_process.start()
         payment = client.get(payment_id)
