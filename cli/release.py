@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from temporalio.service import RPCError
 
-from cli.acts import WrongUsage
+from cli.operators.acts import WrongUsage
 from cli.output import FAILED, FINE, Json, print_json, print_line
 from cli.replaying import Replay, replay_open_runs
 from runtime.build import build_id

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cli.acts import WrongUsage
+from cli.operators.acts import WrongUsage
 from cli.output import FINE, Json, print_json, print_line
 from domain.roles import Role
 from domain.students import is_student_id

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client
 
-from cli.case_story import tell_case
-from cli.purchase_story import tell
+from cli.operators.case_view import tell_case
+from cli.operators.purchase_view import tell
 from domain.refusals import REFUSALS
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, shown, until

@@ -23,7 +23,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError
 
-from cli.case_story import command_of
+from cli.operators.case_view import command_of
 from domain.ids import purchase_id_of
 from runtime import checks
 from runtime.settings import Settings

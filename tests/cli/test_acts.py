@@ -9,9 +9,9 @@ import pytest
 from cyclopts import CycloptsError
 from sqlalchemy import Engine
 
-from cli import acts, purchases, watching
 from cli.api_client import ApiRefused
-from cli.case_story import command_of
+from cli.operators import acts, purchases, watch
+from cli.operators.case_view import command_of
 from tests.api.conftest import fresh
 from tests.build import LESSONS, FakeProvider, item, pay, student, trainer
 from tests.cli.test_purchases import at, printed, serving, until, working
@@ -133,7 +133,7 @@ async def test_watch_prints_one_look_where_there_is_no_terminal(
 ) -> None:
     purchase = await begun(engine, fake_provider, capsys)
     capsys.readouterr()
-    assert await watching.watch() == 0
+    assert await watch.watch() == 0
     assert "1 need attention, 0 at work" in capsys.readouterr().out
     assert await typed("watch --once --json") == 0
     assert [(row["workflowId"], row["code"]) for row in printed(capsys)] == [(purchase, "NO_TRAINER_AVAILABLE")]

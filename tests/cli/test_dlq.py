@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from cli import dlq, webhooks
-from cli.acts import WrongUsage
 from cli.api_client import ApiRefused
+from cli.operators import dead_letters, webhooks
+from cli.operators.acts import WrongUsage
 from tests.api.conftest import fresh
 from tests.build import item, pay, run, student, value
 from tests.cli.test_purchases import at, printed, serving
@@ -49,26 +49,26 @@ async def test_lists_shows_fixes_and_replays(
     payments = [pay(engine, None, fresh()) for _ in range(3)]
     good = [dead(engine, raw(event(payment))) for payment in payments]
     bad = dead(engine, b"no JSON", "EVENT_NOT_JSON")
-    assert await typed(dlq, "list --json") == 0
+    assert await typed(dead_letters, "list --json") == 0
     assert [row["id"] for row in printed(capsys)] == [*good, bad]
-    assert await typed(dlq, "list --code EVENT_NOT_JSON") == 0
+    assert await typed(dead_letters, "list --code EVENT_NOT_JSON") == 0
     assert "1 dead letters" in capsys.readouterr().out
-    assert await typed(dlq, f"replay {good[0]} --reason late") == 0
-    assert await typed(dlq, f"replay {good[0]}-{good[1]} --reason late --json") == 0
+    assert await typed(dead_letters, f"replay {good[0]} --reason late") == 0
+    assert await typed(dead_letters, f"replay {good[0]}-{good[1]} --reason late --json") == 0
     assert printed(capsys)["replayed"] == 1, "the first is done already"
-    assert await typed(dlq, "replay --all --reason late --request-key all") == 1
+    assert await typed(dead_letters, "replay --all --reason late --request-key all") == 1
     told = capsys.readouterr().out
     assert f"of 2: 1 replayed, 1 refused again\n  {bad}: EVENT_NOT_JSON" in told
     mended = tmp_path / "event.json"
     mended.write_bytes(raw(event(payments[0])))
-    assert await typed(dlq, f"fix {bad} --payload {mended} --reason typo") == 0
-    assert await typed(dlq, f"replay {bad} --reason typo --actor ann") == 0
+    assert await typed(dead_letters, f"fix {bad} --payload {mended} --reason typo") == 0
+    assert await typed(dead_letters, f"replay {bad} --reason typo --actor ann") == 0
     assert f"{bad}: duplicate" in capsys.readouterr().out
-    assert await typed(dlq, f"show {bad}") == 0
+    assert await typed(dead_letters, f"show {bad}") == 0
     told = capsys.readouterr().out
     assert "came:  no JSON" in told
     assert "fixed: {" in told
-    assert await typed(dlq, f"show {bad} --json") == 0
+    assert await typed(dead_letters, f"show {bad} --json") == 0
     assert printed(capsys)["acts"][-1]["actor"] == "ann"
     assert value(engine, "SELECT count(*) FROM purchase_starts") == 3
 
@@ -77,12 +77,12 @@ async def test_lists_shows_fixes_and_replays(
 async def test_says_what_is_wrong(tmp_path: Path) -> None:
     for line in ("replay --reason x", "replay 1 --all --reason x", "replay x --reason x", "replay 1- --reason x"):
         with pytest.raises(WrongUsage):
-            await typed(dlq, line)
+            await typed(dead_letters, line)
     (tmp_path / "event.json").write_text("{")
     with pytest.raises(WrongUsage, match=r"event\.json"):
-        await typed(dlq, f"fix 1 --payload {tmp_path / 'event.json'} --reason x")
+        await typed(dead_letters, f"fix 1 --payload {tmp_path / 'event.json'} --reason x")
     with pytest.raises(ApiRefused, match="DEAD_LETTER_NOT_FOUND"):
-        await typed(dlq, "show 1")
+        await typed(dead_letters, "show 1")
 
 
 @pytest.mark.usefixtures("serving")

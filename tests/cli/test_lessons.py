@@ -7,8 +7,8 @@ import shlex
 import pytest
 from sqlalchemy import Engine
 
-from cli import lessons, purchases
 from cli.api_client import ApiRefused
+from cli.operators import lessons, purchases
 from tests.api.conftest import fresh
 from tests.build import FakeProvider, item, pay, student, trainer
 from tests.cli.test_purchases import at, printed, serving, until, working

@@ -18,8 +18,8 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from api.app import create_app
-from cli import acts, creating, purchases
 from cli.api_client import Api, ApiRefused, ApiUnreachable, open_api
+from cli.operators import acts, create, purchases
 from runtime.dev_auth import dev_key
 from runtime.settings import Settings
 from runtime.state import Home, Running
@@ -229,14 +229,14 @@ async def test_create_gives_a_course_by_hand_once_per_key(engine: Engine, capsys
         "actor": "bob",
     }
     with pytest.raises(ApiRefused, match=r"METADATA_INCOMPLETE.*timeSlot") as refused:
-        await creating.create(**given, details=["startDate=2026-12-01"])
+        await create.create(**given, details=["startDate=2026-12-01"])
     assert refused.value.exit_code == 2
     given |= {"details": ["startDate=2026-12-01", "timeSlot=18:00"], "request_key": f"key-{uuid4()}"}
     for message in ("Purchase created successfully", "Purchase already exists"):
-        assert await creating.create(**given, json=True) == 0
+        assert await create.create(**given, json=True) == 0
         told = printed(capsys)
         assert (told["message"], told["data"]["workflowId"]) == (message, f"purchase:manual:{given['request_key']}")
-    assert await creating.create(**given) == 0
+    assert await create.create(**given) == 0
     assert "Purchase already exists" in capsys.readouterr().out
     assert rows(engine, "SELECT actor, reason FROM purchase_requests") == [("bob", "a fix")]
     assert rows(engine, "SELECT session_count FROM student_course_purchases") == [(20,)]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from cli import acts, purchases
 from cli.api_client import ApiRefused, open_api
 from cli.identity import NoToken
+from cli.operators import acts, purchases
 from runtime.dev_auth import dev_key
 from tests.api.conftest import fresh
 from tests.build import FakeProvider, pay, student

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cli.main
-import cli.purchases
+import cli.operators.purchases
 from api.http.policy import POLICY
 from tests.api.callers import document
 from workflows.steps import TABLE
@@ -94,7 +94,7 @@ def test_every_place_to_change_something_exists():
 def test_the_readme_names_every_command_and_no_other():
     readme = (ROOT / "README.md").read_text()
     command, purchases = (
-        {name for name in app if not name.startswith("-")} for app in (cli.main.app, cli.purchases.app)
+        {name for name in app if not name.startswith("-")} for app in (cli.main.app, cli.operators.purchases.app)
     )
     told = re.findall(r"`coursaga (\S+?)(?: ([a-z-]+))?(?: [A-Z]+)?`", readme)
     assert {first for first, _ in told} == command

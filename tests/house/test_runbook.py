@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.purchases import app
+from cli.operators.purchases import app
 from domain.refusals import REFUSALS, Fate
 
 DOCS = Path(__file__).parents[2] / "docs"

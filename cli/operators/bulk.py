@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.progress import Progress
 
-from cli.acts import ADMIN, Actor, Key, Reason, WrongUsage, changes_of, signed
 from cli.api_client import Api, open_api
+from cli.operators.acts import ADMIN, Actor, Key, Reason, WrongUsage, changes_of, signed
 from cli.output import FAILED, FINE, Json, print_json, print_line, to_people
 
 _COUNTS = ("done", "skipped", "failed", "pending")

@@ -12,15 +12,15 @@ from urllib.parse import quote
 from cyclopts import App, Parameter
 from rich.progress import Progress
 
-from cli.acts import ADMIN, WrongUsage, add_verbs
 from cli.api_client import Api, ApiRefused, ApiUnreachable, open_api
-from cli.bulk import bulk
-from cli.case_story import tell_case
-from cli.creating import create
-from cli.matching_story import tell_matching
+from cli.operators.acts import ADMIN, WrongUsage, add_verbs
+from cli.operators.bulk import bulk
+from cli.operators.case_view import tell_case
+from cli.operators.create import create
+from cli.operators.matching_view import tell_matching
+from cli.operators.purchase_view import tell
+from cli.operators.watch import watch
 from cli.output import FAILED, FINE, UNREACHABLE, Json, print_json, print_line, print_table, to_people
-from cli.purchase_story import tell
-from cli.watching import watch
 
 app = App(name="purchases", help="Start purchases, see what became of them, act on those that wait.")
 add_verbs(app)

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from cyclopts import Parameter
 
-from cli.acts import Actor, Reason, changes_of
 from cli.api_client import open_api
+from cli.operators.acts import Actor, Reason, changes_of
 from cli.output import FINE, Json, print_json, print_line
 
 Details = Annotated[

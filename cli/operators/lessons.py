@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
-from cli.acts import Actor, Key, Reason, act
 from cli.api_client import open_api
+from cli.operators.acts import Actor, Key, Reason, act
 from cli.output import FINE, Json, print_json, print_table
 
 app = App(name="lessons", help="See lessons one by one, give them another time or another trainer.")

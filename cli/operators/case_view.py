@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.operators.purchase_view import COLOURS, gives_up
 from cli.output import Terminal
-from cli.purchase_story import COLOURS, gives_up
 from domain.money import amount
 
 _COMMANDS = {"approve_allocation": "approve"}

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from cli.acts import ADMIN
 from cli.api_client import Api, open_api
+from cli.operators.acts import ADMIN
 from cli.output import FINE, Json, Terminal, print_json
 
 _MOST_RUNNING = "50"

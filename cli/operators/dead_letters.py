@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from rich.progress import Progress
 
-from cli.acts import Actor, Key, Reason, WrongUsage, signed
 from cli.api_client import Api, open_api
+from cli.operators.acts import Actor, Key, Reason, WrongUsage, signed
 from cli.output import FAILED, FINE, Json, print_json, print_line, print_table, to_people
 
 app = App(name="dlq", help="Messages that could not be taken: see them, mend them, bring them in again.")
