@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from cli.bench_market import LESSONS
-from cli.bench_words import tell
+from cli.bench.marketplace import LESSONS
+from cli.bench.report import tell
 from tests.e2e.stack import COURSAGA
 
 _PURCHASES = 4

@@ -10,7 +10,7 @@ from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.bench_run import Watched
+from cli.bench.measure import Watched
 from cli.output import Terminal, to_people
 
 _CPU = {

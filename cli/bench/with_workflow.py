@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 from cli.api_client import Api
-from cli.bench_meter import Timed
+from cli.bench.meter import Timed
 from db.reads.starts import outcomes_of, starts_of
 from domain.purchase import PurchaseOrder
 from runtime.errors import CannotRun

@@ -12,8 +12,8 @@ from typing import Any, LiteralString
 
 from sqlalchemy import text
 
-from cli.bench_meter import Timed
-from cli.bench_run import Watched
+from cli.bench.measure import Watched
+from cli.bench.meter import Timed
 from db.engine import make_async_engine
 from db.reads.preflight import Ahead, who_could_teach
 from domain.choosing import choose

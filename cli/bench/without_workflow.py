@@ -19,8 +19,8 @@ from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
 from activities.trainer import TrainerActivities
-from cli.bench_meter import Timed
-from cli.bench_temporal import BenchFailed
+from cli.bench.meter import Timed
+from cli.bench.with_workflow import BenchFailed
 from domain.purchase import Announcement, PurchaseOrder
 from gateways.payments import PaymentProvider
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx2
 
-from cli.bench_meter import Timed
-from cli.bench_run import Watched
+from cli.bench.measure import Watched
+from cli.bench.meter import Timed
 from domain.purchase import PurchaseOrder
 from runtime.dev_auth import dev_token
 from runtime.settings import Settings

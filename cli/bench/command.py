@@ -21,13 +21,13 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from temporalio.service import RPCError
 
-from cli.bench_bulk import measure_bulk
-from cli.bench_load import measure_load
-from cli.bench_market import LESSONS, Market, marketplace
-from cli.bench_matching import measure_matching
-from cli.bench_run import Watched, measure_plain, measure_temporal
-from cli.bench_temporal import terminate_left
-from cli.bench_words import tell, watching
+from cli.bench.bulk import measure_bulk
+from cli.bench.load import measure_load
+from cli.bench.marketplace import LESSONS, Market, marketplace
+from cli.bench.matching import measure_matching
+from cli.bench.measure import Watched, measure_plain, measure_temporal
+from cli.bench.report import tell, watching
+from cli.bench.with_workflow import terminate_left
 from cli.importing import run_import
 from cli.output import FINE, Json, print_json
 from runtime.down import wipe

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cli import bench_plain
 from cli.api_client import Api
-from cli.bench_market import Orders
-from cli.bench_meter import Timed, average, cpu_ms_each, cpu_seconds, peak_memory_mb
-from cli.bench_temporal import Shop, activities_of, histories, wait_until_closed
+from cli.bench import without_workflow
+from cli.bench.marketplace import Orders
+from cli.bench.meter import Timed, average, cpu_ms_each, cpu_seconds, peak_memory_mb
+from cli.bench.with_workflow import Shop, activities_of, histories, wait_until_closed
 from cli.identity import signing
 from db.engine import make_async_engine, make_engine
 from db.starts import record_starts
@@ -81,16 +81,16 @@ def measure_plain(
         _logs_to(settings.coursaga_home / "logs" / "plain.log"),
         HttpPaymentProvider(running.provider_url, timeout=_HTTP_SECONDS) as provider,
     ):
-        story = bench_plain.calls(names, engine, provider, clock(settings))
+        story = without_workflow.calls(names, engine, provider, clock(settings))
         asyncio.run(_open(running.database_url, [*orders.warm, *orders.alone, *orders.many]))
         watched.say("warming up")
-        bench_plain.buy(story, orders.warm, 1, watched.advance)
+        without_workflow.buy(story, orders.warm, 1, watched.advance)
         watched.say("plain calls, one at a time")
-        with bench_plain.round_trips(engine) as sent:
-            alone = bench_plain.buy(story, orders.alone, 1, watched.advance)
+        with without_workflow.round_trips(engine) as sent:
+            alone = without_workflow.buy(story, orders.alone, 1, watched.advance)
         watched.say(f"plain calls, {in_flight} in flight")
         before, mine = cpu_seconds(pids), time.process_time()
-        many = bench_plain.buy(story, orders.many, in_flight, watched.advance)
+        many = without_workflow.buy(story, orders.many, in_flight, watched.advance)
         caller = cpu_ms_each({"caller": mine}, {"caller": time.process_time()}, len(orders.many))
         others = cpu_ms_each(before, cpu_seconds(pids), len(orders.many))
     engine.dispose()
