@@ -18,7 +18,7 @@ _COMMANDS = {
     "up": ("cli.up:up", "Start everything on this machine and keep it running."),
     "down": ("cli.up:down", "Stop what runs; with --wipe delete its data, too."),
     "bench": ("cli.bench.command:bench", "How fast purchases are and what they cost, beside plain calls."),
-    "demo": ("cli.demo:demo", "Three purchases on real servers, told as they happen."),
+    "demo": ("cli.demo.command:demo", "Three purchases on real servers, told as they happen."),
     "import": ("cli.importing:import_marketplace", "Load a marketplace file."),
     "purchases": ("cli.operators.purchases:app", "Start purchases, see what became of them, act on those that wait."),
     "lessons": ("cli.operators.lessons:app", "See lessons one by one, give them another time or another trainer."),

@@ -16,7 +16,7 @@ NOWHERE = {
     "PROVIDER_URL": "http://127.0.0.1:1", "API_URL": "http://127.0.0.1:1", "COURSAGA_TOKEN": "t",
 }  # fmt: skip
 KAFKA = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-MARKET = str(ROOT / "cli" / "demo_marketplace.json")
+MARKET = str(ROOT / "cli" / "demo" / "marketplace.json")
 ASKS_THE_API = [
     "purchases list", "purchases show p", "purchases case p", "purchases acts p", "purchases matching p",
     "purchases watch --once", "purchases start p", "purchases retry-now p --reason r", "purchases cancel p --reason r",

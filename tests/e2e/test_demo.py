@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cli.demo_story import DemoFailed, within
+from cli.demo.story import DemoFailed, within
 from tests.e2e.stack import COURSAGA, commands
 
 

@@ -15,10 +15,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from cli.api_client import Api, ApiRefused
-from cli.demo_chapter import Chapter, Json, clock_time, money, wall_time
-from cli.demo_market import NEW_TRAINER, NEW_TRAINER_ID
-from cli.demo_screen import Screen
-from cli.demo_timeline import timeline
+from cli.demo.chapter import Chapter, Json, clock_time, money, wall_time
+from cli.demo.marketplace import NEW_TRAINER, NEW_TRAINER_ID
+from cli.demo.screen import Screen
+from cli.demo.timeline import timeline
 from domain.ids import workflow_id_of
 from domain.refusals import REFUSALS
 from gateways.payments import HttpPaymentProvider, ProviderTrouble

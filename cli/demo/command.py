@@ -20,10 +20,10 @@ from cyclopts import Parameter
 from temporalio.service import RPCError
 
 from cli.api_client import Api
-from cli.demo_chapter import Chapter
-from cli.demo_market import marketplace
-from cli.demo_screen import Screen, screen_for
-from cli.demo_story import PHASE_SECONDS, Story, within
+from cli.demo.chapter import Chapter
+from cli.demo.marketplace import marketplace
+from cli.demo.screen import Screen, screen_for
+from cli.demo.story import PHASE_SECONDS, Story, within
 from cli.identity import signing
 from cli.importing import run_import
 from cli.output import FINE, Json, Terminal, print_json

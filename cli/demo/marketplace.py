@@ -1,4 +1,4 @@
-"""The demo's marketplace: `demo_marketplace.json` in the import format, its lessons moved to begin next week."""
+"""The demo's marketplace: `marketplace.json` in the import format, its lessons moved to begin next week."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-_FILE = Path(__file__).with_name("demo_marketplace.json")
+_FILE = Path(__file__).with_name("marketplace.json")
 _MONDAY = date(2027, 1, 4)  # the week in which the file's lessons begin
 _ALL_WEEK = [{"weekday": day, "from": "08:00", "to": "21:00"} for day in range(1, 8)]
 

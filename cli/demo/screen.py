@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cli.demo_chapter import Chapter, clock_time, words
+from cli.demo.chapter import Chapter, clock_time, words
 
 _NARROW = 90  # columns; below it the facts stand under the steps
 _MARKS = {"done": ("✔", "green"), "undone": ("↩", "magenta"), "refused": ("✘", "red"), "trouble": ("!", "yellow")}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from cli.demo_timeline import Happening
+from cli.demo.timeline import Happening
 
 Json = dict[str, Any]
 
