@@ -19,7 +19,7 @@ _COMMANDS = {
     "down": ("cli.up:down", "Stop what runs; with --wipe delete its data, too."),
     "bench": ("cli.bench.command:bench", "How fast purchases are and what they cost, beside plain calls."),
     "demo": ("cli.demo.command:demo", "Three purchases on real servers, told as they happen."),
-    "import": ("cli.importing:import_marketplace", "Load a marketplace file."),
+    "import": ("cli.marketplace.command:import_marketplace", "Load a marketplace file."),
     "purchases": ("cli.operators.purchases:app", "Start purchases, see what became of them, act on those that wait."),
     "lessons": ("cli.operators.lessons:app", "See lessons one by one, give them another time or another trainer."),
     "worker": ("cli.serve:worker", "Run one more worker."),

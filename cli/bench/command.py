@@ -28,7 +28,7 @@ from cli.bench.matching import measure_matching
 from cli.bench.measure import Watched, measure_plain, measure_temporal
 from cli.bench.report import tell, watching
 from cli.bench.with_workflow import terminate_left
-from cli.importing import run_import
+from cli.marketplace.command import run_import
 from cli.output import FINE, Json, print_json
 from runtime.down import wipe
 from runtime.errors import CannotRun

@@ -25,7 +25,7 @@ from cli.demo.marketplace import marketplace
 from cli.demo.screen import Screen, screen_for
 from cli.demo.story import PHASE_SECONDS, Story, within
 from cli.identity import signing
-from cli.importing import run_import
+from cli.marketplace.command import run_import
 from cli.output import FINE, Json, Terminal, print_json
 from runtime.clock import clock
 from runtime.down import stop, wipe

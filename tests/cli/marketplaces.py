@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from cli.importing import Imported, run_import
+from cli.marketplace.command import Imported, run_import
 from runtime.settings import Settings
 from tests.build import rows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from cli.importing import run_import
+from cli.marketplace.command import run_import
 from gateways.payments import ProviderLine, ProviderPayment
 from runtime.settings import Settings
 from tests.build import rows, value

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from cli.importing import store_marketplace
-from cli.marketplace_faults import read_marketplace
+from cli.marketplace.command import store_marketplace
+from cli.marketplace.validation import read_marketplace
 from gateways.payments import ProviderLine, ProviderPayment
 from runtime.settings import Settings
 from tests.build import NOW, rows, run, value

@@ -14,8 +14,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from cli.importing import NoSuchFile, import_marketplace, run_import, store_marketplace
-from cli.marketplace_faults import BadMarketplace, read_marketplace
+from cli.marketplace.command import NoSuchFile, import_marketplace, run_import, store_marketplace
+from cli.marketplace.validation import BadMarketplace, read_marketplace
 from db.grants import API
 from runtime.errors import CannotRun, ServerUnreachable
 from runtime.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 
 from pydantic import ValidationError
 
-from cli.marketplace_file import VERSION, Marketplace, Shape
+from cli.marketplace.file_format import VERSION, Marketplace, Shape
 from domain.refusals import Refused
 from domain.schedule import zone_named
 from domain.texts import is_storable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.marketplace_file import Item, Marketplace, Payment, Student, Trainer
+from cli.marketplace.file_format import Item, Marketplace, Payment, Student, Trainer
 from db.marketplace import Document
 
 

@@ -23,9 +23,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from cli.api_client import ApiRefused, ApiUnreachable, open_api
 from cli.identity import NoToken
-from cli.marketplace_documents import documents
-from cli.marketplace_faults import BadMarketplace, Fault, open_references, read_marketplace, warnings
-from cli.marketplace_file import Marketplace, Payment
+from cli.marketplace.documents import documents
+from cli.marketplace.file_format import Marketplace, Payment
+from cli.marketplace.validation import BadMarketplace, Fault, open_references, read_marketplace, warnings
 from cli.output import Terminal
 from db.engine import make_engine
 from db.marketplace import Difference, Stored, store, unknown
