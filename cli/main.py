@@ -28,7 +28,10 @@ _COMMANDS = {
     "consume": ("cli.serve:consume", "Take events of others from Kafka."),
     "dlq": ("cli.operators.dead_letters:app", "Messages that could not be taken: see, mend, bring in again."),
     "webhooks": ("cli.operators.webhooks:app", "Who is told of events over HTTP."),
-    "release": ("cli.release:release", "Give the work to a new build of the workers, after replaying open runs."),
+    "release": (
+        "cli.release.command:release",
+        "Give the work to a new build of the workers, after replaying open runs.",
+    ),
     "migrate": ("cli.serve:migrate", "Bring the database to the newest schema, its roles to what they may do."),
     "token": ("cli.token:token", "Print a token for the API, for development."),
     "doctor": ("cli.doctor:doctor", "Say what runs, what does not, and what to do about it."),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from temporalio.client import WorkflowHistory
 
-from cli.replaying import replayer, why_not_repeated
+from cli.release.replay import replayer, why_not_repeated
 from workflows.purchase import __file__ as workflow_file
 
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from cli import replaying
-from cli.replaying import replay_open_runs
+from cli.release import replay
+from cli.release.replay import replay_open_runs
 from runtime.temporal import RPC
 from workflows.lesson_changes import LessonSweepWorkflow
 from workflows.pruning import PruneWorkflow
@@ -26,14 +26,14 @@ async def test_the_newest_and_the_oldest_of_each_type_are_replayed(
     monkeypatch.setattr(replaying, "NEWEST", 2)
     monkeypatch.setattr(replaying, "OLDEST", 3)
     asked: list[str] = []
-    history = replaying._history  # pyright: ignore[reportPrivateUsage]
+    history = replay._history  # pyright: ignore[reportPrivateUsage]
 
-    async def noted(client: Client, run: replaying.WorkflowExecution) -> replaying.WorkflowHistory | None:
+    async def noted(client: Client, run: replay.WorkflowExecution) -> replaying.WorkflowHistory | None:
         asked.append(run.id)
         return await history(client, run)
 
     monkeypatch.setattr(replaying, "_history", noted)
-    while (await temporal.count_workflows(replaying.open_runs(queue), rpc_timeout=RPC)).count < 8:
+    while (await temporal.count_workflows(replay.open_runs(queue), rpc_timeout=RPC)).count < 8:
         pass  # the server lists a run in a moment
     found = await replay_open_runs(temporal, queue)
     assert found.open == {"PruneWorkflow": 7, "LessonSweepWorkflow": 1}

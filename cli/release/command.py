@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 
 from cli.operators.acts import WrongUsage
 from cli.output import FAILED, FINE, Json, print_json, print_line
-from cli.replaying import Replay, replay_open_runs
+from cli.release.replay import Replay, replay_open_runs
 from runtime.build import build_id
 from runtime.errors import ServerUnreachable
 from runtime.settings import load_settings
