@@ -23,16 +23,16 @@ async def test_the_newest_and_the_oldest_of_each_type_are_replayed(
         await temporal.start_workflow(PruneWorkflow.run, id=one, task_queue=queue)
     await temporal.start_workflow(LessonSweepWorkflow.run, "", id=f"{queue}-sweep", task_queue=queue)
     await temporal.start_workflow(PruneWorkflow.run, id=f"{queue}-elsewhere", task_queue=f"{queue}-other")
-    monkeypatch.setattr(replaying, "NEWEST", 2)
-    monkeypatch.setattr(replaying, "OLDEST", 3)
+    monkeypatch.setattr(replay, "NEWEST", 2)
+    monkeypatch.setattr(replay, "OLDEST", 3)
     asked: list[str] = []
     history = replay._history  # pyright: ignore[reportPrivateUsage]
 
-    async def noted(client: Client, run: replay.WorkflowExecution) -> replaying.WorkflowHistory | None:
+    async def noted(client: Client, run: replay.WorkflowExecution) -> replay.WorkflowHistory | None:
         asked.append(run.id)
         return await history(client, run)
 
-    monkeypatch.setattr(replaying, "_history", noted)
+    monkeypatch.setattr(replay, "_history", noted)
     while (await temporal.count_workflows(replay.open_runs(queue), rpc_timeout=RPC)).count < 8:
         pass  # the server lists a run in a moment
     found = await replay_open_runs(temporal, queue)
