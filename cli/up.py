@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.prompt import Confirm
 
 from cli.output import FAILED, FINE, Json, print_json, print_line, to_people
-from runtime.down import stop, wipe
+from runtime.embedded.down import stop, wipe
 from runtime.progress import progress
 from runtime.settings import load_settings
 from runtime.state import Running
@@ -31,7 +31,7 @@ def up(*, json: Json = False) -> int:
 
     Prints one line, or one JSON object, once the API is ready. Data and logs are kept in COURSAGA_HOME.
     """
-    from runtime.stack import Stack  # here, so that `down` loads neither migrations nor a Temporal client
+    from runtime.embedded.stack import Stack  # here, so that `down` loads neither migrations nor a Temporal client
 
     settings = load_settings()
     for number in (signal.SIGINT, signal.SIGTERM):

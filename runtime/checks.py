@@ -25,12 +25,12 @@ from db.stranded import STRANDED, stranded_of
 from domain.refusals import Refused
 from domain.schedule import zone_named
 from gateways.task_queue import polling
-from runtime.children import identity
+from runtime.child_processes import identity
 from runtime.clock import clock
+from runtime.embedded.temporal_binary import REMEDIES, locate, server_version
 from runtime.settings import Settings
 from runtime.state import find
 from runtime.temporal import RPC, TemporalUnreachable, attribute_gaps, connect
-from runtime.temporal_binary import REMEDIES, locate, server_version
 from workflows.attributes import REPORTED_PROBLEMS
 
 FINE, WRONG, UNREACHABLE = "fine", "wrong", "unreachable"

@@ -19,7 +19,7 @@ from typing import TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from runtime.children import end, identity
+from runtime.child_processes import end, identity
 from runtime.errors import CannotRun
 from runtime.files import open_folder, write_secret
 from runtime.secrets_keys import key_of_home

@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from db.migrate import upgrade
-from runtime.postgres import EmbeddedPostgres, wipe_postgres
+from runtime.embedded.postgres import EmbeddedPostgres, wipe_postgres
 from tests.roles import forget_owner, make_roles, remember_owner
 
 TEMPLATE = f"coursaga_template_{os.getpid()}"

@@ -15,9 +15,9 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.worker._workflow import _WorkflowWorker
 
+from runtime.embedded.temporal_server import TemporalServer
 from runtime.settings import Settings
 from runtime.temporal import connect, ensure_search_attributes
-from runtime.temporal_server import TemporalServer
 
 _DYNAMIC = {"history.transferProcessorUpdateAckInterval": "0.5s"}  # a run that is deleted goes then, not in 30 s
 _MEMORY = Path("/dev/shm")

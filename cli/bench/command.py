@@ -30,10 +30,10 @@ from cli.bench.report import tell, watching
 from cli.bench.with_workflow import terminate_left
 from cli.marketplace.command import run_import
 from cli.output import FINE, Json, print_json
-from runtime.down import wipe
+from runtime.embedded.down import wipe
+from runtime.embedded.stack import Stack
 from runtime.errors import CannotRun
 from runtime.settings import Settings, load_settings
-from runtime.stack import Stack
 from runtime.temporal import connect
 
 _INTERRUPTED = 130

@@ -28,11 +28,11 @@ from cli.identity import signing
 from cli.marketplace.command import run_import
 from cli.output import FINE, Json, Terminal, print_json
 from runtime.clock import clock
-from runtime.down import stop, wipe
+from runtime.embedded.down import stop, wipe
+from runtime.embedded.stack import Stack
 from runtime.errors import CannotRun
 from runtime.schedules import stop_sweeping
 from runtime.settings import Settings, load_settings
-from runtime.stack import Stack
 from runtime.state import AlreadyRuns, Home
 from runtime.temporal import connect
 

@@ -22,7 +22,7 @@ from cli.demo.timeline import timeline
 from domain.ids import workflow_id_of
 from domain.refusals import REFUSALS
 from gateways.payments import HttpPaymentProvider, ProviderTrouble
-from runtime.children import tail
+from runtime.child_processes import tail
 from runtime.errors import CannotRun
 from runtime.state import Running
 

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from application.turns import MOST_OPEN, NoTurn, Turns, only_waits, waiting
-from runtime.children import Child, free_ports, listens
+from runtime.child_processes import Child, free_ports, listens
 from runtime.settings import Settings
 from tests.api.conftest import booted, fresh, is_problem, serving
 from tests.api.test_progress import watching

@@ -19,8 +19,8 @@ from db.engine import make_engine
 from db.grants import API, ROLES
 from db.migrate import upgrade
 from db.reads.schema import newest_revision
-from runtime.postgres import EmbeddedPostgres, wipe_postgres
-from runtime.postgres_programs import account_for, place_of, programs
+from runtime.embedded.postgres import EmbeddedPostgres, wipe_postgres
+from runtime.embedded.postgres_programs import account_for, place_of, programs
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sh"
 LOGINS = {"coursaga": "COURSAGA", "temporal": "TEMPORAL", **{role: role.upper() for role in ROLES}}

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from domain.refusals import REFUSALS
-from runtime.children import free_port
+from runtime.child_processes import free_port
 from tests.e2e.stack import up
 from tests.e2e.test_attention import HOME, World, market, payment
 from tests.samples import filled

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runtime.temporal_binary import ensure
+from runtime.embedded.temporal_binary import ensure
 from tests.e2e.stack import up
 from tests.e2e.test_attention import HOME, World, lessons_fail, market, payment
 

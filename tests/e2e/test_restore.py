@@ -24,7 +24,7 @@ import httpx2
 import pytest
 from sqlalchemy import create_engine, make_url
 
-from runtime.postgres import wipe_postgres
+from runtime.embedded.postgres import wipe_postgres
 from runtime.temporal import connect_to
 from tests.cluster import client_programs
 from tests.e2e.stack import Up, up

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runtime.children import Child
+from runtime.child_processes import Child
 from runtime.settings import Settings
 from tests.roles import as_role
 

@@ -15,10 +15,10 @@ from temporalio.client import Client
 from db.engine import make_engine
 from db.grants import WORKER
 from db.migrate import upgrade
-from runtime.postgres import EmbeddedPostgres, wipe_postgres
+from runtime.embedded.postgres import EmbeddedPostgres, wipe_postgres
+from runtime.embedded.temporal_server import TemporalServer
 from runtime.settings import Settings
 from runtime.temporal import connect_to
-from runtime.temporal_server import TemporalServer
 from tests import cluster
 from tests.faults import database_faults
 from tests.faults.purchases import LIGHT_QUEUE

@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx2
 
 from api.app import create_app
-from runtime.children import Child
-from runtime.postgres import EmbeddedPostgres
+from runtime.child_processes import Child
+from runtime.embedded.postgres import EmbeddedPostgres
+from runtime.embedded.temporal_server import TemporalServer
 from runtime.settings import Settings
-from runtime.temporal_server import TemporalServer
 from tests.faults.waiting import happens
 from tests.tokens import auth_settings, bearer
 from workflows.policies import Rules

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.postgres import EmbeddedPostgres
+from runtime.embedded.postgres import EmbeddedPostgres
+from runtime.embedded.temporal_server import TemporalServer
 from runtime.settings import Settings
-from runtime.temporal_server import TemporalServer
 from tests.faults.products import WorkerCommand
 from tests.faults.world import World
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import httpx2
 import pytest
 
-from runtime.postgres import EmbeddedPostgres
-from runtime.temporal_server import TemporalServer
+from runtime.embedded.postgres import EmbeddedPostgres
+from runtime.embedded.temporal_server import TemporalServer
 from tests.build import value
 from tests.faults.endings import require_completed, require_taken_back
 from tests.faults.products import buy, crash, gone, the_door

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from db.grants import ROLES
+from runtime.embedded.temporal_binary import packaged
 from runtime.settings import Settings
-from runtime.temporal_binary import packaged
 from tests.house.test_imports import ROOMS
 from tests.tokens import ISSUER, jwks, make_key
 from workflows.attributes import SEARCH_ATTRIBUTES

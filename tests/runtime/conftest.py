@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.postgres import wipe_postgres
+from runtime.embedded.postgres import wipe_postgres
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = (

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from runtime.postgres import DATABASE, EmbeddedPostgres
+from runtime.embedded.postgres import DATABASE, EmbeddedPostgres
 from tests.cluster import client_programs
 from tests.runtime.conftest import ROOT
 

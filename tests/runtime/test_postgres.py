@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runtime.children import StartFailed, gone, identity
-from runtime.postgres import EmbeddedPostgres, wipe_postgres
-from runtime.postgres_programs import copied, programs, sweep_annexes, version_of
+from runtime.child_processes import StartFailed, gone, identity
+from runtime.embedded.postgres import EmbeddedPostgres, wipe_postgres
+from runtime.embedded.postgres_programs import copied, programs, sweep_annexes, version_of
 
 # The embedded programs, and every PostgreSQL a distribution put here (15 on Debian 12).
 PROGRAMS: list[Path | None] = [None, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
@@ -23,7 +23,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 import psycopg
-from runtime.postgres import EmbeddedPostgres
+from runtime.embedded.postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 with psycopg.connect(server.start().replace("+psycopg", ""), autocommit=True) as connection:
     connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from runtime.children import Child
+from runtime.child_processes import Child
 from runtime.settings import Settings
 from runtime.state import AlreadyRuns, Home, Running, attached, find
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.temporal_binary import NoTemporalServer, ensure, locate, packaged, server_version
+from runtime.embedded.temporal_binary import NoTemporalServer, ensure, locate, packaged, server_version
 
 SERVER = '#!/bin/sh\necho "temporal version 0.0.0-DEV (Server 1.31.2, UI 2.50.1)"\n'
 BROKEN = "#!/bin/sh\nexit 1\n"

@@ -13,7 +13,9 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeIndexedValueType, SearchAttributePair, TypedSearchAttributes
 
-from runtime.children import StartFailed
+from runtime.child_processes import StartFailed
+from runtime.embedded.temporal_binary import ensure
+from runtime.embedded.temporal_server import RETENTION_DAYS, TemporalServer
 from runtime.settings import Settings
 from runtime.temporal import (
     SearchAttributesWrong,
@@ -23,8 +25,6 @@ from runtime.temporal import (
     connect_to,
     ensure_search_attributes,
 )
-from runtime.temporal_binary import ensure
-from runtime.temporal_server import RETENTION_DAYS, TemporalServer
 from workflows.attributes import PAYMENT_ID
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "temporal" / "namespace.sh"

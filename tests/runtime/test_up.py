@@ -19,12 +19,12 @@ import pytest
 from temporalio.common import WorkflowIDReusePolicy
 
 from db.sealing import Seal
-from runtime.children import gone, identity
+from runtime.child_processes import gone, identity
+from runtime.embedded.data_guard import Together
+from runtime.embedded.stack import Stack
 from runtime.settings import Settings
-from runtime.stack import Stack
 from runtime.state import find
 from runtime.temporal import connect_to
-from runtime.together import Together
 from tests.runtime.conftest import ROOT, coursaga, environment
 
 PATIENCE = 120

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from runtime.children import StartFailed
+from runtime.child_processes import StartFailed
 from runtime.files import open_folder
 
 _ANNEX = Path("/var/lib/coursaga")  # only root can make it, and only root needs it

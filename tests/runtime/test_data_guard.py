@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.together import DataApart, Together
+from runtime.embedded.data_guard import DataApart, Together
 
 NAMES = ("postgres", "temporal", "provider")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from temporalio.service import RPCError
 
-from runtime.aside import aside
-from runtime.children import Child, StartFailed, environment_without, free_ports
+from runtime.child_processes import Child, StartFailed, environment_without, free_ports
+from runtime.embedded.sync_bridge import aside
+from runtime.embedded.temporal_binary import ensure, server_version
 from runtime.files import open_folder
 from runtime.temporal import TemporalUnreachable, answers, connect_to, ensure_search_attributes, keep_closed_runs
-from runtime.temporal_binary import ensure, server_version
 from workflows.attributes import SEARCH_ATTRIBUTES
 
 RETENTION_DAYS = 30

@@ -2,7 +2,7 @@
 
     with Stack(load_settings()) as running: ...
 
-Call it from a thread that lives as long as the stack shall (see `runtime.children`), best the main one.
+Call it from a thread that lives as long as the stack shall (see `runtime.child_processes`), best the main one.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from temporalio.service import RPCError
 
 from db.migrate import upgrade
 from gateways.task_queue import UNVERSIONED
-from runtime.aside import aside
 from runtime.build import build_id
-from runtime.children import Child, StartFailed, free_ports, listens, tail
+from runtime.child_processes import Child, StartFailed, free_ports, listens, tail
+from runtime.embedded.data_guard import Together
+from runtime.embedded.postgres import EmbeddedPostgres
+from runtime.embedded.sync_bridge import aside
+from runtime.embedded.temporal_server import TemporalServer
 from runtime.files import open_folder
-from runtime.postgres import EmbeddedPostgres
 from runtime.progress import Say, say_nothing
 from runtime.secrets_keys import make_key_of_home
 from runtime.settings import Settings
 from runtime.state import Home, Running, attached, find
 from runtime.temporal import RPC, connect, ensure_search_attributes
-from runtime.temporal_server import TemporalServer
-from runtime.together import Together
 from runtime.versions import NotReleased, Released, make_current, open_runs
 
 __all__ = ["Part", "Running", "Stack", "attached", "find"]

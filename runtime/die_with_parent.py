@@ -1,6 +1,6 @@
 """Becomes another program that never outlives its parent: run by path, standard library only, imports nothing of ours.
 
-    python -I -S leash.py PARENT SIGNAL UID GID PROGRAM ARGUMENT...
+    python -I -S die_with_parent.py PARENT SIGNAL UID GID PROGRAM ARGUMENT...
 
 A launcher instead of a `preexec_fn`: that one may deadlock in a process with threads. UID -1 keeps the user.
 Outside Linux there is no such leash; the next `coursaga up` then finds and stops what was left over.

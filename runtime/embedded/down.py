@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from runtime.children import identity
+from runtime.child_processes import identity
+from runtime.embedded.postgres import wipe_postgres
 from runtime.errors import CannotRun
-from runtime.postgres import wipe_postgres
 from runtime.state import Home
 
 _PATIENCE = 120.0

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from runtime.errors import CannotRun
 
-LEASH = Path(__file__).with_name("leash.py")
+LEASH = Path(__file__).with_name("die_with_parent.py")
 _LOG_LIMIT = 10_000_000  # bytes; a longer log is set aside at the next start
 _PICKED = range(12_000, 32_000)
 # Each process takes its turns from a place of its own: two that start servers at once do not pick the same port.

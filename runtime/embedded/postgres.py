@@ -17,9 +17,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from runtime.children import Child, StartFailed, command_of, environment_without, free_port, gone, identity
+from runtime.child_processes import Child, StartFailed, command_of, environment_without, free_port, gone, identity
+from runtime.embedded.postgres_programs import account_for, annex_of, place_of, programs, sweep_annexes, version_of
 from runtime.files import open_folder, write_secret
-from runtime.postgres_programs import account_for, annex_of, place_of, programs, sweep_annexes, version_of
 
 USER = "coursaga"
 DATABASE = "coursaga"

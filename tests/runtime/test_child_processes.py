@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from runtime.children import Child, StartFailed, command_of, end, free_ports, gone, identity
+from runtime.child_processes import Child, StartFailed, command_of, end, free_ports, gone, identity
 
 SLEEP = [sys.executable, "-c", "import time; print('on', flush=True); time.sleep(600)"]
 # A parent that starts one child, tells its id, and waits to be killed.
 PARENT = """
 import sys, time
 from pathlib import Path
-from runtime.children import Child
+from runtime.child_processes import Child
 child = Child("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"], Path(sys.argv[1]))
 child.start()
 print(child.pid, flush=True)
