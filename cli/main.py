@@ -34,7 +34,7 @@ _COMMANDS = {
     ),
     "migrate": ("cli.serve:migrate", "Bring the database to the newest schema, its roles to what they may do."),
     "token": ("cli.token:token", "Print a token for the API, for development."),
-    "doctor": ("cli.doctor:doctor", "Say what runs, what does not, and what to do about it."),
+    "doctor": ("cli.doctor.command:doctor", "Say what runs, what does not, and what to do about it."),
 }
 
 app = App(

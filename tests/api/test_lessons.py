@@ -12,8 +12,8 @@ from icalendar import Calendar
 from sqlalchemy import Engine
 from temporalio.client import Client
 
+from cli.doctor.database import lessons as closed_days
 from domain.ids import sweep_id_of
-from runtime.checks import lessons as closed_days
 from runtime.schedules import keep_sweeping
 from runtime.settings import Settings
 from tests.api.conftest import begin, is_problem, until

@@ -14,7 +14,8 @@ from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from runtime import checks
+from cli.doctor.check import WRONG
+from cli.doctor.temporal import temporal as look_at_temporal
 from runtime.settings import Settings
 from runtime.temporal import connect
 from tests.api.conftest import begin, until
@@ -66,8 +67,8 @@ async def test_a_bug_asks_for_an_engineer_and_is_over_once_a_fix_is_deployed(
     assert "an engineer" in seen["cause"]
     assert (seen["problems"], seen["actions"]) == (row["problems"], [])
     assert (await api.get(LIST, params={"problems": "true"})).json()["purchases"] == [row]
-    found = {check.name: check for check in await checks.temporal(settings)}["workflow code"]
-    assert found.state == checks.WRONG
+    found = {check.name: check for check in await look_at_temporal(settings)}["workflow code"]
+    assert found.state == WRONG
     assert purchase in found.says
     assert "an engineer is needed" in found.remedy
     async with make_worker(temporal, settings, engine, fake_provider):

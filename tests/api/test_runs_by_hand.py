@@ -23,9 +23,10 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError
 
+from cli.doctor.check import WRONG
+from cli.doctor.temporal import temporal as look_at_temporal
 from cli.operators.case_view import command_of
 from domain.ids import purchase_id_of
-from runtime import checks
 from runtime.settings import Settings
 from tests.api.conftest import begin, end_runs, fresh, is_problem, shown, until
 from tests.api.test_case import case
@@ -105,8 +106,8 @@ async def test_a_paused_purchase_is_seen_everywhere_and_refuses_acts_until_it_is
         for verb, more in (("retry_now", {}), ("cancel", {}), ("amend", {"changes": {"timeSlot": "19:00"}})):
             refused = is_problem(await act(api, purchase, verb, verb, **more), 409, "PAUSED_BY_HAND")
             assert "workflow unpause" in refused["detail"]
-        [doctors] = [check for check in await checks.temporal(settings) if check.name == "paused runs"]
-        assert (doctors.state, "unpause" in doctors.remedy) == (checks.WRONG, True)
+        [doctors] = [check for check in await look_at_temporal(settings) if check.name == "paused runs"]
+        assert (doctors.state, "unpause" in doctors.remedy) == (WRONG, True)
         bulk = {"verb": "retry_now", "filter": {"attention": "any", "payment": paid}, "reason": "r", "requestKey": "b"}
         assert (await api.post("/api/v1/admin/purchases:bulk", json=bulk)).json()["matched"] == 1
         assert await start_again(api, paymentId=paid) == "running"

@@ -13,8 +13,9 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from cli.doctor.check import FINE, WRONG, Check
+from cli.doctor.temporal import pollers
 from gateways.task_queue import UNVERSIONED, Polling, deployment_of, polling
-from runtime import checks
 from runtime.temporal import RPC
 from runtime.versions import NotReleased, make_current
 
@@ -71,8 +72,8 @@ async def seen(client: Client, queue: str, when: Callable[[Polling], bool]) -> P
         await asyncio.sleep(0.02)
 
 
-async def check(client: Client, queue: str) -> checks.Check:
-    return await checks.pollers(client, queue)
+async def check(client: Client, queue: str) -> Check:
+    return await pollers(client, queue)
 
 
 async def test_a_build_that_polls_and_gets_no_work_is_named(temporal: Client, queue: str) -> None:
@@ -81,9 +82,9 @@ async def test_a_build_that_polls_and_gets_no_work_is_named(temporal: Client, qu
         found = await seen(temporal, queue, lambda now: "one" in now.workers)
         assert found.fault == "those that poll are of build one and get no work: unversioned is current"
         told = await check(temporal, queue)
-        assert (told.state, "`coursaga release`" in told.remedy) == (checks.WRONG, True)
+        assert (told.state, "`coursaga release`" in told.remedy) == (WRONG, True)
         await make_current(temporal, queue, "one", seconds=PATIENCE)
-        assert (await check(temporal, queue)).state == checks.FINE
+        assert (await check(temporal, queue)).state == FINE
     async with worker_of(temporal, queue, UNVERSIONED):
         found = await seen(temporal, queue, lambda now: UNVERSIONED in now.workers)
         assert found.current == "one"  # its dead workers are remembered for a while, so `served` says nothing here
