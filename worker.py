@@ -18,18 +18,18 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.access import AccessActivities
 from activities.acts import ActActivities
-from activities.boundary import Boundary
 from activities.cart import CartActivities
+from activities.closed_days import StrandedActivities
 from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
-from activities.holds import HoldActivities
-from activities.learning import LearningActivities
+from activities.error_mapping import Boundary
+from activities.learning_cache import LearningActivities
 from activities.lesson_changes import LessonChangeActivities
 from activities.payment import PaymentActivities
 from activities.pruning import PruningActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
-from activities.stranded import StrandedActivities
+from activities.slot_holds import HoldActivities
 from activities.test_cards import CardActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_engine

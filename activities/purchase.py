@@ -16,7 +16,7 @@ from db import ledger
 from db.effects import purchase as effects
 from domain.access import access_ends
 from domain.amendments import Settled, amended, last_day_of_access, without_lessons
-from domain.doubles import looks_double
+from domain.duplicate_payment import looks_double
 from domain.metadata import for_others, wanted_lessons
 from domain.purchase import Announcement, PurchaseCreated, PurchaseOrder, Undone
 from domain.refusals import Refused

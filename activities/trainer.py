@@ -23,9 +23,9 @@ from db.effects.allocation import (
     take_over,
 )
 from db.effects.candidates import LessonRequest, Look, look, read_request
-from db.holds import OwnHold, TakenMeanwhile
-from domain.choosing import Choice, NobodyFits, choose, what_won
+from db.slot_holds import OwnHold, TakenMeanwhile
 from domain.matching import Place
+from domain.matching_explanation import Choice, NobodyFits, choose, what_won
 from domain.purchase import PurchaseOrder, TrainerAssigned, Undone
 from domain.refusals import Refused
 

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.request_keys import KeyReused
-from domain.bill import Bill
+from domain.pricing import Bill
 
 Json = dict[str, Any]
 LEASE = timedelta(seconds=30)  # more than the provider may take, twice

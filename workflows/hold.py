@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from activities.holds import HoldActivities
+    from activities.slot_holds import HoldActivities
     from workflows.policies import Rules
 
 

@@ -11,8 +11,8 @@ from temporalio.exceptions import ActivityError
 from workflows.policies import A_FEW_TRIES, LESSON_TRY, UNTIL_DONE
 
 with workflow.unsafe.imports_passed_through():
+    from activities.closed_days import StrandedActivities
     from activities.lesson_changes import LessonChangeActivities
-    from activities.stranded import StrandedActivities
     from domain.lesson_changes import LessonChange
 
 

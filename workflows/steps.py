@@ -5,7 +5,7 @@ from typing import Any
 from activities.cart import CartActivities
 from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
-from activities.learning import LearningActivities
+from activities.learning_cache import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities

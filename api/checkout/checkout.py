@@ -33,8 +33,8 @@ from db.checkouts import (
 from db.reads.cart import CartLine, cart_of
 from db.reads.coins import balance_of
 from db.request_keys import digest
-from domain.bill import CannotBuy, ToBuy, bill_of
 from domain.ids import checkout_key_of
+from domain.pricing import CannotBuy, ToBuy, bill_of
 from gateways.payments import (
     PaymentProvider,
     ProviderIntent,

@@ -26,10 +26,10 @@ from application.errors import Unavailable, Unprocessable
 from db.reads.cart import CartLine, cart_of
 from db.reads.coins import balance_of
 from db.reads.preflight import StudentFacts, student_facts, who_could_teach
-from domain.bill import line_metadata
-from domain.doubles import looks_double
+from domain.duplicate_payment import looks_double
 from domain.matching import place_of, rank
 from domain.metadata import WantedLessons, merge, wanted_lessons
+from domain.pricing import line_metadata
 from domain.refusals import REFUSALS, Refused
 from domain.schedule import Lesson, first_day, plan_lessons, zone_named
 from domain.session_count import resolve_session_count

@@ -28,7 +28,9 @@ from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.ids import GivenId
 from application.temporal_client import RPC_TIMEOUT, answering
 from application.wake_parked import Healed, wake_later
-from db.holds import (
+from db.reads.cart import cart_of
+from db.reads.preflight import student_facts, who_could_teach
+from db.slot_holds import (
     MOST_HOLDS,
     MOST_TRIES,
     HeldTooOften,
@@ -43,11 +45,9 @@ from db.holds import (
     lock_student,
     require_not_too_often,
 )
-from db.reads.cart import cart_of
-from db.reads.preflight import student_facts, who_could_teach
-from domain.choosing import choose
 from domain.ids import hold_workflow_id_of
 from domain.matching import Place, place_of
+from domain.matching_explanation import choose
 from domain.refusals import REFUSALS, Refused
 from domain.schedule import Lesson
 from workflows.hold import HoldInput, SlotHoldWorkflow

@@ -22,12 +22,12 @@ from application.errors import NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.purchase_state import live
 from application.run_states import RunState
+from db.closed_days import Stranded
 from db.reads.cases import Money, acts_of, money_of, told_of
 from db.reads.lessons import stranded_lessons
 from db.reads.progress import progress_after, steps_told
 from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of
 from db.reads.starts import StartRow
-from db.stranded import Stranded
 from domain.next_actions import START_AGAIN, Action, actions_for
 from domain.refusals import REFUSALS
 from domain.runs import Helps

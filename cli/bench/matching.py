@@ -16,8 +16,8 @@ from cli.bench.measure import Watched
 from cli.bench.meter import Timed
 from db.engine import make_async_engine
 from db.reads.preflight import Ahead, who_could_teach
-from domain.choosing import choose
 from domain.matching import Place
+from domain.matching_explanation import choose
 from domain.metadata import WantedLessons
 from domain.refusals import Refused
 from domain.schedule import Lesson, plan_lessons

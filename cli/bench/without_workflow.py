@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 
 from activities.cart import CartActivities
 from activities.enrollment import EnrollmentActivities
-from activities.learning import LearningActivities
+from activities.learning_cache import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities

@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from tzdata import IANA_VERSION
 
 from cli.doctor.check import FINE, MAX_NAMED, NOT_RUNNING, UNREACHABLE, WRONG, Check
+from db.closed_days import STRANDED, stranded_of
 from db.engine import at_once, make_engine
 from db.migrate import MIGRATIONS
 from db.sealing import Seal, SecretUnreadable
-from db.stranded import STRANDED, stranded_of
 from domain.refusals import Refused
 from domain.schedule import zone_named
 from runtime.clock import clock

@@ -18,8 +18,8 @@ from sqlalchemy.exc import IntegrityError
 
 from db.effects.candidates import step_key
 from db.engine import at_once
-from db.holds import LET_GO, TakenMeanwhile
 from db.ledger import UNCHANGED, Json
+from db.slot_holds import LET_GO, TakenMeanwhile
 from db.teaching import SLOTS, slots
 from domain.purchase import PurchaseOrder, TrainerAssigned
 from domain.refusals import Refused

@@ -8,8 +8,8 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, text
 
-from db.holds import HOLDS, Holds, holds_of
 from db.ledger import Json
+from db.slot_holds import HOLDS, Holds, holds_of
 from db.teaching import CONFLICT, PLAN, TRAINERS, times_of, trainer_facts
 from domain.matching import Place, TrainerFacts
 from domain.purchase import PurchaseOrder
@@ -108,7 +108,7 @@ def look(
     """Everybody who teaches the course, with hours, blocked days, future load, and whether busy at these lessons.
 
     `home`: where home lessons are to be; who is too far from it comes without hours, blocked days and slots. Holds that
-    have expired and the student's own count as free: let them go (`db.holds.LET_GO`) before anything is held.
+    have expired and the student's own count as free: let them go (`db.slot_holds.LET_GO`) before anything is held.
     """
     values = {**step_key(order), **times_of(lessons, now, home), "course_id": course_id}
     rows = connection.execute(_LOOK, values).all()

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.stranded import STRANDED, Stranded, stranded_of
+from db.closed_days import STRANDED, Stranded, stranded_of
 
 
 @dataclass(frozen=True)

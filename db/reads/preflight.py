@@ -9,7 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.holds import HOLDS, Holds, holds_of
+from db.slot_holds import HOLDS, Holds, holds_of
 from db.teaching import CONFLICT, PLAN, TRAINERS, times_of, trainer_facts
 from domain.matching import Place, TrainerFacts
 from domain.schedule import Lesson

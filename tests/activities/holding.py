@@ -17,7 +17,7 @@ from api.checkout.slot_holds import Wish, hold_for
 from application.context import Services
 from db.engine import make_async_engine
 from db.grants import API
-from db.holds import LiveHold
+from db.slot_holds import LiveHold
 from domain.matching import Place
 from domain.metadata import WantedLessons
 from domain.schedule import plan_lessons

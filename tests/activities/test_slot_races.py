@@ -15,7 +15,7 @@ from threading import Barrier
 import pytest
 from sqlalchemy import Engine, text
 
-from activities.holds import HoldActivities
+from activities.slot_holds import HoldActivities
 from activities.trainer import TrainerActivities
 from db.engine import make_engine
 from db.grants import WORKER

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from activities.stranded import StrandedActivities
+from activities.closed_days import StrandedActivities
 from activities.trainer import TrainerActivities
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused

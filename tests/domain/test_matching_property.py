@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.choosing import Choice, NobodyFits, choose
 from domain.matching import Place, TrainerFacts, Window
+from domain.matching_explanation import Choice, NobodyFits, choose
 from domain.metadata import WantedLessons
 from domain.schedule import Lesson
 

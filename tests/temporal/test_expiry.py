@@ -23,7 +23,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from activities.boundary import Boundary
+from activities.error_mapping import Boundary
 from domain.access import AccessLook
 from domain.ids import expiry_id_of
 from domain.purchase import PurchaseCreated, PurchaseOrder

@@ -18,7 +18,7 @@ from temporalio.service import RPCError
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 from temporalio.worker import Worker
 
-from activities.boundary import Boundary
+from activities.error_mapping import Boundary
 from domain.purchase import PurchaseOrder
 from runtime.settings import Settings
 from runtime.temporal import connect_to

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-from db.holds import MOST_TRIES
+from db.slot_holds import MOST_TRIES
 from runtime.settings import Settings
 from tests.api.callers import stored
 from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, settings_for, until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from activities.learning import LearningActivities
+from activities.learning_cache import LearningActivities
 from tests import build
 from tests.activities.counting import round_trips
 

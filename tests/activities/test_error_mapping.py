@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
-from activities.boundary import LONGEST_WAIT, Boundary
+from activities.error_mapping import LONGEST_WAIT, Boundary
 from domain.refusals import Refused
 from gateways.payments import ProviderTrouble
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.bill import Bill, CannotBuy, ToBuy, bill_of
+from domain.pricing import Bill, CannotBuy, ToBuy, bill_of
 
 prices = st.lists(st.integers(0, 10**9), min_size=1, max_size=50).filter(any)
 coins = st.integers(0, 10**11)

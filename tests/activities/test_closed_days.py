@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Engine
 
-from activities.stranded import StrandedActivities
+from activities.closed_days import StrandedActivities
 from domain.purchase import PurchaseOrder
 from tests import build
 from tests.activities.test_lesson_changes import AFTER_THREE, as_planned, at, given, lessons

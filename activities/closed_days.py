@@ -16,12 +16,12 @@ from temporalio import activity
 
 from activities.lesson_changes import CHANGED, facts_of, require_standing
 from activities.planning import not_free
+from db.closed_days import Stranded
 from db.effects import lesson_changes as effects
 from db.effects.allocation import let_go
 from db.effects.candidates import look
+from db.effects.closed_days import purchases_with_stranded, stranded_in
 from db.effects.lesson_changes import Scene, Standing
-from db.effects.stranded import purchases_with_stranded, stranded_in
-from db.stranded import Stranded
 from domain.acts import ActRecord
 from domain.ids import stranded_key_of
 from domain.lesson_changes import MOVE_STRANDED, SYSTEM, refused

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, text
 
+from db.closed_days import STRANDED, Stranded, stranded_of
 from db.engine import at_once
-from db.stranded import STRANDED, Stranded, stranded_of
 
 _STRANDED = text(STRANDED)
 

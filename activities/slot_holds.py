@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Engine
 from temporalio import activity
 
-from db.effects.holds import release
+from db.effects.slot_holds import release
 
 _log = structlog.get_logger()
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from activities.holds import HoldActivities
 from activities.lesson_changes import LessonChangeActivities
 from activities.sessions import SessionActivities
+from activities.slot_holds import HoldActivities
 from activities.trainer import TrainerActivities
-from db.holds import TooManyHolds
+from db.slot_holds import TooManyHolds
 from domain.lesson_changes import LessonChange
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
