@@ -31,8 +31,8 @@ from domain.money import amount
 from domain.purchase import PurchaseOrder
 from workflows.attributes import ITEM_ID, NEEDS_ATTENTION, ORIGIN, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
+from workflows.saga_types import Resumed
 from workflows.steps import CONFIRM_PAYMENT, TABLE
-from workflows.story import Resumed
 
 _GOOD = frozenset({"succeeded", "partially_refunded"})
 _SUMMARY = 130  # characters; the server takes 400 bytes

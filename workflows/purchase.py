@@ -14,11 +14,9 @@ with workflow.unsafe.imports_passed_through():
     from domain.acts import check_values
     from domain.purchase import Announcement, PaymentConfirmed, PurchaseOrder
     from domain.texts import signature_faults, storable
-    from workflows.board import Progress, PurchaseBoard
-    from workflows.desk import PurchaseDesk
     from workflows.expiry import watch_expiry
+    from workflows.failures import judge
     from workflows.inbox import MOST_HELD, Intent
-    from workflows.judging import judge
     from workflows.messages import (
         Act,
         Amend,
@@ -30,8 +28,10 @@ with workflow.unsafe.imports_passed_through():
         check,
         refuse,
     )
+    from workflows.notifications import PurchaseDesk
     from workflows.policies import Rules
     from workflows.saga import Saga
+    from workflows.saga_types import STORY_ENDS, Resumed, uncancellable
     from workflows.steps import (
         APPROVE_ALLOCATION,
         ASSIGN_TRAINER,
@@ -45,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
         REDEEM_COINS,
         TABLE,
     )
-    from workflows.story import STORY_ENDS, Resumed, uncancellable
+    from workflows.visibility import Progress, PurchaseBoard
 
 
 @dataclass(frozen=True)

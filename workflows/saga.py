@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 from domain.texts import storable
 from workflows.inbox import AWAITING_SECOND_PERSON, UNDER_WAY, Inbox, Intent, View
 from workflows.policies import MOST_EVENTS, Rules
-from workflows.story import STORY_ENDS, Board, Desk, Ends, Kind, Patience, Resumed, Step, Why, ended_by
+from workflows.saga_types import STORY_ENDS, Board, Desk, Ends, Kind, Patience, Resumed, Step, Why, ended_by
 
 A = TypeVar("A")
 R = TypeVar("R")

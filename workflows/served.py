@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from workflows.expiry import ExpiryWorkflow
-from workflows.hold import SlotHoldWorkflow
 from workflows.lesson_changes import LessonChangeWorkflow, LessonSweepWorkflow
 from workflows.pruning import PruneWorkflow
 from workflows.purchase import PurchaseWorkflow
+from workflows.slot_hold import SlotHoldWorkflow
 
 WORKFLOWS: tuple[type[Any], ...] = (
     PurchaseWorkflow,

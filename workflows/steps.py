@@ -12,7 +12,7 @@ from activities.sessions import SessionActivities
 from activities.test_cards import CardActivities
 from activities.trainer import TrainerActivities
 from domain.purchase import PurchaseOrder
-from workflows.story import Kind, Step
+from workflows.saga_types import Kind, Step
 
 # fmt: off
 CONFIRM_PAYMENT    = Step(PaymentActivities.confirm_payment,     Kind.GATE,   undo=PaymentActivities.refund_payment)

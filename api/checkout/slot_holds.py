@@ -50,7 +50,7 @@ from domain.matching import Place, place_of
 from domain.matching_explanation import choose
 from domain.refusals import REFUSALS, Refused
 from domain.schedule import Lesson
-from workflows.hold import HoldInput, SlotHoldWorkflow
+from workflows.slot_hold import HoldInput, SlotHoldWorkflow
 
 router = APIRouter(prefix="/api/v1/checkout/holds", tags=["shop"])
 

@@ -24,10 +24,10 @@ from tests.faults.worker_with_faults import plan_file
 from tests.faults.world import WorkerProcess, World
 from tests.subjects import bundle
 from tests.temporal.messages import Handle, act, cancel, progress
-from workflows.board import Attention
 from workflows.policies import Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 from workflows.steps import CREATE_SESSIONS
+from workflows.visibility import Attention
 
 N = 4  # lessons
 ALL_CARDS = 100  # of two subjects

@@ -17,8 +17,8 @@ from tests.faults.purchases import UNHURRIED, Purchase, entered, release
 from tests.faults.together import Case, Together
 from tests.faults.world import World
 from tests.invariants import violations, violations_of_runs
+from workflows.saga_types import Kind
 from workflows.steps import CLEAR_CART, TABLE
-from workflows.story import Kind
 
 KIND = {step.name: step.kind for step in TABLE}
 FIRST, PIVOT = DOS[0], CLEAR_CART.name

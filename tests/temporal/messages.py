@@ -6,9 +6,9 @@ import asyncio
 
 from temporalio.client import WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
 
-from workflows.board import Attention, Progress
 from workflows.messages import Act, Cancel
 from workflows.purchase import PurchaseWorkflow
+from workflows.visibility import Attention, Progress
 
 ACCEPTED = WorkflowUpdateStage.ACCEPTED
 Handle = WorkflowHandle[PurchaseWorkflow, str]

@@ -25,9 +25,9 @@ from tests.temporal.fakes import Answer, Fakes, Refuse
 from tests.temporal.messages import cancelling, parked, progress
 from tests.temporal.test_engine_endings import ending_of
 from workflows.expiry import ExpiryInput, ExpiryWorkflow
-from workflows.hold import HoldInput, SlotHoldWorkflow
 from workflows.lesson_changes import LessonChangeWorkflow, LessonSweepWorkflow
 from workflows.purchase import PurchaseWorkflow
+from workflows.slot_hold import HoldInput, SlotHoldWorkflow
 
 UPDATES = [
     "retry_now", "amend", "skip_step", "assign_trainer", "approve_allocation", "create_sessions", "cancel",

@@ -14,6 +14,7 @@ from tests.temporal.fakes import Answer, Fakes, Hold, Refuse, Trouble
 from tests.temporal.messages import ACCEPTED, act, cancel, cancelling, parked, progress
 from workflows.policies import Rules
 from workflows.purchase import PurchaseWorkflow
+from workflows.saga_types import Kind, Step
 from workflows.steps import (
     APPROVE_ALLOCATION,
     ASSIGN_TRAINER,
@@ -24,7 +25,6 @@ from workflows.steps import (
     ISSUE_TEST_CARDS,
     TABLE,
 )
-from workflows.story import Kind, Step
 
 GATES = [step for step in TABLE if step.kind is Kind.GATE]
 REPAIRS = [step for step in TABLE if step.kind is Kind.REPAIR]

@@ -13,8 +13,8 @@ from temporalio.client import Client
 from temporalio.worker import Replayer, Worker
 
 from domain.ids import hold_workflow_id_of
-from workflows.hold import HoldInput, SlotHoldWorkflow
 from workflows.policies import Rules
+from workflows.slot_hold import HoldInput, SlotHoldWorkflow
 
 QUEUE = "slot-hold-tests"
 

@@ -28,9 +28,9 @@ from tests.servers import temporal_server
 from tests.time.skipping import TimeOfTheRun
 from worker import activities_of
 from workflows.expiry import ExpiryWorkflow
-from workflows.hold import SlotHoldWorkflow
 from workflows.policies import Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
+from workflows.slot_hold import SlotHoldWorkflow
 
 Handle = WorkflowHandle[Any, Any]
 _OFTEN = TimeSkippingConfig(max_session_skip_count=10_000)  # by default time stands after a hundred timers or so

@@ -16,8 +16,8 @@ from tests import build
 from tests.activities.holding import holder
 from tests.build import NOW
 from tests.time.conftest import Handle, Shop
-from workflows.hold import HoldInput, SlotHoldWorkflow
 from workflows.policies import HOUR, Rules
+from workflows.slot_hold import HoldInput, SlotHoldWorkflow
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 SELDOM = replace(Rules(), heal_pause=5 * 24 * HOUR, pending_pause=HOUR)  # the deadlines as they are, fewer looks before

@@ -7,8 +7,8 @@ from typing import Any, cast
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from domain.refusals import REFUSALS, Fate
+from workflows.saga_types import Kind, Step, Why
 from workflows.steps import CONFIRM_PAYMENT
-from workflows.story import Kind, Step, Why
 
 
 def judge(err: FailureError, step: Step[Any, Any] | None, undoing: bool) -> Why:

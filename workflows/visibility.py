@@ -22,7 +22,7 @@ from workflows.attributes import (
 )
 from workflows.inbox import Intent
 from workflows.messages import data_for_ui
-from workflows.story import Why
+from workflows.saga_types import Why
 
 
 @dataclass(frozen=True)

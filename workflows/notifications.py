@@ -11,7 +11,7 @@ from domain.purchase import Announcement, PurchaseOrder
 from workflows.expiry import watch_expiry
 from workflows.inbox import Intent
 from workflows.policies import Rules
-from workflows.story import Deed, Why
+from workflows.saga_types import Deed, Why
 
 
 @dataclass
