@@ -31,7 +31,7 @@ from domain.money import amount
 from domain.purchase import PurchaseOrder
 from workflows.attributes import ITEM_ID, NEEDS_ATTENTION, ORIGIN, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
-from workflows.saga_types import Resumed
+from workflows.saga_types import ContinuedState
 from workflows.steps import CONFIRM_PAYMENT, TABLE
 
 _GOOD = frozenset({"succeeded", "partially_refunded"})
@@ -140,13 +140,13 @@ async def _start_again(at: Services, line: PaidLine, order: PurchaseOrder) -> st
     return "started"
 
 
-def _resumed(left: Unfinished) -> Resumed:
+def _resumed(left: Unfinished) -> ContinuedState:
     """What operators decided of the run before, and that a rollback is to be finished, never to be begun anew.
 
     All undos are owed: the run before may have done any of the steps, and a cancel may come before this one knows.
     """
     code = "CANCELLED" if left.cancelled else "ALREADY_MADE_WHOLE" if left.undone else ""
-    return Resumed(
+    return ContinuedState(
         stage="rolling_back" if code else CONFIRM_PAYMENT.name,
         patience={},
         undos=[step.name for step in TABLE if step.undo],
@@ -159,7 +159,11 @@ def _resumed(left: Unfinished) -> Resumed:
 
 
 async def _start_workflow(
-    at: Services, line: PaidLine, order: PurchaseOrder, reuse: WorkflowIDReusePolicy, resumed: Resumed | None = None
+    at: Services,
+    line: PaidLine,
+    order: PurchaseOrder,
+    reuse: WorkflowIDReusePolicy,
+    resumed: ContinuedState | None = None,
 ) -> bool:
     """False when Temporal has a run of this id that stands in the way: it was started before."""
     async with answering("start"):

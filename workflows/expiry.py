@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
@@ -17,11 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.purchase import PurchaseOrder
     from workflows.attributes import STUDENT_ID
     from workflows.messages import Extend, check, refuse
-    from workflows.policies import Rules
-
-# Looks at the purchase at least so often: whoever was taken back needs no timer, whoever moved has another midnight.
-LONGEST_SLEEP = timedelta(days=30)
-_RACES = 3  # with one that ends just when it is to be told
+    from workflows.policies import MAX_RACES, MAX_SLEEP, MIN_SLEEP, Rules
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class ExpiryInput:
 
 
 @dataclass
-class _Asked:
+class _PendingExtension:
     """An extension, answered by the main loop."""
 
     act: Extend
@@ -50,7 +46,7 @@ class ExpiryWorkflow:
     @workflow.init
     def __init__(self, start: ExpiryInput) -> None:
         self._start = start
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, _PendingExtension] = {}
         self._look_again = False
 
     @workflow.run
@@ -71,7 +67,7 @@ class ExpiryWorkflow:
 
     @workflow.update(description="Give access until another day (expiry_date, YYYY-MM-DD), also after it has ended.")
     async def extend(self, act: Extend) -> str:
-        mine = self._asked.setdefault(act.request_key, _Asked(act))
+        mine = self._asked.setdefault(act.request_key, _PendingExtension(act))
         await workflow.wait_condition(lambda: mine.answer is not None)
         return mine.answer or ""
 
@@ -101,7 +97,8 @@ class ExpiryWorkflow:
 
     async def _sleep(self, look: AccessLook) -> None:
         workflow.set_current_details(f"Access lasts until **{look.last_day}**, that day included.")
-        pause = timedelta(seconds=min(max(look.seconds, 0.1), LONGEST_SLEEP.total_seconds()))
+        # Not for ever: a purchase that was taken back needs no timer, a student who moved has another midnight.
+        pause = min(max(timedelta(seconds=look.seconds), MIN_SLEEP), MAX_SLEEP)
         try:
             await workflow.wait_condition(
                 lambda: self._disturbed, timeout=pause, timeout_summary=f"access until {look.last_day}"
@@ -116,10 +113,7 @@ class ExpiryWorkflow:
             do,
             arg,
             start_to_close_timeout=timedelta(seconds=rules.attempt),
-            retry_policy=RetryPolicy(
-                initial_interval=timedelta(seconds=rules.quick_pause),
-                maximum_interval=timedelta(seconds=rules.trouble_pause_most),
-            ),
+            retry_policy=rules.until_done(),
         )
 
 
@@ -129,7 +123,7 @@ async def watch_expiry(order: PurchaseOrder, rules: Rules, *, look_again: bool =
     `look_again`: the last day was changed, so one that is there looks at it. Raises nothing that would undo the
     purchase: without a timer the access still ends for whoever reads it.
     """
-    for _ in range(_RACES):
+    for _ in range(MAX_RACES):
         if await _started(order, rules) or not look_again or await _told(order):
             return
 

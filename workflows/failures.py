@@ -7,11 +7,11 @@ from typing import Any, cast
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from domain.refusals import REFUSALS, Fate
-from workflows.saga_types import Kind, Step, Why
+from workflows.saga_types import Failure, Kind, Step
 from workflows.steps import CONFIRM_PAYMENT
 
 
-def judge(err: FailureError, step: Step[Any, Any] | None, undoing: bool) -> Why:
+def judge(err: FailureError, step: Step[Any, Any] | None, undoing: bool) -> Failure:
     """Why it failed. `undoing`: it was the step's undo; `step` None: it was no step."""
     cause = err.cause if isinstance(err, ActivityError) else err
     refusal = REFUSALS.get(cause.type or "") if isinstance(cause, ApplicationError) and cause.non_retryable else None
@@ -19,12 +19,12 @@ def judge(err: FailureError, step: Step[Any, Any] | None, undoing: bool) -> Why:
     if undoing:
         money = step is CONFIRM_PAYMENT
         stuck = "COMPENSATION_STUCK" if not money else "REFUND_FAILED" if refusal else "REFUND_UNKNOWN"
-        return Why(stuck, message)
+        return Failure(stuck, message)
     if refusal is None:
-        return Why("STEP_TROUBLE", message)
+        return Failure("STEP_TROUBLE", message)
     # Only a gate may end a purchase; a repair step waits for a decision, unless the purchase was made whole before.
     gate = step is not None and step.kind is Kind.GATE
-    return Why(
+    return Failure(
         refusal.code,
         message,
         facts=_facts(cause),

@@ -12,8 +12,8 @@ View = dict[str, Any]
 AWAITING_SECOND_PERSON = "awaiting_second_person"
 UNDER_WAY = "under_way"  # the run goes on in a new one: the same act sent again hears the outcome
 # Answered acts that a run remembers; older ones are known by the audit.
-_REMEMBERED = 100
-MOST_WAITING, MOST_HELD = 50, 10  # acts that wait for an answer, or for a second person; more are refused
+_MAX_REMEMBERED = 100
+MAX_WAITING, MAX_HELD = 50, 10  # acts that wait for an answer, or for a second person; more are refused
 
 
 @dataclass
@@ -76,14 +76,14 @@ class Inbox:
     @property
     def full(self) -> bool:
         """So many wait for an answer that no more are taken."""
-        return len(self.waiting) + len(self.taken) >= MOST_WAITING
+        return len(self.waiting) + len(self.taken) >= MAX_WAITING
 
     def known(self, key: str) -> Intent | None:
         """The act of this key that this run has heard of."""
         return self.asked.get(key) or self.held.get(key)
 
     def post(self, intent: Intent, view: View) -> Intent:
-        """Ask for it, unless its key was asked before; the one intent of that key."""
+        """Queue the request, or return the one already queued under the same request key."""
         if intent.key not in self.asked:
             intent.before = view
             self.asked[intent.key] = intent
@@ -124,7 +124,7 @@ class Inbox:
         if not on_record:
             self.owed.append(intent)
         done = [key for key, act in self.asked.items() if act.answer is not None and act not in self.owed]
-        for key in done[:-_REMEMBERED]:
+        for key in done[:-_MAX_REMEMBERED]:
             del self.asked[key]
 
     def close_one(self, intent: Intent, text: str, view: View, *, on_record: bool = False) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from temporalio.exceptions import ApplicationError
 
@@ -119,3 +119,23 @@ def check(verb: str, act: Act) -> None:
     faults += check_values(verb, act.values)
     if faults:
         raise refuse("INVALID_ACT", "; ".join(faults))
+
+
+def act_of_signal(asked: tuple[Any, ...], request_key: str) -> tuple[CreateSessions, list[str]]:
+    """The act that `create_sessions_manually` was sent with, and what is wrong with it.
+
+    Takes whatever came and never raises. The first object counts; who sent it, why and under which key is made up
+    where it is not said.
+    """
+    objects = [cast("dict[str, Any]", each) for each in asked if isinstance(each, dict)]
+    said = objects[0] if objects else {}
+    signed = {"actor": "Temporal UI", "reason": "manual signal", "request_key": request_key}
+    given = {name: text for name in signed if isinstance(text := said.get(name), str) and text.strip()}
+    overrides = {name: value for name, value in said.items() if name not in signed}
+    nested = overrides.pop("overrides", None)
+    overrides |= cast("dict[str, Any]", nested) if isinstance(nested, dict) else {}
+    act = CreateSessions(**signed | given, overrides=overrides)
+    faults = [] if objects or not any(each is not None for each in asked) else ["its input is no object"]
+    faults += check_values("create_sessions", overrides)
+    faults += signature_faults(actor=act.actor, reason=act.reason, request_key=act.request_key)
+    return act, faults

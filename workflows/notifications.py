@@ -11,23 +11,23 @@ from domain.purchase import Announcement, PurchaseOrder
 from workflows.expiry import watch_expiry
 from workflows.inbox import Intent
 from workflows.policies import Rules
-from workflows.saga_types import Deed, Why
+from workflows.saga_types import ActivityCall, Failure
 
 
 @dataclass
-class PurchaseDesk:
-    """The deeds of one purchase. `amount_minor`: what its line costs, None while that is not known."""
+class PurchaseHooks:
+    """The activities of one purchase. `amount_minor`: what its line costs, None while that is not known."""
 
     order: PurchaseOrder
     rules: Rules
     amount_minor: int | None
     exists: bool = False  # there is a purchase row
 
-    def needs_attention(self, why: Why) -> Deed:
-        return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_NEEDS_ATTENTION", code=why.code)
+    def needs_attention(self, failure: Failure) -> ActivityCall:
+        return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_NEEDS_ATTENTION", code=failure.code)
 
-    def escalated(self, why: Why) -> Deed:
-        return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_ATTENTION_ESCALATED", code=why.code)
+    def escalated(self, failure: Failure) -> ActivityCall:
+        return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_ATTENTION_ESCALATED", code=failure.code)
 
     def needs_two(self, intent: Intent) -> bool:
         """Money that was given back by other means needs two people; so does giving back much, or nobody knows how much.
@@ -43,7 +43,7 @@ class PurchaseDesk:
             return True
         return self.amount_minor >= limit and intent.values.get("refund") != "none"
 
-    def decide(self, intent: Intent) -> Deed:
+    def decide(self, intent: Intent) -> ActivityCall:
         decision = Decision(
             self.order, intent.key, intent.verb, intent.actor, intent.reason, intent.values, intent.stores
         )
@@ -54,7 +54,7 @@ class PurchaseDesk:
         if intent.verb == "amend" and "expiryDate" in intent.values and self.exists:
             await watch_expiry(self.order, self.rules, look_again=True)
 
-    def record(self, intent: Intent) -> Deed:
+    def record(self, intent: Intent) -> ActivityCall:
         record = ActRecord(
             self.order,
             intent.key,

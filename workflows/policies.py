@@ -1,4 +1,4 @@
-"""Every timeout, pause, deadline and retry number of the saga, and nowhere else.
+"""Every timeout, pause, deadline and retry number of the workflows, and nowhere else.
 
 A door copies the rules in force into the start input, so that a run keeps them and replay never reads settings.
 """
@@ -35,15 +35,29 @@ class Rules:
         """The tries Temporal makes before the step counts as in trouble."""
         return RetryPolicy(initial_interval=timedelta(seconds=self.quick_pause), maximum_attempts=self.quick_tries)
 
+    def until_done(self) -> RetryPolicy:
+        """Tries without end, with growing pauses: for what nobody else would do."""
+        return RetryPolicy(
+            initial_interval=timedelta(seconds=self.quick_pause),
+            maximum_interval=timedelta(seconds=self.trouble_pause_most),
+        )
+
     def trouble_pause_of(self, rounds: int) -> float:
         """Seconds to wait after this many rounds of trouble: growing, up to a most."""
         return min(self.trouble_pause * 2.0 ** min(rounds, 30), self.trouble_pause_most)
 
 
 # A run whose history is this long goes on in a new one although messages wait; the server ends one at 51,200.
-MOST_EVENTS = 20_000
+MAX_EVENTS = 20_000
+MIN_PAUSE = 1.0  # seconds; what is left of a pause after an escalation
+# An end of access looks at its purchase at least and at most so often.
+MIN_SLEEP, MAX_SLEEP = timedelta(milliseconds=100), timedelta(days=30)
+MAX_RACES = 3  # with an end of access that ends just when it is to be told
 # Of changes of lessons, which have no deadline: a try, and the pauses between tries for as long as there is trouble.
 LESSON_TRY = timedelta(seconds=10)
 UNTIL_DONE = RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_interval=timedelta(minutes=1))
 # Of one purchase in a sweep: the next sweep looks again.
 A_FEW_TRIES = RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_attempts=3)
+# Of the daily pruning, which takes long, and comes again tomorrow.
+PRUNE_TRY = timedelta(seconds=60)
+PRUNE_TRIES = RetryPolicy(maximum_attempts=5)

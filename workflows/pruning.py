@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+
+from workflows.policies import PRUNE_TRIES, PRUNE_TRY
 
 with workflow.unsafe.imports_passed_through():
     from activities.pruning import PruningActivities
-
-_TRY = timedelta(seconds=60)
-_TRIES = RetryPolicy(maximum_attempts=5)  # then the next day's
 
 
 @workflow.defn(name="PruneWorkflow")
@@ -31,5 +28,5 @@ class PruneWorkflow:
 
     async def _prune(self) -> dict[str, int]:
         return await workflow.execute_activity_method(
-            PruningActivities.prune, start_to_close_timeout=_TRY, retry_policy=_TRIES
+            PruningActivities.prune, start_to_close_timeout=PRUNE_TRY, retry_policy=PRUNE_TRIES
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from temporalio import workflow
 
@@ -11,12 +11,11 @@ from temporalio import workflow
 # on what a step is (and each run would pay for SQLAlchemy).
 with workflow.unsafe.imports_passed_through():
     from activities.purchase import PurchaseActivities
-    from domain.acts import check_values
-    from domain.purchase import Announcement, PaymentConfirmed, PurchaseOrder
-    from domain.texts import signature_faults, storable
+    from domain.purchase import Announcement, PurchaseOrder
+    from domain.texts import storable
     from workflows.expiry import watch_expiry
     from workflows.failures import judge
-    from workflows.inbox import MOST_HELD, Intent
+    from workflows.inbox import Intent
     from workflows.messages import (
         Act,
         Amend,
@@ -25,13 +24,14 @@ with workflow.unsafe.imports_passed_through():
         CreateSessions,
         SettleRefund,
         SkipStep,
+        act_of_signal,
         check,
         refuse,
     )
-    from workflows.notifications import PurchaseDesk
+    from workflows.notifications import PurchaseHooks
     from workflows.policies import Rules
     from workflows.saga import Saga
-    from workflows.saga_types import STORY_ENDS, Resumed, uncancellable
+    from workflows.saga_types import RUN_ENDS, ContinuedState, uncancellable
     from workflows.steps import (
         APPROVE_ALLOCATION,
         ASSIGN_TRAINER,
@@ -45,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
         REDEEM_COINS,
         TABLE,
     )
-    from workflows.visibility import Progress, PurchaseBoard
+    from workflows.visibility import Progress, PurchaseStatus
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class PurchaseInput:
 
     order: PurchaseOrder
     rules: Rules
-    resumed: Resumed | None = None
+    resumed: ContinuedState | None = None
     amount_minor: int | None = None  # what the line costs, once that is known
 
 
@@ -65,18 +65,17 @@ class PurchaseWorkflow:
     @workflow.init
     def __init__(self, start: PurchaseInput) -> None:
         self._start = start
-        self._board = PurchaseBoard(start.order.workflow_id, carried=start.resumed is not None)
-        self._confirmed: PaymentConfirmed | None = None
+        self._status = PurchaseStatus(start.order.workflow_id, carried=start.resumed is not None)
         costs = start.amount_minor if start.order.payment_id else 0
-        self._desk = PurchaseDesk(start.order, start.rules, costs)
+        self._hooks = PurchaseHooks(start.order, start.rules, costs)
         self._saga: Saga[PurchaseOrder] = Saga(
             order=start.order,
             rules=start.rules,
-            board=self._board,
+            status=self._status,
             judge=judge,
-            renew=self._renew,
-            desk=self._desk,
-            resumed=start.resumed,
+            continue_as_new=self._continue_as_new,
+            hooks=self._hooks,
+            continued=start.resumed,
         )
 
     @workflow.run
@@ -86,20 +85,21 @@ class PurchaseWorkflow:
     async def _run(self) -> str:
         saga = self._saga
         try:
-            await saga.tell(self._fulfil(saga), TABLE)
-        except STORY_ENDS:
+            await saga.execute_saga(self._fulfil(saga), TABLE)
+        except RUN_ENDS:
             await self._made_whole()
             raise
         await self._announce("PURCHASE_COMPLETED", "completed")
-        await saga.close("completed")
+        await saga.close()
         return "completed"
 
     async def _fulfil(self, saga: Saga[PurchaseOrder]) -> None:
-        self._paid(await saga.run(CONFIRM_PAYMENT))
+        if confirmed := await saga.run(CONFIRM_PAYMENT):
+            self._hooks.amount_minor = confirmed.amount_minor
         purchase = await saga.run(CREATE_PURCHASE)
-        self._board.has(purchase, self._confirmed)
-        self._desk.exists = purchase is not None
-        await saga.mention(INVALIDATE_LEARNING_CACHE)
+        self._status.has(purchase, confirmed)
+        self._hooks.exists = purchase is not None
+        await saga.best_effort(INVALIDATE_LEARNING_CACHE)
         if purchase and purchase.coins:  # most lines cost none: they are spared the step
             await saga.run(REDEEM_COINS)
         if purchase and purchase.expires:
@@ -109,31 +109,24 @@ class PurchaseWorkflow:
             if purchase.fulfilment == "test_cards":
                 await saga.run(ISSUE_TEST_CARDS)
             elif assigned := await saga.run(ASSIGN_TRAINER):
-                self._board.held_by(assigned.trainer_id)
+                self._status.held_by(assigned.trainer_id)
                 await saga.run(APPROVE_ALLOCATION)
                 await saga.run(CREATE_SESSIONS)
-            await saga.mention(INVALIDATE_LEARNING_CACHE)
-        await saga.finish(CLEAR_CART)
-
-    # -- endings -----------------------------------------------------------------------------------------------
+            await saga.best_effort(INVALIDATE_LEARNING_CACHE)
+        await saga.pivot(CLEAR_CART)
 
     async def _made_whole(self) -> None:
-        await self._saga.mention(INVALIDATE_LEARNING_CACHE)
+        await self._saga.best_effort(INVALIDATE_LEARNING_CACHE)
         ending = "cancelled" if self._saga.ending == "CANCELLED" else "refused"
         await self._announce("PURCHASE_REFUNDED" if self._saga.refunded else "", ending, self._saga.ending)
-        await self._saga.close("rolled back")
+        await self._saga.close()
 
     async def _announce(self, event: str, ending: str, code: str = "") -> None:
         news = Announcement(self._start.order, event, ending, code, skipped=self._saga.skipped)
-        await self._saga.insist(PurchaseActivities.announce, news)
+        await self._saga.until_done(PurchaseActivities.announce, news)
 
-    def _paid(self, confirmed: PaymentConfirmed | None) -> None:
-        self._confirmed = confirmed
-        if confirmed:
-            self._desk.amount_minor = confirmed.amount_minor
-
-    def _renew(self, resumed: Resumed) -> None:
-        workflow.continue_as_new(replace(self._start, resumed=resumed, amount_minor=self._desk.amount_minor))
+    def _continue_as_new(self, state: ContinuedState) -> None:
+        workflow.continue_as_new(replace(self._start, resumed=state, amount_minor=self._hooks.amount_minor))
 
     # -- messages: validators refuse, handlers post, the main loop acts ------------------------------------------
 
@@ -151,7 +144,7 @@ class PurchaseWorkflow:
 
     @amend.validator
     def _check_amend(self, act: Amend) -> None:
-        parked = self._saga.why is not None and not self._saga.ending
+        parked = self._saga.failure is not None and not self._saga.undoing
         self._check("amend", act, parked, "it is not parked at a step")
 
     @workflow.update(description="Go on without the repair step it is parked at; a skipped trainer skips the lessons.")
@@ -160,7 +153,7 @@ class PurchaseWorkflow:
 
     @skip_step.validator
     def _check_skip_step(self, act: SkipStep) -> None:
-        self._check("skip_step", act, self._parked_at(act.step), f"it is not parked at {act.step or 'that step'}")
+        self._check("skip_step", act, self._saga.parked_at(act.step), f"it is not parked at {act.step or 'that step'}")
 
     @workflow.update(description="Give this trainer all the lessons, if free; for a purchase parked without one.")
     async def assign_trainer(self, act: AssignTrainer) -> str:
@@ -168,7 +161,7 @@ class PurchaseWorkflow:
 
     @assign_trainer.validator
     def _check_assign_trainer(self, act: AssignTrainer) -> None:
-        self._check("assign_trainer", act, self._parked_at("assign_trainer"), "it is not parked for a trainer")
+        self._check("assign_trainer", act, self._saga.parked_at("assign_trainer"), "it is not parked for a trainer")
 
     @workflow.update(description="Say yes to the proposed trainer; the lessons follow at once.")
     async def approve_allocation(self, act: Act) -> str:
@@ -176,7 +169,7 @@ class PurchaseWorkflow:
 
     @approve_allocation.validator
     def _check_approve_allocation(self, act: Act) -> None:
-        parked = self._parked_at("approve_allocation") or self._parked_at("create_sessions")
+        parked = self._saga.parked_at("approve_allocation") or self._saga.parked_at("create_sessions")
         self._check("approve_allocation", act, parked, "no allocation waits for a yes")
 
     @workflow.update(description="Create the missing lessons now, with another count or schedule if given.")
@@ -185,39 +178,32 @@ class PurchaseWorkflow:
 
     @create_sessions.validator
     def _check_create_sessions(self, act: CreateSessions) -> None:
-        self._check("create_sessions", act, self._at_sessions(), "it is not at its lessons")
+        self._check("create_sessions", act, self._saga.at("create_sessions"), "it is not at its lessons")
 
     @workflow.signal(description="The same as create_sessions, for Temporal UI: needs no input, ignores bad input.")
     def create_sessions_manually(self, *asked: Any) -> None:
         """Takes what may come, and never raises: a failure here would stop the purchase for good. One object counts."""
-        objects = [cast("dict[str, Any]", each) for each in asked if isinstance(each, dict)]
-        said = objects[0] if objects else {}
-        signed = {"actor": "Temporal UI", "reason": "manual signal", "request_key": str(workflow.uuid4())}
-        given = {name: text for name in signed if isinstance(text := said.get(name), str) and text.strip()}
-        overrides = {name: value for name, value in said.items() if name not in signed}
-        nested = overrides.pop("overrides", None)
-        overrides |= cast("dict[str, Any]", nested) if isinstance(nested, dict) else {}
-        act = CreateSessions(**signed | given, overrides=overrides)
-        faults = [] if objects or not any(each is not None for each in asked) else ["its input is no object"]
-        faults += check_values("create_sessions", overrides)
-        faults += signature_faults(actor=act.actor, reason=act.reason, request_key=act.request_key)
-        if reused := self._reused("create_sessions", act):
+        act, faults = act_of_signal(asked, str(workflow.uuid4()))
+        intent = self._intent("create_sessions", act, stores=bool(act.overrides))
+        if reused := self._saga.reused(intent):
             faults.append(reused)
         if not faults and len(asked) > 1:
-            self._board.note("signal create_sessions_manually: of several inputs the first object counts")
-        if faults or self._saga.inbox.full or not (self._at_sessions() or self._saga.inbox.known(act.request_key)):
-            self._board.note(f"signal create_sessions_manually ignored: {'; '.join(faults) or 'not at its lessons'}")
+            self._status.note("signal create_sessions_manually: of several inputs the first object counts")
+        if (
+            faults
+            or self._saga.inbox.full
+            or not (self._saga.at("create_sessions") or self._saga.inbox.known(act.request_key))
+        ):
+            self._status.note(f"signal create_sessions_manually ignored: {'; '.join(faults) or 'not at its lessons'}")
             return
-        self._saga.request(self._intent("create_sessions", act, stores=bool(overrides)))
+        self._saga.request(intent)
 
     @workflow.signal(description="The system's: what it waits for may be mended, try again now. Leaves no act.")
     def wake(self, *because: Any) -> None:
         text = because[0] if because and isinstance(because[0], str) else "woken"
         self._saga.wake(storable(text, most=200))
 
-    @workflow.update(
-        description="Undo everything and give money back: full, undelivered or none. Not after clear_cart."
-    )
+    @workflow.update(description="Undo everything; money goes back full, undelivered or none. Not after clear_cart.")
     async def cancel(self, act: Cancel) -> str:
         return await self._saga.ask(self._intent("cancel", act, stores=True))
 
@@ -231,7 +217,8 @@ class PurchaseWorkflow:
 
     @settle_refund.validator
     def _check_settle_refund(self, act: SettleRefund) -> None:
-        self._check("settle_refund", act, self._refund_stuck(), "no refund of it is stuck")
+        stuck = self._saga.undo_stuck_on("REFUND_FAILED", "REFUND_UNKNOWN")
+        self._check("settle_refund", act, stuck, "no refund of it is stuck")
 
     @workflow.update(description="Take back an act that waits for a second person: request_key is that act's.")
     async def withdraw(self, act: Act) -> str:
@@ -240,44 +227,24 @@ class PurchaseWorkflow:
     @withdraw.validator
     def _check_withdraw(self, act: Act) -> None:
         check("withdraw", act)
-        known = self._saga.inbox.known(act.request_key)
-        if known is None or not (known.answer is None or known.answer.startswith("withdrawn ")):
-            raise refuse("WRONG_STAGE", "no act waits for a second person under this key")
-        if known.answer is None and act.request_key not in self._saga.inbox.held:
-            raise refuse("WRONG_STAGE", "this act waits for nobody any more: it is under way")
+        if why := self._saga.not_withdrawn(act.request_key):
+            raise refuse("WRONG_STAGE", why)
 
     @workflow.query(description="Stage, steps done, what it waits for and what to do.")
     def progress(self) -> Progress:
-        return self._board.progress()
+        return self._status.progress()
 
     def _intent(self, verb: str, act: Act, *, stores: bool = False, skip: str = "") -> Intent:
         return Intent(act.request_key, verb, act.actor, act.reason, act.values, stores, skip)
 
     def _check(self, verb: str, act: Act, fits: bool = True, why_not: str = "") -> None:
         check(verb, act)
-        saga = self._saga
-        if reused := self._reused(verb, act):
+        saga, intent = self._saga, self._intent(verb, act)
+        if reused := saga.reused(intent):
             raise refuse("KEY_REUSED", reused)
         if saga.inbox.known(act.request_key):  # a repeat gets its first answer
             return
         if not fits:
             raise refuse("WRONG_STAGE", f"{verb} makes no sense now: {why_not} (stage: {saga.stage})")
-        held = len(saga.inbox.held) >= MOST_HELD and saga.needs_two(self._intent(verb, act))
-        if saga.inbox.full or held:
+        if saga.crowded(intent):
             raise refuse("WRONG_STAGE", "too many acts wait for this purchase: withdraw one, or wait for their answers")
-
-    def _reused(self, verb: str, act: Act) -> str:
-        known = self._saga.inbox.known(act.request_key)
-        if known is None or known.same_as(verb, act.values):
-            return ""
-        return f"the request key names another act already: {known.verb}; use a new key"
-
-    def _parked_at(self, step: str) -> bool:
-        return self._saga.why is not None and self._saga.stage == step and not self._saga.ending
-
-    def _at_sessions(self) -> bool:
-        return self._saga.stage == "create_sessions" and not self._saga.ending
-
-    def _refund_stuck(self) -> bool:
-        why = self._saga.why
-        return bool(self._saga.ending and why and why.code in ("REFUND_FAILED", "REFUND_UNKNOWN"))

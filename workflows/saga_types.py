@@ -1,4 +1,4 @@
-"""What a story is made of: steps, why one fails, how long it may wait, what goes on in a new run, who is told."""
+"""What a saga is made of: steps, why one fails, how long it may wait, what goes on in a new run, who is told."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 # What may end a run: never `Exception` (a bug must suspend, not refund), never BaseException (continue-as-new).
-STORY_ENDS = (FailureError, TimeoutError, asyncio.CancelledError)
+RUN_ENDS = (FailureError, TimeoutError, asyncio.CancelledError)
 
 
 class Kind(StrEnum):
@@ -44,22 +44,22 @@ class Step(Generic[A, R]):
 
 
 @dataclass(frozen=True)
-class Why:
-    """Why a step or undo failed. Trouble (no refusal) is retried with growing pauses and has no deadline."""
+class Failure:
+    """Why a step or its undo failed. Trouble (no refusal) is retried with growing pauses and has no deadline."""
 
     code: str
     message: str
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     refusal: bool = False
-    ends: bool = False  # a gate refused so ends the story
+    ends: bool = False  # a gate refused: the saga is rolled back
     waits: bool = False  # waits on a named timer, needs nobody
     heals: bool = False  # time may heal it
     expires_as: str = ""  # the code it ends with at its deadline, if another
 
 
 @dataclass
-class Patience:
-    """How long a step has waited, and how long it may. `rounds` of trouble make the pauses grow."""
+class RetryState:
+    """How long something has been tried in vain. `rounds` of trouble make the pauses grow."""
 
     since: datetime | None = None
     rounds: int = 0
@@ -69,15 +69,15 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Resumed:
-    """What a parked run hands to its continuation; the step ledger remembers the rest, the audit the acts that are done.
+class ContinuedState:
+    """What a parked run hands to its continuation, in words that are kept in histories; the step ledger remembers the rest, the audit the acts that are done.
 
     `code`: set when it was rolling back, and `decided_by` then the cancel that said so. `acts`: not answered or not on
     record. `held`: wait for a second person.
     """
 
     stage: str
-    patience: dict[str, Patience]
+    patience: dict[str, RetryState]
     undos: list[str]  # the steps whose undos are owed
     skipped: list[str]
     acts: list[Intent]
@@ -88,8 +88,8 @@ class Resumed:
     past_pivot: bool = False
 
 
-class Ends(Exception):
-    """The story ends here and is rolled back: for this code."""
+class RollBack(Exception):
+    """The saga goes no further and is rolled back, for this code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -97,20 +97,20 @@ class Ends(Exception):
         self.message = message
 
 
-class Board(Protocol):
-    """Where the engine shows what happens, for people."""
+class StatusReporter(Protocol):
+    """Shows people where the saga stands."""
 
-    def at(self, stage: str) -> None: ...
+    def entered(self, stage: str) -> None: ...
     def done(self, stage: str) -> None: ...
     def parked(
-        self, stage: str, why: Why, since: datetime, next_try: datetime | None, gives_up: datetime | None = None
+        self, stage: str, failure: Failure, since: datetime, next_try: datetime | None, gives_up: datetime | None = None
     ) -> None: ...
-    def gave_up(self, stage: str, why: Why) -> None: ...
+    def gave_up(self, stage: str, failure: Failure) -> None: ...
     def held(self, acts: dict[str, Intent]) -> None: ...
 
 
 async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
-    """Run to the end whatever cancels arrive (one `shield` would lose all but the undo in flight)."""
+    """Run this to its end whatever cancels arrive (one `shield` would lose all but the undo in flight)."""
     task = asyncio.create_task(coro)
     while not task.done():
         try:
@@ -121,19 +121,19 @@ async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
 
 
 def ended_by(code: str, message: str) -> ApplicationError:
-    """The failure a story ends with: its type is the code; benign, so nobody is paged."""
+    """The failure a run ends with: its type is the code; benign, so nobody is paged."""
     return ApplicationError(message, type=code, non_retryable=True, category=ApplicationErrorCategory.BENIGN)
 
 
-Deed = tuple[Callable[[Any, Any], Any], Any]  # an activity and its argument
+ActivityCall = tuple[Callable[[Any, Any], Any], Any]  # an activity and its argument
 
 
-class Desk(Protocol):
-    """What a story does beside its steps: tell others, store what operators decide, keep the record of their acts."""
+class SagaHooks(Protocol):
+    """The activities of a saga beside its steps: tell others, store what operators decide, keep the record of it."""
 
-    def needs_attention(self, why: Why) -> Deed: ...
-    def escalated(self, why: Why) -> Deed: ...
-    def decide(self, intent: Intent) -> Deed: ...  # answers what the same act was answered before
+    def needs_attention(self, failure: Failure) -> ActivityCall: ...
+    def escalated(self, failure: Failure) -> ActivityCall: ...
+    def decide(self, intent: Intent) -> ActivityCall: ...  # its result: what the same act was answered before, or None
     async def decided(self, intent: Intent) -> None: ...
-    def record(self, intent: Intent) -> Deed: ...
+    def record(self, intent: Intent) -> ActivityCall: ...
     def needs_two(self, intent: Intent) -> bool: ...

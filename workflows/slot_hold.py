@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.slot_holds import HoldActivities
@@ -34,6 +33,6 @@ class SlotHoldWorkflow:
             HoldActivities.release_hold,
             start.hold_id,
             start_to_close_timeout=timedelta(seconds=start.rules.attempt),
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=start.rules.trouble_pause)),
+            retry_policy=start.rules.until_done(),
             summary="the times are free again",
         )

@@ -22,7 +22,7 @@ from workflows.attributes import (
 )
 from workflows.inbox import Intent
 from workflows.messages import data_for_ui
-from workflows.saga_types import Why
+from workflows.saga_types import Failure
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Progress:
 
 
 @dataclass
-class PurchaseBoard:
-    """Keeps the story and publishes it; writes to the history only what changed."""
+class PurchaseStatus:
+    """Keeps where a purchase stands and publishes it; writes to the history only what changed."""
 
     workflow_id: str
     stage: str = ""
@@ -66,7 +66,7 @@ class PurchaseBoard:
     waits_for_second: list[str] = field(default_factory=list[str])
     carried: bool = False  # what an earlier run was parked for is still shown
 
-    def at(self, stage: str) -> None:
+    def entered(self, stage: str) -> None:
         if stage != self.stage:
             self.stage = stage
             _upsert([PURCHASE_STAGE.value_set(stage)])
@@ -78,28 +78,28 @@ class PurchaseBoard:
         self._clear()
 
     def parked(
-        self, stage: str, why: Why, since: datetime, next_try: datetime | None, gives_up: datetime | None = None
+        self, stage: str, failure: Failure, since: datetime, next_try: datetime | None, gives_up: datetime | None = None
     ) -> None:
         shown = Attention(
             stage=stage,
-            code=why.code,
-            message=why.message,
+            code=failure.code,
+            message=failure.message,
             since=_moment(since),
             next_try=_moment(next_try) if next_try else None,
-            next_action=REFUSALS[why.code].next_action,
+            next_action=REFUSALS[failure.code].next_action,
             gives_up=_moment(gives_up) if gives_up else None,
         )
-        missing = why.facts.get("missing")
-        if why.waits:
+        missing = failure.facts.get("missing")
+        if failure.waits:
             self.waiting = shown
         else:
             if self.carried:
                 self._clear()
-            if self.attention is None or self.attention.code != why.code:
+            if self.attention is None or self.attention.code != failure.code:
                 _upsert(
                     [
                         NEEDS_ATTENTION.value_set(True),
-                        ATTENTION_REASON.value_set(why.code),
+                        ATTENTION_REASON.value_set(failure.code),
                         ATTENTION_SINCE.value_set(since),
                         *([SESSIONS_MISSING.value_set(missing)] if isinstance(missing, int) else []),
                     ]
@@ -115,9 +115,9 @@ class PurchaseBoard:
         )
         self._tell()
 
-    def gave_up(self, stage: str, why: Why) -> None:
-        self.notes.append(f"{stage} failed and was left to the repair ({why.code}: {why.message})")
-        workflow.logger.warning("best_effort_step_failed", extra={"step": stage, "code": why.code})
+    def gave_up(self, stage: str, failure: Failure) -> None:
+        self.notes.append(f"{stage} failed and was left to the repair ({failure.code}: {failure.message})")
+        workflow.logger.warning("best_effort_step_failed", extra={"step": stage, "code": failure.code})
         self._tell()
 
     def has(self, purchase: PurchaseCreated | None, confirmed: PaymentConfirmed | None) -> None:
@@ -165,7 +165,7 @@ class PurchaseBoard:
         self.carried = False
 
     def _tell(self) -> None:
-        """The story in markdown. A list follows an empty line: Temporal UI shows it as one line otherwise."""
+        """All of it in markdown. A list follows an empty line: Temporal UI shows it as one line otherwise."""
         parts = [_listed(f"**Stage:** `{self.stage}`", f"**Bought:** {self.bought}" if self.bought else "")]
         if seen := self.attention:
             parts += [f"### Needs attention: {seen.code}", seen.message, self._what_next(seen)]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 BY_THEIR_CALLER_S = sorted(
     [
         *(ROOT / "activities").glob("*.py"), *(ROOT / "domain").glob("*.py"), *(ROOT / "db" / "effects").glob("*.py"),
-        *(ROOT / "db" / name for name in ("holds.py", "ledger.py", "people.py", "requests.py", "starts.py", "stranded.py")),
+        *(ROOT / "db" / name for name in ("slot_holds.py", "ledger.py", "people.py", "requests.py", "starts.py", "closed_days.py")),
     ]
 )  # fmt: skip
 CLOCK = re.compile(

@@ -15,7 +15,7 @@ from tests.temporal.conftest import PATIENT, Handle, Start
 from tests.temporal.fakes import Answer, Fakes, Hold, Refuse
 from tests.temporal.messages import act, cancelling, parked
 from tests.temporal.test_engine_endings import ending_of, made_whole
-from workflows.inbox import AWAITING_SECOND_PERSON, MOST_HELD
+from workflows.inbox import AWAITING_SECOND_PERSON, MAX_HELD
 from workflows.messages import Act, Cancel, SettleRefund
 from workflows.purchase import PurchaseWorkflow
 
@@ -155,7 +155,7 @@ async def test_as_many_as_may_be_held_keep_no_other_act_from_being_done(
 ) -> None:
     handle = await start(dear, LIMITED)
     await parked(handle)
-    for number in range(MOST_HELD):
+    for number in range(MAX_HELD):
         answer = await handle.execute_update(PurchaseWorkflow.cancel, cancelling(f"k{number}"))
         assert answer == AWAITING_SECOND_PERSON
     assert await refused(handle, PurchaseWorkflow.cancel, cancelling("one more")) == "WRONG_STAGE"
@@ -163,7 +163,7 @@ async def test_as_many_as_may_be_held_keep_no_other_act_from_being_done(
     assert await handle.result() == "completed"
     kept = [(key, outcome) for key, verb, outcome in fakes.acts(dear) if verb == "cancel"]
     nobody = "not done: nobody had confirmed it; the purchase has ended: completed"
-    assert kept == [(f"k{number}", nobody) for number in range(MOST_HELD)]
+    assert kept == [(f"k{number}", nobody) for number in range(MAX_HELD)]
 
 
 async def test_temporals_own_cancel_counts_as_the_first_person(dear: PurchaseOrder, start: Start, fakes: Fakes) -> None:

@@ -27,13 +27,13 @@ BREAKING_EDITS = {
     ),
     "a step added": (
         "purchase.py",
-        "        await saga.finish(CLEAR_CART)\n",
-        "        await saga.mention(INVALIDATE_LEARNING_CACHE)\n        await saga.finish(CLEAR_CART)\n",
+        "        await saga.pivot(CLEAR_CART)\n",
+        "        await saga.best_effort(INVALIDATE_LEARNING_CACHE)\n        await saga.pivot(CLEAR_CART)\n",
     ),
     "a new timer": (
         "purchase.py",
-        "        self._paid(await saga.run(CONFIRM_PAYMENT))\n",
-        "        await workflow.sleep(1)\n        self._paid(await saga.run(CONFIRM_PAYMENT))\n",
+        "        if confirmed := await saga.run(CONFIRM_PAYMENT):\n",
+        "        await workflow.sleep(1)\n        if confirmed := await saga.run(CONFIRM_PAYMENT):\n",
     ),
     "an activity renamed": (
         "steps.py",
@@ -53,8 +53,8 @@ BREAKING_EDITS = {
         'if purchase.fulfilment == "ownership":',
     ),
     "an undo forgotten": ("steps.py", ", undo=EnrollmentActivities.unenroll", ""),
-    "no news of a parked purchase": ("saga.py", "        await self._notify(why)\n", ""),
-    "parked without a timer": ("saga.py", "timeout=timeout, timeout_summary=summary", "timeout=None"),
+    "no news of a parked purchase": ("until_done.py", "        await self._notify_once(failure)\n", ""),
+    "parked without a timer": ("until_done.py", "timeout=timeout, timeout_summary=summary", "timeout=None"),
 }
 
 

@@ -1,0 +1,152 @@
+"""Where a saga stands, and what of it goes on in a new run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+from workflows.inbox import Inbox, Intent, View
+from workflows.policies import MAX_EVENTS, Rules
+from workflows.saga_types import ContinuedState, Failure, RetryState, SagaHooks, StatusReporter, Step
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Phase(StrEnum):
+    """Where a saga stands. The values of the last two are told to people."""
+
+    FORWARD = "forward"
+    PAST_PIVOT = "past the pivot"  # nothing is undone any more
+    ROLLING_BACK = "rolling back"
+    COMPLETED = "completed"
+    ROLLED_BACK = "rolled back"
+
+
+@dataclass
+class SagaState(Generic[A]):
+    """All that a saga knows. Its steps take the same argument `order`; `rules` are the numbers in force.
+
+    `judge` says why a step failed (True: it was the step's undo); `continue_as_new` goes on in a new run and does
+    not return.
+    """
+
+    order: A
+    rules: Rules
+    status: StatusReporter
+    judge: Callable[[FailureError, Step[Any, Any] | None, bool], Failure]
+    continue_as_new: Callable[[ContinuedState], None]
+    hooks: SagaHooks
+    continued: ContinuedState | None = None
+    undos: list[Step[A, Any]] = field(default_factory=list[Step[A, Any]])  # owed
+    inbox: Inbox = field(default_factory=Inbox)
+    retries: dict[str, RetryState] = field(default_factory=dict[str, RetryState])  # of what is being waited for
+    skipped: list[str] = field(default_factory=list[str])
+    notified: set[str] = field(default_factory=set[str])
+    stage: str = ""
+    phase: Phase = Phase.FORWARD
+    failure: Failure | None = None  # what it waits for, while it is parked
+    refunded: bool = False  # the rollback gave money back
+    catching_up: bool = False  # repeating what an earlier run had done
+    storing_cancel: bool = False
+    temporal_cancel_seen: bool = False  # Temporal's own cancel has been made a request
+    ending: str = ""  # the code it is rolled back for
+    decided_by: Intent | None = None  # the cancel it is rolled back for
+
+    def __post_init__(self) -> None:
+        if before := self.continued:
+            self.inbox = Inbox.of(before.acts, before.held)
+            self.retries = dict(before.patience)
+            self.skipped = list(before.skipped)
+            self.refunded, self.decided_by = before.refunded, before.decided_by
+            self.phase = Phase.PAST_PIVOT if before.past_pivot else Phase.FORWARD
+            self.catching_up = True
+
+    @property
+    def closed(self) -> bool:
+        """No step and no undo comes any more."""
+        return self.phase in (Phase.COMPLETED, Phase.ROLLED_BACK)
+
+    @property
+    def undoing(self) -> bool:
+        """It is rolled back, or was."""
+        return self.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+
+    @property
+    def view(self) -> View:
+        """Where the saga stands, for the record of an act."""
+        stage = self.phase.value if self.closed else self.stage
+        return {"stage": stage, "code": self.failure.code if self.failure else None}
+
+    def at(self, step: str) -> bool:
+        """Whether it is at this step, on its way forward."""
+        return self.stage == step and not self.undoing
+
+    def parked_at(self, step: str) -> bool:
+        """Whether it waits there."""
+        return self.failure is not None and self.at(step)
+
+    def undo_stuck_on(self, *codes: str) -> bool:
+        """Whether an undo is stuck for one of these reasons."""
+        return self.undoing and self.failure is not None and self.failure.code in codes
+
+    def enter(self, stage: str) -> None:
+        """Be at this stage from now on; people are shown what an earlier run had parked at until it is reached again."""
+        self.stage = stage
+        self.catching_up = self.catching_up and bool(self.continued) and self.continued.stage != stage
+        if not self.catching_up:
+            self.status.entered(stage)
+
+    async def execute(self, activity: Callable[[Any, Any], R], arg: Any) -> R:
+        """Execute an activity with the quick tries; raises FailureError when they are used up or it refuses."""
+        return await workflow.execute_activity_method(
+            activity,
+            arg,
+            start_to_close_timeout=timedelta(seconds=self.rules.attempt),
+            retry_policy=self.rules.quick(),
+            summary=_promise(activity),
+        )
+
+    async def try_notify(self, activity: Callable[[Any, Any], Any], arg: Any) -> bool:
+        """Execute an activity that may fail; whether it did not."""
+        try:
+            await self.execute(activity, arg)
+        except FailureError:
+            return False
+        return True
+
+    async def continue_before_history_fills(self) -> None:
+        """Go on in a new run once the server suggests it (it would terminate this one): before a pause, so little is lost."""
+        info = workflow.info()
+        if not info.is_continue_as_new_suggested():
+            return
+        if self.inbox.waiting and info.get_current_history_length() < MAX_EVENTS:
+            return  # they are taken up at once, and answered before
+        self.inbox.leaving = True  # whoever waits for an answer asks the new run
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self.continue_as_new(
+            ContinuedState(
+                stage=self.stage,
+                patience=self.retries,
+                undos=[step.name for step in self.undos],
+                skipped=self.skipped,
+                acts=self.inbox.open_acts,
+                held=list(self.inbox.held.values()),
+                code=self.ending,
+                decided_by=self.decided_by,
+                refunded=self.refunded,
+                past_pivot=self.phase is Phase.PAST_PIVOT,
+            )
+        )
+
+
+def _promise(activity: Callable[..., Any]) -> str:
+    """What an activity promises, for Temporal UI beside its name: the first line of its docstring, without its source."""
+    text = (activity.__doc__ or activity.__name__).strip()
+    return text.splitlines()[0].partition(" (")[0].rstrip(".:;")[:200]
