@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import cli.main
-import cli.operators.purchases
 from api.http.policy import POLICY
 from tests.api.callers import document
 from workflows.steps import TABLE
@@ -89,16 +87,6 @@ def test_every_place_to_change_something_exists():
     places = re.findall(r"`([\w/]+(?:/|\.\w+|/\w+))`", section("Where to change what"))
     assert len(places) > 15
     assert [place for place in places if not (ROOT / place).exists()] == []
-
-
-def test_the_readme_names_every_command_and_no_other():
-    readme = (ROOT / "README.md").read_text()
-    command, purchases = (
-        {name for name in app if not name.startswith("-")} for app in (cli.main.app, cli.operators.purchases.app)
-    )
-    told = re.findall(r"`coursaga (\S+?)(?: ([a-z-]+))?(?: [A-Z]+)?`", readme)
-    assert {first for first, _ in told} == command
-    assert {second for first, second in told if first == "purchases"} == purchases
 
 
 def test_every_make_target_in_the_docs_exists():
