@@ -1,4 +1,4 @@
-"""docs/architecture.md tells the truth about the steps, the sentence and the floors; its links lead somewhere."""
+"""docs/architecture.md and docs/areas tell the truth about steps, sentence, floors, tables, doors; links lead somewhere."""
 
 from __future__ import annotations
 
@@ -8,21 +8,33 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from sqlalchemy import UniqueConstraint
 
 from api.http.policy import POLICY
+from db.tables import METADATA
 from tests.api.callers import document
 from workflows.steps import TABLE
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ARCHITECTURE = (DOCS / "architecture.md").read_text()
+AREAS = sorted((DOCS / "areas").glob("*.md"))
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 
 
-def section(title: str) -> str:
-    """The text under a heading of architecture.md."""
-    return ARCHITECTURE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+def section(title: str, page: str = ARCHITECTURE) -> str:
+    """The text under a heading, of architecture.md unless another page is given."""
+    return page.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def doors() -> str:
+    return section("Which doors there are", (DOCS / "areas" / "doors.md").read_text())
+
+
+def calls() -> set[str]:
+    """Every call of the API, as its documentation has it."""
+    return {f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods}
 
 
 def rows(text: str) -> list[list[str]]:
@@ -62,9 +74,43 @@ def test_the_floors_are_those_the_linter_holds():
     assert told == [set(re.findall(r"\w+", floor)) for floor in layers]
 
 
-def test_every_door_is_a_call_of_the_api():
-    calls = {f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods}
-    assert [call for call in re.findall(r"`([A-Z]+ /[^`]+)`", section("Doors")) if call not in calls] == []
+def test_one_purchase_goes_as_the_code_does():
+    """The diagram is of a course with lessons, so it has every step but the cards."""
+    names = {step.name for step in TABLE}
+    told = [word for word in re.findall(r"\w+", section("One purchase").split("```")[1]) if word in names]
+    assert told == [step for step in sentence() if step != "issue_test_cards"]
+
+
+def test_every_line_of_the_table_diagrams_is_a_foreign_key():
+    """A parent is on the left. `|o` there: the child need not have one; `o|` on the right: it has one child at most."""
+    lines = re.findall(r"^    (\w+) (\|\||\|o)--(o\||o\{) (\w+) : ", section("The tables"), re.MULTILINE)
+    assert len(lines) == section("The tables").count("--o") > 20
+    for parent, above, below, child in lines:
+        table = METADATA.tables[child]
+        keys = [key for key in table.foreign_key_constraints if key.referred_table.name == parent]
+        assert keys, f"{child} refers to no {parent}"
+        columns = {column.name for column in keys[0].columns}
+        unique = [set(each.columns.keys()) for each in table.constraints if isinstance(each, UniqueConstraint)]
+        once = columns in [*unique, set(table.primary_key.columns.keys())]
+        optional = any(table.columns[name].nullable for name in columns)
+        assert (above, below) == ("|o" if optional else "||", "o|" if once else "o{"), (parent, child)
+
+
+def test_every_table_is_on_the_map():
+    told = set(re.findall(r"\w+", section("The tables")))
+    assert {name for name in METADATA.tables if name not in told} == set()
+
+
+@pytest.mark.parametrize("page", AREAS, ids=lambda page: page.name)
+def test_every_call_an_area_names_is_one_of_the_api(page: Path):
+    told = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]+)[^`]*`", page.read_text())
+    assert [call for call in told if "..." not in call and call not in calls()] == []
+
+
+def test_architecture_leads_to_every_area():
+    told = re.findall(r"\(areas/([\w-]+\.md)\)", section("What to read first"))
+    assert told
+    assert sorted(told) == [page.name for page in AREAS]
 
 
 def test_every_door_names_its_roles_as_the_policy_does():
@@ -74,7 +120,7 @@ def test_every_door_names_its_roles_as_the_policy_does():
         for path, methods in document()["paths"].items()
         for method, operation in methods.items()
     }
-    told = {(call.split("`")[0], roles) for _, call, roles, _, _ in rows(section("Doors"))}
+    told = {(call.split("`")[0], roles) for _, call, roles, _, _ in rows(doors())}
     let_in = {
         (call, ", ".join(role for role, reach in dict(POLICY[named[call]]).items() if reach != "none"))  # type: ignore[call-overload]
         for call, _ in told
