@@ -148,6 +148,20 @@ def test_every_link_leads_to_a_file(page: Path):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_heading_leads_to_one(page: Path):
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text())
+    if page.name == "cli.md":  # made by cyclopts, whose links within the page are its own
+        links = [link for link in links if link[0]]
+    assert [(file, at) for file, at in links if at not in headings((page.parent / file) if file else page)] == []
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page, as links write them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.name)
 def test_a_decision_is_short_and_says_what_enforces_it(page: Path):
     text = page.read_text()

@@ -104,3 +104,10 @@ def test_no_purchase_row_is_written_through_its_class():
     """The class is there for the schema; a row made of it would pass by the search above."""
     made = re.compile(r"\bPurchase\(|insert\(\s*Purchase\b")
     assert {path for path, text in code() if made.search(text)} == {"db/tables/purchases.py"}
+
+
+def test_every_activity_is_a_regular_one():
+    """Support sees each step in Temporal UI (decision 0005)."""
+    workflows = {path: text for path, text in code() if path.startswith("workflows/")}
+    assert any("execute_activity" in text for text in workflows.values())
+    assert [path for path, text in workflows.items() if "local_activity" in text] == []
