@@ -1,47 +1,15 @@
 """THE TABLE of refusals: code, fate, what a student reads, what an operator reads, what to do next.
 
-The workflow's policies, problem+json, the console and the runbook all read this table (spec section 6).
+The workflow's policies, problem+json, the console and the runbook all read this table (spec section 6). The rows that
+refuse a message, never the purchase, are in `domain/message_refusals.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from domain.message_refusals import OF_MESSAGES
+from domain.refusal_types import Fate, Refusal, Refused
 
-
-class Fate(StrEnum):
-    """What a refusal does to the purchase."""
-
-    END = "end"  # roll back what was done, refund included, and fail with the code
-    PARK = "park"  # wait, visibly, for time, data or an operator
-    WAIT = "wait"  # a named timer with its own pause and deadline, no attention
-    HAND = "hand"  # told of a run that somebody stopped from outside (see `domain/runs.py`); never raised by a step
-    MESSAGE = "message"  # refuses a message, never the purchase
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """One row of the table. `heals`: waiting may help, so it is retried by itself. `status`: its HTTP status."""
-
-    code: str
-    fate: Fate
-    student: str
-    operator: str
-    next_action: str
-    heals: bool = False
-    status: int = 409
-
-
-class Refused(Exception):
-    """A typed business "no". `code` is in the table; `message` says what happened, in words for an operator; `facts`
-    are what a program may want to count on (`missing=3`)."""
-
-    def __init__(self, code: str, message: str, **facts: int | str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.facts = facts
-
+__all__ = ["PAGING", "REFUSALS", "Fate", "Refusal", "Refused"]
 
 _ROWS = [
     Refusal(
@@ -99,18 +67,6 @@ _ROWS = [
         "This purchase was cancelled; what you paid was given back.",
         "An operator cancelled the purchase; everything done was undone.",
         "Nothing to do.",
-    ),
-    Refusal(
-        "WRONG_STAGE", Fate.MESSAGE,
-        "This cannot be done now.",
-        "The purchase is not at a point where this act makes sense.",
-        "Read the purchase's stage and choose an act that fits it.",
-    ),
-    Refusal(
-        "KEY_REUSED", Fate.MESSAGE,
-        "This was not done: its key came with another request before.",
-        "The key names another request, or another act: it was used before, for something else.",
-        "Send it under a new key, or send the first request again to hear what came of it.",
     ),
     Refusal(
         "UNKNOWN_ITEM", Fate.PARK,
@@ -246,40 +202,9 @@ _ROWS = [
         "What Temporal says of its run does not fit the record, or cannot be read by this version.",
         "If its run is closed or gone, start it again with `coursaga purchases start`; else call an engineer.",
     ),
-    Refusal(
-        "LESSON_NOT_FOUND", Fate.MESSAGE,
-        "There is no such lesson.",
-        "The purchase has no lesson of this number that is still on.",
-        "List the lessons of the purchase and choose one of them.",
-        status=404,
-    ),
-    Refusal(
-        "LESSON_BEGUN", Fate.MESSAGE,
-        "This lesson has already begun.",
-        "A lesson that has begun is never changed.",
-        "Choose a lesson that is still to come.",
-    ),
-    Refusal(
-        "TRAINER_NOT_FREE", Fate.MESSAGE,
-        "The trainer is not free then.",
-        "The trainer cannot give these lessons: another lesson, a blocked day, other hours, too far, or another course.",
-        "Choose another time or another trainer; the detail says what is in the way.",
-    ),
-    Refusal(
-        "CONTENT_MISSING", Fate.MESSAGE,
-        "This test is not ready yet.",
-        "The subject has no document to make questions from.",
-        "Upload the subject's document, then start the test again.",
-    ),
-    Refusal(
-        "ATTEMPTS_EXHAUSTED", Fate.MESSAGE,
-        "You have used all attempts of this test.",
-        "The test card has no attempt left.",
-        "Nothing to do.",
-    ),
 ]  # fmt: skip
 
-REFUSALS: dict[str, Refusal] = {row.code: row for row in _ROWS}
+REFUSALS: dict[str, Refusal] = {row.code: row for row in (*_ROWS, *OF_MESSAGES)}
 
 # Undos that are stuck: somebody is called at any hour (spec section 3).
 PAGING = ("REFUND_FAILED", "REFUND_UNKNOWN", "COMPENSATION_STUCK")
