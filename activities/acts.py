@@ -14,8 +14,8 @@ from db.effects.allocation import approve_in
 from db.effects.purchase import creation_facts_in
 from domain.acts import ActRecord, Decision, check_values
 from domain.amendments import Settled, amended, last_day_of_access, moves
-from domain.metadata import wanted_lessons
 from domain.refusals import Refused
+from domain.wanted_lessons import wanted_lessons
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

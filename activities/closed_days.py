@@ -26,9 +26,9 @@ from domain.acts import ActRecord
 from domain.ids import stranded_key_of
 from domain.lesson_changes import MOVE_STRANDED, SYSTEM, refused
 from domain.matching import place_of
-from domain.metadata import wanted_lessons
 from domain.refusals import Refused
 from domain.schedule import Lesson, plan_lessons
+from domain.wanted_lessons import wanted_lessons
 
 _log = structlog.get_logger()
 STRANDED = "LESSONS_STRANDED"

@@ -31,9 +31,9 @@ from domain.lesson_changes import (
     same_ask,
 )
 from domain.matching import TrainerFacts, place_of, rank
-from domain.metadata import wanted_lessons
 from domain.refusals import Refused
 from domain.schedule import Lesson, lesson_at, zone_named
+from domain.wanted_lessons import wanted_lessons
 
 _log = structlog.get_logger()
 CHANGED = "LESSONS_CHANGED"

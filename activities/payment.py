@@ -15,12 +15,13 @@ from activities.refunding import Refunding
 from db import ledger
 from db.effects import payment as effects
 from db.effects import refunds
-from domain.metadata import Merged, merge, wanted_lessons
+from domain.metadata import Merged, merge
 from domain.money import amount
 from domain.purchase import PaymentConfirmed, PurchaseOrder, Undone
 from domain.refusals import Refused
 from domain.schedule import first_day, start_warning
 from domain.session_count import resolve_session_count
+from domain.wanted_lessons import wanted_lessons
 from gateways.payments import PAID, PaymentProvider, ProviderTrouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from db.effects.candidates import LessonRequest
 from domain.matching import Place, TrainerFacts, place_of, rank
-from domain.metadata import WantedLessons, wanted_lessons
 from domain.refusals import Refused
 from domain.schedule import Lesson, first_day, plan_lessons, start_warning
+from domain.wanted_lessons import WantedLessons, wanted_lessons
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from db.effects import purchase as effects
 from domain.access import access_ends
 from domain.amendments import Settled, amended, last_day_of_access, without_lessons
 from domain.duplicate_payment import looks_double
-from domain.metadata import for_others, wanted_lessons
+from domain.metadata import for_others
 from domain.purchase import Announcement, PurchaseCreated, PurchaseOrder, Undone
 from domain.refusals import Refused
+from domain.wanted_lessons import wanted_lessons
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -16,10 +16,10 @@ from db.effects.candidates import LessonRequest, look, read_request
 from db.effects.decisions import read_settled, write_settled
 from domain.amendments import Settled, amended, moves, overrides
 from domain.matching import place_of
-from domain.metadata import wanted_lessons
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from domain.schedule import Lesson, first_day, plan_lessons, start_warning, zone_named
+from domain.wanted_lessons import wanted_lessons
 
 _log = structlog.get_logger()
 

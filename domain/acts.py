@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.days import DAY, day_of, is_day
-from domain.metadata import CANONICAL, lesson_faults, named
+from domain.metadata import CANONICAL, named
 from domain.purchase import ITEM_TYPES, PurchaseOrder
 from domain.session_count import LARGEST_COUNT, TIERS
+from domain.wanted_lessons import lesson_faults
 
 SKIPPABLE = ("redeem_coins", "enroll", "assign_trainer", "approve_allocation", "create_sessions", "issue_test_cards")
 REFUNDS = ("full", "undelivered", "none")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.matching import Place, TrainerFacts, kilometres, rank
-from domain.metadata import WantedLessons
 from domain.refusals import Refused
 from domain.schedule import Lesson
+from domain.wanted_lessons import WantedLessons
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import tzdata
 from dateutil.tz import resolve_imaginary
 
 from domain.days import LAST_YEAR
-from domain.metadata import WantedLessons
 from domain.refusals import Refused
+from domain.wanted_lessons import WantedLessons
 
 _DAY = timedelta(days=1)
 

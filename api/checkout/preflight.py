@@ -28,11 +28,12 @@ from db.reads.coins import balance_of
 from db.reads.preflight import StudentFacts, student_facts, who_could_teach
 from domain.duplicate_payment import looks_double
 from domain.matching import place_of, rank
-from domain.metadata import WantedLessons, merge, wanted_lessons
+from domain.metadata import merge
 from domain.pricing import line_metadata
 from domain.refusals import REFUSALS, Refused
 from domain.schedule import Lesson, first_day, plan_lessons, zone_named
 from domain.session_count import resolve_session_count
+from domain.wanted_lessons import WantedLessons, wanted_lessons
 
 router = APIRouter(prefix="/api/v1/checkout", tags=["shop"])
 

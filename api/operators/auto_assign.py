@@ -23,7 +23,7 @@ from db.reads.purchases import BoughtRow, Held, bought, trainer_held
 from db.reads.shelf import active_purchase
 from db.reads.starts import StartRow, starts_of
 from db.request_keys import claim_key
-from domain.metadata import lesson_faults
+from domain.wanted_lessons import lesson_faults
 from workflows.messages import Act, Amend
 
 router = APIRouter(prefix="/api/v1/admin/allocations", tags=["admin"])

@@ -24,8 +24,9 @@ from db.requests import Request, claim_by_key, record_request
 from domain.access import access_ends
 from domain.days import DAY, day_of
 from domain.ids import manual_workflow_id_of, purchase_id_of
-from domain.metadata import canonicalise, lesson_faults, wanted_lessons
+from domain.metadata import canonicalise
 from domain.refusals import Refused
+from domain.wanted_lessons import lesson_faults, wanted_lessons
 
 DOOR = "purchases"  # of request keys
 _WESTERNMOST = "Etc/GMT+12"  # where a day is over last; the student's own zone is looked at later

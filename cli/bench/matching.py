@@ -18,9 +18,9 @@ from db.engine import make_async_engine
 from db.reads.preflight import Ahead, who_could_teach
 from domain.matching import Place
 from domain.matching_explanation import choose
-from domain.metadata import WantedLessons
 from domain.refusals import Refused
 from domain.schedule import Lesson, plan_lessons
+from domain.wanted_lessons import WantedLessons
 
 _COURSES = 20  # that the trainers share: of 5,000 each has 250; one course more is taught by all
 _SLOTS = 30  # of each trainer

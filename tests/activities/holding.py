@@ -19,8 +19,8 @@ from db.engine import make_async_engine
 from db.grants import API
 from db.slot_holds import LiveHold
 from domain.matching import Place
-from domain.metadata import WantedLessons
 from domain.schedule import plan_lessons
+from domain.wanted_lessons import WantedLessons
 from tests.build import NOW
 from tests.roles import as_role
 from workflows.policies import Rules

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.acts import check_values
-from domain.metadata import lesson_faults, wanted_lessons
 from domain.refusals import Refused
+from domain.wanted_lessons import lesson_faults, wanted_lessons
 
 GOOD: list[tuple[str, dict[str, Any]]] = [
     ("amend", {"timeSlot": "18:00"}),

@@ -12,8 +12,8 @@ import tzdata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.metadata import WantedLessons
 from domain.schedule import first_day, plan_lessons, zone_named
+from domain.wanted_lessons import WantedLessons
 
 ZONES = sorted(files(tzdata).joinpath("zones").read_text().split())
 DAY = timedelta(days=1)

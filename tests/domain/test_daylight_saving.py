@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import tzdata
 
-from domain.metadata import WantedLessons
 from domain.schedule import Lesson, first_day, plan_lessons, zone_named
+from domain.wanted_lessons import WantedLessons
 
 HOUR = timedelta(hours=1)
 

@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import tzdata
 
-from domain.metadata import WantedLessons
 from domain.schedule import Lesson, plan_lessons, zone_named
+from domain.wanted_lessons import WantedLessons
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 ZONES = sorted(files(tzdata).joinpath("zones").read_text().split())

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from domain.matching import Match, Place, TrainerFacts, Window, place_of, rank
-from domain.metadata import merge, wanted_lessons
+from domain.metadata import merge
 from domain.refusals import Refused
 from domain.schedule import first_day, plan_lessons
 from domain.session_count import resolve_session_count
+from domain.wanted_lessons import wanted_lessons
 
 DATA = Path(__file__).parents[1] / "data"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.matching import Match, Place, TrainerFacts, Window, place_of, rank
-from domain.metadata import WantedLessons
 from domain.refusals import Refused
 from domain.schedule import Lesson, plan_lessons, zone_named
+from domain.wanted_lessons import WantedLessons
 
 HOME = Place(51.5, -0.12)
 ALL_WEEK = tuple(Window(weekday, time(6), time(22, 30)) for weekday in range(1, 8))

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from domain.matching import Place, TrainerFacts, Window
 from domain.matching_explanation import Choice, NobodyFits, choose
-from domain.metadata import WantedLessons
 from domain.schedule import Lesson
+from domain.wanted_lessons import WantedLessons
 
 HOME = Place(51.5, -0.12)
 ZONES = ("UTC", "Europe/London", "Asia/Kolkata", "America/New_York", "Pacific/Kiritimati")

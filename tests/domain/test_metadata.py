@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.metadata import CANONICAL, WantedLessons, canonicalise, merge, wanted_lessons
+from domain.metadata import CANONICAL, canonicalise, merge
 from domain.refusals import Refused
+from domain.wanted_lessons import WantedLessons, wanted_lessons
 
 GOOD: dict[str, Any] = {"startDate": "2027-03-01", "timeSlot": "18:00"}
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.metadata import SCHEDULE_TYPES, WantedLessons
 from domain.refusals import Refused
 from domain.schedule import first_day, plan_lessons, start_warning, zone_named
+from domain.wanted_lessons import SCHEDULE_TYPES, WantedLessons
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
