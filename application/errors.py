@@ -1,6 +1,6 @@
 """Why something asked for is not done, in plain errors: the doors say them in the words of theirs (HTTP, a dead letter).
 
-Each has a stable `code` (`api/http/problem_types.py`), a `detail` for people, and whether the same request may succeed later.
+Each has a stable `code` (`api/http/problem_table.py`), a `detail` for people, and whether the same request may succeed later.
 """
 
 from __future__ import annotations

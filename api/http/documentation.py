@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from api.http.problem_types import PATH, PROBLEM_TYPES, page
+from api.http.problem_table import PROBLEM_TYPES
+from api.http.problem_types import PATH, page
 
 PAGES_OF_PROBLEMS = tuple(f"{PATH}/{code}" for code in PROBLEM_TYPES)
 PAGE, SCRIPT, STYLE = "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"

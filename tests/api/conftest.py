@@ -19,7 +19,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.app import create_app
-from api.http.problem_types import PROBLEM_TYPES, title_of
+from api.http.problem_table import PROBLEM_TYPES
+from api.http.problem_types import title_of
 from api.http.server import PunctualProtocol
 from application.temporal_client import executions
 from db.grants import API
