@@ -12,7 +12,8 @@ from cli.output import FINE, Json, print_json, print_line
 from domain.roles import Role
 from domain.students import is_student_id
 from runtime.dev_auth import dev_token
-from runtime.settings import duration, load_settings
+from runtime.setting_types import duration
+from runtime.settings import load_settings
 
 _LONGEST = timedelta(days=30)
 

@@ -2,65 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import date, timedelta
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import SettingsConfigDict
 
 from runtime.errors import CannotRun
+from runtime.production_rules import ProductionRules, fault_of_database, in_production
 from runtime.secrets_keys import HOW_TO_MAKE, keys_in
+from runtime.setting_types import Duration, Port, Rate, SecretKeys, SecretObject, WebAddress, object_in
 
 DEV_ISSUER = "coursaga-development"  # of the tokens `coursaga token` makes; no real issuer may be called so
-_WELL_KNOWN = ("postgres", "password", "secret", "changeme", "change-me", "admin", "root", "test", "12345678", "123456")
 _HOME = Path(".coursaga")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SettingsError(CannotRun):
     """A setting is missing or wrong; the message names each one, its variable and why."""
 
 
-def _seconds(value: object) -> object:
-    """Reads 90, "90s", "15m", "72h", "3d"; leaves every other form to pydantic."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value.strip().lower())):
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
-    return value
-
-
-def duration(text: str) -> timedelta | None:
-    """Reads a duration as the settings do; None when it is none."""
-    read = _seconds(text)
-    return read if isinstance(read, timedelta) else None
-
-
-Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))]
-Port = Annotated[int, Field(ge=0, le=65535)]  # 0: pick a free one
-
-
-class Settings(BaseSettings):
+class Settings(ProductionRules):
     """The settings of one process, frozen. An empty variable counts as not set.
 
-    Production refuses whatever exists for development: the embedded servers, the stand-in provider, a fixed day,
-    development tokens, blank secrets. Each is a fault of its own field, so that one list names them all.
+    COURSAGA_ENV, and what production refuses, come from `ProductionRules`.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, validate_default=True)
 
-    coursaga_env: Literal["development", "production"] = "development"
     coursaga_home: Path = _HOME
     coursaga_today: date | None = None
 
@@ -70,7 +40,7 @@ class Settings(BaseSettings):
     temporal_ui_url: str | None = None
     task_queue: str = "purchases"
     provider_url: str | None = None
-    secrets_keys: SecretStr | None = None
+    secrets_keys: SecretKeys | None = None
 
     auth_issuer: str | None = None
     auth_audience: str = Field(default="coursaga", min_length=1)
@@ -79,7 +49,7 @@ class Settings(BaseSettings):
     dev_auth: bool | None = None
     coursaga_token: SecretStr | None = None
     kafka_bootstrap_servers: str | None = None
-    kafka_options: SecretStr | None = None
+    kafka_options: SecretObject | None = None
     kafka_topic_in: str = "payments"
     kafka_topic_out: str = "purchases"
     kafka_topic_dead: str = "payments.dead-letters"
@@ -89,12 +59,12 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
     api_url: str | None = None
-    api_public_url: str | None = None
+    api_public_url: WebAddress | None = None
     api_docs: bool | None = None
     api_work_at_once: int = Field(default=3, ge=1, le=1000)
-    rate_limit_student: str = "300/minute"
-    rate_limit_staff: str = "3000/minute"
-    rate_limit_service: str = "12000/minute"
+    rate_limit_student: Rate = "300/minute"
+    rate_limit_staff: Rate = "3000/minute"
+    rate_limit_service: Rate = "12000/minute"
     postgres_port: Port = 0
     temporal_port: Port = 0
     temporal_ui_port: Port = 8233
@@ -119,17 +89,6 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _production_unless_said(cls, said: dict[str, Any]) -> dict[str, Any]:
-        """Somebody's database elsewhere is no development: whoever forgot to say so is refused what development allows."""
-        url = said.get("database_url")
-        text = url.get_secret_value() if isinstance(url, SecretStr) else url
-        elsewhere = isinstance(text, str) and text.startswith("postgres") and not _on_this_machine(text)
-        if elsewhere and not said.get("coursaga_env"):
-            return {**said, "coursaga_env": "production"}
-        return said
-
     @field_validator("coursaga_home")
     @classmethod
     def _of_the_clone(cls, value: Path) -> Path:
@@ -144,34 +103,6 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
-    @field_validator("database_url", "temporal_address", "provider_url", "auth_issuer", "auth_jwks")
-    @classmethod
-    def _given_in_production(cls, value: Any, info: ValidationInfo) -> Any:
-        if _in_production(info) and not (value.strip() if isinstance(value, str) else value):
-            raise ValueError("must be set in production: what stands in for it is for development")
-        return value
-
-    @field_validator("provider_url")
-    @classmethod
-    def _encrypted_in_production(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and _in_production(info) and (not value.startswith("https://") or not _host_of(value)):
-            raise ValueError("must be an https:// URL in production: money is talked about there")
-        return value
-
-    @field_validator("gate_deadline", "repair_deadline", "payment_pending_deadline", "attention_escalate_after")
-    @classmethod
-    def _some_time_in_production(cls, value: timedelta | None, info: ValidationInfo) -> timedelta | None:
-        if value is not None and not value and _in_production(info):
-            raise ValueError("must not be 0 in production: every purchase would be given up at once")
-        return value
-
-    @field_validator("coursaga_today", "dev_auth", "webhook_private_addresses")
-    @classmethod
-    def _absent_in_production(cls, value: Any, info: ValidationInfo) -> Any:
-        if _in_production(info) and value:
-            raise ValueError("must not be set in production, it is for development")
-        return value
-
     @field_validator("database_url")
     @classmethod
     def _psycopg(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
@@ -180,23 +111,9 @@ class Settings(BaseSettings):
         found = re.fullmatch(r"postgres(?:ql)?(?:\+psycopg)?://(.+)", value.get_secret_value())
         if found is None:
             raise ValueError("must look like postgresql+psycopg://user:password@host:port/database")
-        if _in_production(info) and (fault := _fault_of_database(f"postgresql://{found[1]}")):
+        if in_production(info) and (fault := fault_of_database(f"postgresql://{found[1]}")):
             raise ValueError(fault)
         return SecretStr(f"postgresql+psycopg://{found[1]}")
-
-    @field_validator("secrets_keys")
-    @classmethod
-    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            keys_in(value.get_secret_value())
-        return value
-
-    @field_validator("rate_limit_student", "rate_limit_staff", "rate_limit_service")
-    @classmethod
-    def _so_many_a_while(cls, value: str) -> str:
-        if re.fullmatch(r"[1-9]\d{0,8}/(?:[1-9]\d{0,3} )?(?:second|minute|hour|day)", value) is None:
-            raise ValueError("must look like 300/minute or 50/10 second")
-        return value
 
     @field_validator("auth_issuer")
     @classmethod
@@ -216,13 +133,6 @@ class Settings(BaseSettings):
             signing_keys(value)
         return value
 
-    @field_validator("api_public_url")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        if value is not None and not (value.startswith(("http://", "https://")) and _host_of(value)):
-            raise ValueError("must look like https://api.example.com")
-        return value and value.rstrip("/")
-
     @property
     def public_url(self) -> str:
         """Where others reach the API: API_PUBLIC_URL, else where it listens."""
@@ -239,13 +149,6 @@ class Settings(BaseSettings):
         """Whether the API tells its documentation: API_DOCS, else in development only."""
         return self.coursaga_env != "production" if self.api_docs is None else self.api_docs
 
-    @field_validator("kafka_options")
-    @classmethod
-    def _json_object(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not isinstance(_parsed(value), dict):
-            raise ValueError('must be a JSON object, as {"security.protocol": "SASL_SSL"}')
-        return value
-
     def with_values(self, **values: object) -> Settings:
         """A copy with other values, validated like the environment's."""
         return Settings.model_validate({**self.model_dump(), **values})
@@ -260,7 +163,7 @@ class Settings(BaseSettings):
     @property
     def kafka_extras(self) -> dict[str, Any]:
         """KAFKA_OPTIONS as an object; may hold secrets."""
-        return _parsed(self.kafka_options) if self.kafka_options else {}
+        return object_in(self.kafka_options) if self.kafka_options else {}
 
     @property
     def sealing_keys(self) -> list[str]:
@@ -294,50 +197,8 @@ def load_settings() -> Settings:
         raise SettingsError("\n".join(lines)) from None
 
 
-def _in_production(info: ValidationInfo) -> bool:
-    return info.data.get("coursaga_env") == "production"
-
-
 def _is_home(folder: Path) -> bool:
     return (folder / _HOME).is_dir() or all((folder / name).exists() for name in ("worker.py", "docker-compose.yml"))
-
-
-def _on_this_machine(url: str) -> bool:
-    """By loopback or by a socket file."""
-    host = _host_of(url)
-    if host in ("", "localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _host_of(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _fault_of_database(url: str) -> str | None:
-    """What production refuses of it."""
-    parts = urlsplit(url)
-    password = unquote(parts.password or "")
-    if not password:
-        return "has no password or a blank one, which production refuses"
-    if password.lower() in {*_WELL_KNOWN, unquote(parts.username or "").lower(), parts.path.strip("/").lower()}:
-        return "has a password that everybody knows, which production refuses"
-    if dict(parse_qsl(parts.query)).get("sslmode") in ("disable", "allow") and not _on_this_machine(url):
-        return "must not talk to another machine without TLS in production: leave sslmode out, or ask for more"
-    return None
-
-
-def _parsed(value: SecretStr) -> Any:
-    try:
-        return json.loads(value.get_secret_value())
-    except ValueError:
-        return None
 
 
 def _text(value: Any) -> str:
