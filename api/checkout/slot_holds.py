@@ -6,18 +6,15 @@ lessons takes it over. A student has one live hold per course and three in all, 
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
-from api.checkout.preflight import Asked, asked_of, plan_of
+from api.checkout.choose_and_hold import Wish, hold_for
+from api.checkout.preflight import asked_of, plan_of
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.ids import GivenInPath
@@ -29,33 +26,25 @@ from application.ids import GivenId
 from application.temporal_client import RPC_TIMEOUT, answering
 from application.wake_parked import Healed, wake_later
 from db.reads.cart import cart_of
-from db.reads.preflight import student_facts, who_could_teach
+from db.reads.preflight import student_facts
 from db.slot_holds import (
     MOST_HOLDS,
     MOST_TRIES,
     HeldTooOften,
     LiveHold,
-    TakenMeanwhile,
-    ToHold,
     TooManyHolds,
     end_own,
-    hold_slots,
     let_go,
     live_holds,
-    lock_student,
-    require_not_too_often,
 )
 from domain.ids import hold_workflow_id_of
-from domain.matching import Place, place_of
-from domain.matching_explanation import choose
+from domain.matching import place_of
 from domain.refusals import REFUSALS, Refused
-from domain.schedule import Lesson
 from workflows.slot_hold import HoldInput, SlotHoldWorkflow
 
 router = APIRouter(prefix="/api/v1/checkout/holds", tags=["shop"])
 
 MOST_LESSONS = 100  # of one hold
-_LOOKS = 20  # after so many lost races something is wrong
 _HOLD: dict[str, Any] = {
     "id": "2f9c61a8-2b5f-5a0e-8f3a-7d1e5b8c9a10",
     "courseId": "course-piano",
@@ -94,18 +83,6 @@ class HoldList(Answer):
 
     holds: list[HoldView] = Field(max_length=MOST_HOLDS)
     model_config = ConfigDict(json_schema_extra={"examples": [{"holds": [_HOLD]}]})
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is to be held, for whom."""
-
-    student_id: str
-    course_id: str
-    asked: Asked
-    lessons: list[Lesson]
-    zone: str
-    home: Place
 
 
 @router.post(
@@ -178,44 +155,6 @@ async def _wish(at: Services, student_id: str, cart_item_id: str) -> Wish:
     return Wish(
         student_id, thing.item_id, asked, lessons, facts.timezone or "", place_of(facts.latitude, facts.longitude)
     )
-
-
-async def hold_for(at: Services, wish: Wish) -> LiveHold:
-    """Holds the trainer who would be chosen now; who loses a race looks again. Raises TooManyHolds, and what the step
-    would refuse with."""
-    taken: set[str] = set()
-    for _ in range(_LOOKS):
-        try:
-            async with at.engine.begin() as conn:
-                return await _hold_best(at, conn, wish, taken)
-        except TakenMeanwhile as lost:
-            taken.add(lost.trainer_id)
-    raise RuntimeError(f"lost {_LOOKS} races for a trainer")
-
-
-async def _hold_best(at: Services, conn: AsyncConnection, wish: Wish, taken: set[str]) -> LiveHold:
-    """In one transaction: the student is locked, so that holds and purchases of one student take turns."""
-    await lock_student(conn, wish.student_id)
-    await require_not_too_often(conn, wish.student_id, wish.course_id, at.clock())
-    now, wanted = at.clock(), wish.asked.wanted
-    near = wish.home if wanted.learning_mode == "home" else None
-    ahead = await who_could_teach(conn, wish.student_id, wish.course_id, wish.lessons, now, near)
-    if ahead.conflict is not None:
-        raise Refused("SCHEDULE_CONFLICT", f"lesson {ahead.conflict} overlaps another one of the student's")
-    if any(hold.meets and hold.course_id != wish.course_id for hold in ahead.holds.own):
-        raise Refused("SCHEDULE_CONFLICT", "another hold of the student's is of one of these times")
-    choice = await asyncio.to_thread(
-        choose, wish.course_id, ahead.trainers, wish.lessons, home=wish.home, wanted=wanted, taken=taken
-    )
-    mine = ahead.holds.of(wish.course_id)
-    if mine or ahead.holds.expired:
-        await let_go(conn, [mine.id] if mine else [], now)
-    hold = ToHold(
-        str(uuid4()), wish.student_id, wish.course_id, choice.trainer.id, choice.trainer.last_assigned_at, wish.lessons,
-        wish.zone, choice.won, choice.lost, now + at.slot_hold,
-    )  # fmt: skip
-    await hold_slots(conn, hold, now)
-    return next(live for live in await live_holds(conn, wish.student_id, now) if live.id == hold.id)
 
 
 async def _start_timer(at: Services, held: LiveHold) -> None:

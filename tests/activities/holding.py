@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from temporalio.client import Client
 
+from api.checkout.choose_and_hold import Wish, hold_for
 from api.checkout.preflight import Asked
-from api.checkout.slot_holds import Wish, hold_for
 from application.context import Services
 from db.engine import make_async_engine
 from db.grants import API
