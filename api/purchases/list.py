@@ -21,7 +21,7 @@ from api.http.json_models import Answer
 from api.http.known_words import Attention, Code, Stage
 from api.http.openapi_examples import PURCHASE_ROW
 from api.http.problems import problems
-from api.purchases.views import PurchaseRow, purchase_row
+from api.purchases.list_rows import PurchaseRow, purchase_row
 from application.context import Services
 from application.errors import Unavailable, Unprocessable
 from application.ids import GIVEN_PATTERN, ID_PATTERN, StudentId

@@ -1,4 +1,4 @@
-"""What a purchase looks like to those who ask: one view and one list row, both from the database and Temporal."""
+"""What one purchase looks like to those who ask, from the database and Temporal; its row in the list: `list_rows.py`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from api.http.json_models import Answer, wall
-from api.http.openapi_examples import PURCHASE, PURCHASE_ROW
+from api.http.openapi_examples import PURCHASE
 from application.run_states import RunState
 from db.reads.access import Access, Renewal
-from db.reads.purchase_list import ListedPurchase
 from db.reads.purchases import BoughtRow, Held, Lessons, StepDone
 from db.reads.starts import StartRow
 
-ENDINGS = ("completed", "refused", "attention", "running", "cancelled")
-_ENDING = "completed, refused (a refusal or a deadline ended it), cancelled, attention (needs somebody) or running"
+ENDING = "completed, refused (a refusal or a deadline ended it), cancelled, attention (needs somebody) or running"
 
 
 class StepView(Answer):
@@ -108,7 +106,7 @@ class PurchaseView(Answer):
     student_id: str
     origin: str
     attempt: int
-    ending: str = Field(description=_ENDING)
+    ending: str = Field(description=ENDING)
     code: str | None
     refunded: bool | None
     started_at: datetime
@@ -133,38 +131,6 @@ class PurchaseView(Answer):
     temporal: str = Field(description="the run's status; forgotten: not known there; unreachable: did not answer")
     worker: str = Field(description="up, down or unknown; with workers down a running purchase stands still, unharmed")
     model_config = ConfigDict(json_schema_extra={"examples": [PURCHASE]})
-
-
-class PurchaseRow(Answer):
-    """One started line (spec section 9). `sessions` and `testCards` count what exists; null: not known."""
-
-    id: str
-    workflow_id: str
-    payment_id: str | None
-    line: int
-    student_id: str
-    ending: str = Field(description=_ENDING)
-    code: str | None
-    refunded: bool | None
-    session_count: int | None
-    session_count_source: str | None
-    sessions: int
-    first_local: str | None
-    last_local: str | None
-    minutes: int | None
-    timezone: str | None
-    remaining: int = Field(description="lessons still to come, those of purchases that this one renewed included")
-    expires_on: date | None = Field(description="the last day of access")
-    test_cards: int
-    attempt: int
-    started_at: datetime
-    stage: str | None
-    since: datetime | None
-    next_retry: str | None
-    gives_up: str | None = Field(description="when it is undone by itself, and the money goes back; null: never")
-    next_action: str | None
-    problems: list[str] = Field(description="not empty: the workflow's code fails on it, an engineer is needed")
-    model_config = ConfigDict(json_schema_extra={"examples": [PURCHASE_ROW]})
 
 
 def purchase_view(
@@ -210,52 +176,10 @@ def purchase_view(
         remaining=remaining,
         access=AccessView(**vars(access)) if access else None,
         renewals=[RenewalView(**vars(renewal)) for renewal in renewals],
-        trainer=TrainerView(
-            allocation_id=held.allocation_id,
-            trainer_id=held.trainer_id,
-            name=held.trainer_name,
-            status=held.status,
-            lost=held.lost,
-        )
-        if held
-        else None,
+        trainer=_trainer(held) if held else None,
         source="temporal+database" if live else "database",
         temporal=run.kind.status.lower() if run else "forgotten" if reached else "unreachable",
         worker=worker,
-    )
-
-
-def purchase_row(row: ListedPurchase, run: RunState | None) -> PurchaseRow:
-    """`run`: how it stands in Temporal, of rows without an ending; None when it is not among the runs asked for."""
-    run = None if row.ending else run
-    attention = run.attention if run else None
-    return PurchaseRow(
-        id=row.purchase_id,
-        workflow_id=row.workflow_id,
-        payment_id=row.payment_id,
-        line=row.line,
-        student_id=row.student_id,
-        ending=row.ending or ("attention" if attention else "running"),
-        code=attention.reason if attention else row.code,
-        refunded=row.refunded,
-        session_count=row.session_count,
-        session_count_source=row.session_count_source,
-        sessions=row.sessions,
-        first_local=wall(row.first_local),
-        last_local=wall(row.last_local),
-        minutes=row.minutes,
-        timezone=row.zone,
-        remaining=row.remaining,
-        expires_on=row.expires_on,
-        test_cards=row.test_cards,
-        attempt=row.attempt,
-        started_at=row.started_at,
-        stage=run.stage if run else None,
-        since=attention.since if attention else None,
-        next_retry=run.next_retry if run else None,
-        gives_up=run.gives_up if run else None,
-        next_action=attention.next_action if attention else None,
-        problems=run.problems if run else [],
     )
 
 
@@ -272,3 +196,13 @@ def lessons_view(lessons: Lessons) -> LessonsView:
 def _item(item: BoughtRow) -> ItemView:
     shown = vars(item)
     return ItemView(**{name: shown[name] for name in ItemView.model_fields})
+
+
+def _trainer(held: Held) -> TrainerView:
+    return TrainerView(
+        allocation_id=held.allocation_id,
+        trainer_id=held.trainer_id,
+        name=held.trainer_name,
+        status=held.status,
+        lost=held.lost,
+    )

@@ -13,8 +13,9 @@ from api.http.openapi_examples import CASE, PURCHASE, PURCHASE_ROW
 from api.http.policy import POLICY
 from api.lessons.bodies import StudentLessonsAnswer
 from api.operators.case import CaseFile
+from api.purchases.list_rows import PurchaseRow
 from api.purchases.student_views import StudentPurchaseView
-from api.purchases.views import PurchaseRow, PurchaseView
+from api.purchases.views import PurchaseView
 from runtime.settings import Settings
 from tests.api.conftest import booted, is_problem
 from tests.build import student, value
