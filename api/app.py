@@ -76,6 +76,36 @@ _ABOUT = """The durable back office of a course marketplace: one workflow per pa
 or makes the student whole. Who calls says so with a bearer token. Errors are problems (RFC 9457) with a stable `code`; `retryable` says whether the same
 request may succeed later. Times are UTC unless called local. Where there is GET there is HEAD."""
 
+# Whoever calls these says who it is. The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.
+_GUARDED = (
+    purchases,
+    free,
+    auto_assign,
+    progress,
+    events,
+    dead_letters,
+    outbox,
+    admin_list,
+    bulk,
+    case,
+    matching,
+    act_list,
+    people,
+    coins,
+    catalogue,
+    cart,
+    checkout,
+    preflight,
+    student_tests,
+    old_tests,
+    extending,
+    holds,
+    lessons,
+    calendar_links,
+    lesson_changes,
+    verbs,
+)
+
 
 def create_app(settings: Settings | None = None, provider: PaymentProvider | None = None) -> FastAPI:
     """The application. Without `settings` they are those of the environment and the running stack.
@@ -103,36 +133,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
     add_problems(app, permitted)
     for router in (health, metrics, public_calendar):
         app.include_router(router)
-    # The verbs last: their `{purchase}/{verb}` would take other paths under /admin for theirs.
-    guarded = (
-        purchases,
-        free,
-        auto_assign,
-        progress,
-        events,
-        dead_letters,
-        outbox,
-        admin_list,
-        bulk,
-        case,
-        matching,
-        act_list,
-        people,
-        coins,
-        catalogue,
-        cart,
-        checkout,
-        preflight,
-        student_tests,
-        old_tests,
-        extending,
-        holds,
-        lessons,
-        calendar_links,
-        lesson_changes,
-        verbs,
-    )
-    for part in guarded:
+    for part in _GUARDED:
         app.include_router(
             part,
             dependencies=[Security(BEARER)],

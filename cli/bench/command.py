@@ -80,9 +80,8 @@ def bench(
     with _home() as home, _interrupts():
         settings = _own(home)
         alone = min(_MOST_ALONE, purchases)
-        today = datetime.now(UTC).date()
         counts = {"warm": _WARM, "alone": alone, "many": purchases, "parked": parked}
-        market = marketplace(today, mark=secrets.token_hex(3), **counts)
+        market = marketplace(datetime.now(UTC).date(), mark=secrets.token_hex(3), **counts)
         machine = {"cpus": os.cpu_count(), "loadBefore": os.getloadavg()[0], "python": platform.python_version()}
         try:
             with watching(2 * (_WARM + alone + purchases)) as watched:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Header, Request
+from fastapi import APIRouter, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -80,66 +80,88 @@ def make_app(db: Path) -> FastAPI:
         said = "; ".join(str(one["msg"]) for one in error.errors())
         return JSONResponse({"code": "invalid_request", "message": said}, 422)
 
-    @app.post("/payments")
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    for router in (_payments(ledger, faults), _by_hand(ledger), _of_tests(ledger, faults)):
+        app.include_router(router)
+    return app
+
+
+def _payments(ledger: Ledger, faults: Faults) -> APIRouter:
+    """What a provider offers to a shop."""
+    router = APIRouter()
+
+    @router.post("/payments")
     async def create(body: _Payment) -> Response:
         content = body.model_dump(by_alias=True)
         return await faults.around("create", body.id, lambda: ledger.create(content))
 
-    @app.post("/payment_intents")
+    @router.post("/payment_intents")
     async def create_intent(body: _Payment, idempotency_key: Annotated[str, Header()] = "") -> Response:
         if not idempotency_key:
             return _no_key()
         content = body.model_dump(by_alias=True)
         return await faults.around("create_intent", body.id, lambda: ledger.create_intent(idempotency_key, content))
 
-    @app.get("/payments/{payment_id}")
+    @router.get("/payments/{payment_id}")
     async def get(payment_id: str) -> Response:
         return await faults.around("get", payment_id, lambda: ledger.get(payment_id))
 
-    @app.post("/payments/{payment_id}/refunds")
+    @router.post("/payments/{payment_id}/refunds")
     async def refund(payment_id: str, body: _Refund, idempotency_key: Annotated[str, Header()] = "") -> Response:
         if not idempotency_key:
             return _no_key()
         content = body.model_dump(by_alias=True)
         return await faults.around("refund", payment_id, lambda: ledger.refund(payment_id, idempotency_key, content))
 
-    @app.get("/payments/{payment_id}/refunds")
+    @router.get("/payments/{payment_id}/refunds")
     async def find_refund(payment_id: str, key: str) -> Response:
         return await faults.around("find_refund", payment_id, lambda: ledger.find_refund(payment_id, key))
 
-    @app.post("/payments/{payment_id}/{operation}")
+    @router.post("/payments/{payment_id}/{operation}")
     async def settle(payment_id: str, operation: Literal["cancel", "confirm"]) -> Response:
         return await faults.around(operation, payment_id, lambda: ledger.settle(payment_id, operation))
 
-    # What somebody does by hand at the provider, past every key of ours. No fault is planned for it.
-    @app.post("/_by_hand/{payment_id}/refunds")
+    return router
+
+
+def _by_hand(ledger: Ledger) -> APIRouter:
+    """What somebody does by hand at the provider, past every key of ours. No fault is planned for it."""
+    router = APIRouter(prefix="/_by_hand/{payment_id}")
+
+    @router.post("/refunds")
     async def give_back(payment_id: str, body: _Refund) -> Response:
         status, answer = ledger.refund_by_hand(payment_id, body.model_dump(by_alias=True))
         return JSONResponse(answer, status)
 
-    @app.post("/_by_hand/{payment_id}/status")
+    @router.post("/status")
     async def change(payment_id: str, body: _Status) -> Response:
         status, answer = ledger.status_by_hand(payment_id, body.status)
         return JSONResponse(answer, status)
 
-    @app.delete("/_by_hand/{payment_id}")
+    @router.delete("")
     async def forget_payment(payment_id: str) -> dict[str, bool]:
         return {"forgotten": ledger.forget_by_hand(payment_id)}
 
-    @app.get("/_ledger")
+    return router
+
+
+def _of_tests(ledger: Ledger, faults: Faults) -> APIRouter:
+    """What tests read, and the faults they plan."""
+    router = APIRouter()
+
+    @router.get("/_ledger")
     async def operations() -> list[dict[str, Any]]:
         return ledger.operations()
 
-    @app.post("/_faults")
+    @router.post("/_faults")
     async def plan(added: list[Fault]) -> dict[str, int]:
         return {"planned": faults.add(added)}
 
-    @app.delete("/_faults")
+    @router.delete("/_faults")
     async def forget() -> dict[str, int]:
         return {"planned": faults.clear()}
 
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    return app
+    return router
