@@ -156,7 +156,7 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     app.state.turns, app.state.rates = Turns(settings.api_work_at_once), rates_of(settings)
     async with open_services(settings, app.state.provider, Seal(settings.sealing_keys)) as services:
         app.state.services = services
-        services.tasks.add(asyncio.create_task(services.watchers.listen(services.engine)))
+        services.later(services.watchers.listen(services.engine))
         yield
         await _settle(services.tasks)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 from temporalio.client import Client, ScheduleOverlapPolicy
 
@@ -17,9 +15,7 @@ _log = structlog.get_logger()
 
 def sweep_lessons_later(at: Services, because: str) -> None:
     """Lessons on days that were just closed are looked for at once; if Temporal is away, by the schedule later."""
-    task = asyncio.create_task(_sweep(at.temporal, at.task_queue, because))
-    at.tasks.add(task)  # the loop holds tasks weakly
-    task.add_done_callback(at.tasks.discard)
+    at.later(_sweep(at.temporal, at.task_queue, because))
 
 
 async def _sweep(client: Client, task_queue: str, because: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,6 +55,12 @@ class Services:
     scraped: Scraped = field(default_factory=Scraped)
     seats: Seats = field(default_factory=lambda: Seats(each=20, most=500))  # of streams
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])  # healing sweeps under way
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """In the background: who asks does not wait for it and does not fail with it."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)  # the loop holds tasks weakly
+        task.add_done_callback(self.tasks.discard)
 
     async def ask(self, question: Callable[..., T], *about: Any) -> T:
         """A call of the payment provider, in a thread of its own kind: however slow it is, others have theirs."""

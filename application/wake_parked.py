@@ -36,9 +36,7 @@ class Healed:
 
 def wake_later(at: Services, healed: Healed) -> None:
     """Sweep in the background; the caller's answer does not wait for it and does not fail with it."""
-    task = asyncio.create_task(_sweep_twice(at.temporal, at.task_queue, healed))
-    at.tasks.add(task)  # the loop holds tasks weakly
-    task.add_done_callback(at.tasks.discard)
+    at.later(_sweep_twice(at.temporal, at.task_queue, healed))
 
 
 async def sweep(client: Client, task_queue: str, healed: Healed) -> int:
