@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
+from api.http.json_models import wall
 from db.reads.matching import Matched, Unmatched
 
 _STATUS = {"proposed": "is proposed and waits for a yes", "approved": "is approved", "cancelled": "was let go"}
@@ -50,11 +50,7 @@ def what_became(match: Matched) -> str:
 
 def wall_of(match: Matched) -> str | None:
     """When the first lesson is, on the student's wall."""
-    return _wall(match.first_local)
-
-
-def _wall(local: datetime | None) -> str | None:
-    return f"{local:%Y-%m-%dT%H:%M}" if local else None
+    return wall(match.first_local)
 
 
 def _comes_first(match: Matched, fitting: int) -> str:
