@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.operators.purchase_view import COLOURS, gives_up
+from cli.operators.purchase_view import gives_up, tell_facts, tell_head
 from cli.output import Terminal
 from domain.money import amount
 
@@ -22,13 +22,9 @@ _OPTIONS = {"trainerId": "--trainer", "startDate": "--start-date", "timeSlot": "
 def tell_case(case: dict[str, Any], console: Console | None = None) -> None:
     """Print the answer of `GET .../{id}/case` for people."""
     out = console or Terminal()
-    colour = COLOURS.get(case["ending"], "red")
-    code = f" ({case['code']})" if case["code"] else ""
-    out.print(f"[bold]{escape(case['workflowId'])}[/]  [{colour}]{case['ending']}{code}[/]", highlight=False)
+    tell_head(case, out)
     out.print(escape(case["cause"]), highlight=False, soft_wrap=True)
-    for name, value in _facts(case).items():
-        if value is not None:
-            out.print(f"  {name}: {escape(str(value))}", highlight=False, soft_wrap=True)
+    tell_facts(_facts(case), out)
     for action in case["actions"]:
         out.print(f"  - {escape(action['why'])}", highlight=False, soft_wrap=True)
         out.print(f"      {escape(command_of(case['workflowId'], action))}", highlight=False, soft_wrap=True)

@@ -16,17 +16,27 @@ COLOURS = {"completed": "green", "attention": "yellow", "running": "cyan"}
 def tell(purchase: dict[str, Any], console: Console | None = None) -> None:
     """Print the answer of `GET /api/v1/purchases/{id}` for people."""
     out = console or Terminal()
-    colour = COLOURS.get(purchase["ending"], "red")
-    code = f" ({purchase['code']})" if purchase["code"] else ""
-    out.print(f"[bold]{escape(purchase['workflowId'])}[/]  [{colour}]{purchase['ending']}{code}[/]", highlight=False)
-    for name, value in _facts(purchase).items():
-        if value is not None:
-            out.print(f"  {name}: {escape(str(value))}", highlight=False, soft_wrap=True)
+    tell_head(purchase, out)
+    tell_facts(_facts(purchase), out)
     steps = Table("step", "state", "at (UTC)")
     for step in purchase["steps"]:
         steps.add_row(step["step"], step["state"], step["at"])
     if purchase["steps"]:
         out.print(steps)
+
+
+def tell_head(told: dict[str, Any], out: Console) -> None:
+    """Which purchase it is and how it stands."""
+    colour = COLOURS.get(told["ending"], "red")
+    code = f" ({told['code']})" if told["code"] else ""
+    out.print(f"[bold]{escape(told['workflowId'])}[/]  [{colour}]{told['ending']}{code}[/]", highlight=False)
+
+
+def tell_facts(facts: dict[str, Any], out: Console) -> None:
+    """One line each of those that are known."""
+    for name, value in facts.items():
+        if value is not None:
+            out.print(f"  {name}: {escape(str(value))}", highlight=False, soft_wrap=True)
 
 
 def gives_up(told: dict[str, Any]) -> str | None:
