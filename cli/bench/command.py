@@ -11,15 +11,13 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from temporalio.service import RPCError
 
 from cli.bench.bulk import measure_bulk
 from cli.bench.load import measure_load
@@ -27,19 +25,16 @@ from cli.bench.marketplace import LESSONS, Market, marketplace
 from cli.bench.matching import measure_matching
 from cli.bench.measure import Watched, measure_plain, measure_temporal
 from cli.bench.report import tell, watching
-from cli.bench.with_workflow import terminate_left
 from cli.marketplace.command import run_import
 from cli.output import FINE, Json, print_json
+from cli.own_stack import INTERRUPTED, end_like_ctrl_c, end_runs, let_it_stop
 from runtime.embedded.down import wipe
 from runtime.embedded.stack import Stack
 from runtime.errors import CannotRun
 from runtime.settings import Settings, load_settings
-from runtime.temporal import connect
 
-_INTERRUPTED = 130
 _WARM = 3  # the first purchases load code and open connections; they are not measured
 _MOST_ALONE = 20
-_EXTERNAL_SECONDS = 10.0
 _PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "provider_port")
 
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))]
@@ -87,7 +82,7 @@ def bench(
             with watching(2 * (_WARM + alone + purchases)) as watched:
                 said = _run(settings, market, in_flight, (callers, seconds), trainers, watched)
         except KeyboardInterrupt:
-            return _INTERRUPTED
+            return INTERRUPTED
     asked = {"purchases": purchases, "inFlight": in_flight, "alone": alone, "lessonsEach": LESSONS}
     report = {**asked, "machine": machine, **said}
     if json:
@@ -122,10 +117,9 @@ def _run(
             "matching": matching,
         }
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes a moment and is not to be stopped
-            signal.signal(number, signal.SIG_IGN)
+        let_it_stop()
         if settings.temporal_address:
-            asyncio.run(_end_runs(settings))
+            asyncio.run(end_runs(settings, "the bench ended"))
         stack.stop()
 
 
@@ -148,13 +142,6 @@ def _own(home: Path) -> Settings:
     )
 
 
-async def _end_runs(settings: Settings) -> None:
-    """Leaves no purchase of an interrupted bench waiting on a Temporal server that stays."""
-    with suppress(TimeoutError, RPCError, CannotRun):
-        async with asyncio.timeout(_EXTERNAL_SECONDS):
-            await terminate_left(await connect(settings), settings.task_queue)
-
-
 @contextmanager
 def _home() -> Generator[Path]:
     home = Path(tempfile.mkdtemp(prefix="coursaga-bench-"))
@@ -168,14 +155,9 @@ def _home() -> Generator[Path]:
 
 @contextmanager
 def _interrupts() -> Generator[None]:
-    """SIGTERM ends it like Ctrl-C: in order, everything stopped."""
-
-    def like_ctrl_c(number: int, frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
-
+    """SIGTERM ends it like Ctrl-C, in order, everything stopped; as before once the block is left."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, like_ctrl_c)
+    end_like_ctrl_c()
     try:
         yield
     finally:

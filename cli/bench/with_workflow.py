@@ -15,7 +15,6 @@ from cli.bench.meter import Timed
 from db.reads.starts import outcomes_of, starts_of
 from domain.purchase import PurchaseOrder
 from runtime.errors import CannotRun
-from runtime.schedules import stop_sweeping
 
 _LOOK_AGAIN = 0.02
 _STALLED_SECONDS = 120.0
@@ -102,10 +101,3 @@ async def activities_of(client: Client, order: PurchaseOrder) -> list[str]:
     if not scheduled:
         raise BenchFailed("the history names no activity to call plainly")
     return scheduled
-
-
-async def terminate_left(client: Client, task_queue: str) -> None:
-    """Ends what an interrupted bench left on a Temporal server that stays."""
-    await stop_sweeping(client, task_queue)
-    async for run in client.list_workflows(f"TaskQueue = '{task_queue}' AND ExecutionStatus = 'Running'"):
-        await client.get_workflow_handle(run.id, run_id=run.run_id).terminate("the bench ended")

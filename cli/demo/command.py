@@ -6,18 +6,15 @@ import asyncio
 import json as json_text
 import os
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from temporalio.service import RPCError
 
 from cli.api_client import Api
 from cli.demo.chapter import Chapter
@@ -27,17 +24,15 @@ from cli.demo.story import PHASE_SECONDS, Story, within
 from cli.identity import signing
 from cli.marketplace.command import run_import
 from cli.output import FINE, Json, Terminal, print_json
+from cli.own_stack import INTERRUPTED, end_like_ctrl_c, end_runs, let_it_stop
 from runtime.clock import clock
 from runtime.embedded.down import stop, wipe
 from runtime.embedded.stack import Stack
 from runtime.errors import CannotRun
-from runtime.schedules import stop_sweeping
 from runtime.settings import Settings, load_settings
 from runtime.state import AlreadyRuns, Home
 from runtime.temporal import connect
 
-_INTERRUPTED = 130
-_EXTERNAL_SECONDS = 10.0
 _PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "provider_port")
 
 
@@ -80,12 +75,12 @@ def demo(*, once: Annotated[bool, Parameter(negative=())] = False, json: Json = 
     settings = _own(load_settings())
     told, screen = Told(settings.coursaga_home), screen_for(Terminal(stderr=json))
     error, code = None, FINE
-    _heed_signals()
+    end_like_ctrl_c()
     try:
         _play(settings, screen, told, stays=sys.stdout.isatty() and not once and not json)
     except KeyboardInterrupt:
         if not told.over:
-            error, code = "interrupted", _INTERRUPTED
+            error, code = "interrupted", INTERRUPTED
     except CannotRun as cannot:
         if not json:
             raise
@@ -116,12 +111,11 @@ def _play(settings: Settings, screen: Screen, told: Told, *, stays: bool) -> Non
             stack.tend()
             time.sleep(0.2)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes a moment and is not to be stopped
-            signal.signal(number, signal.SIG_IGN)
+        let_it_stop()
         screen.close()
         try:
             if settings.temporal_address:
-                asyncio.run(_end_runs(settings))
+                asyncio.run(end_runs(settings, "the demo ended"))
         finally:
             stack.stop()
             screen.close()
@@ -169,30 +163,6 @@ def _empty(home: Path) -> None:
         raise AlreadyRuns(f"a demo already runs on {home}: end it with Ctrl-C there, or {_command(home)} down")
     stop(home)
     wipe(home)
-
-
-async def _end_runs(settings: Settings) -> None:
-    """Leaves no purchase of the demo waiting on a Temporal server that stays."""
-    with suppress(TimeoutError, RPCError, CannotRun):
-        async with asyncio.timeout(_EXTERNAL_SECONDS):
-            await _end_each(settings)
-
-
-async def _end_each(settings: Settings) -> None:
-    client = await connect(settings)
-    await stop_sweeping(client, settings.task_queue)
-    async for run in client.list_workflows(f"TaskQueue = '{settings.task_queue}' AND ExecutionStatus = 'Running'"):
-        await client.get_workflow_handle(run.id, run_id=run.run_id).terminate("the demo ended")
-
-
-def _heed_signals() -> None:
-    """SIGTERM ends it like Ctrl-C: between asyncio's own handling of SIGINT and Python's, one way out."""
-
-    def like_ctrl_c(number: int, frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, like_ctrl_c)
 
 
 def _command(home: Path) -> str:
