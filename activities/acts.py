@@ -16,6 +16,7 @@ from domain.acts import ActRecord, Decision, check_values
 from domain.amendments import Settled, amended, last_day_of_access, moves
 from domain.refusals import Refused
 from domain.wanted_lessons import wanted_lessons
+from domain.whole_numbers import is_whole
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -133,7 +134,7 @@ def _require_held_lessons_stay(decision: Decision, scene: effects.Scene, before:
     if moves(before, decision.values):
         raise _too_late("a trainer holds the lessons already: move them with create_sessions")
     count = scene.allocated
-    if isinstance(count, int) and not isinstance(count, bool) and count > 0 and count != after.session_count:
+    if is_whole(count) and count > 0 and count != after.session_count:
         raise _too_late(f"a trainer holds {count} lessons already: change the count with create_sessions")
 
 

@@ -11,6 +11,7 @@ from domain.metadata import CANONICAL, named
 from domain.purchase import ITEM_TYPES, PurchaseOrder
 from domain.session_count import LARGEST_COUNT, TIERS
 from domain.wanted_lessons import lesson_faults
+from domain.whole_numbers import is_whole
 
 SKIPPABLE = ("redeem_coins", "enroll", "assign_trainer", "approve_allocation", "create_sessions", "issue_test_cards")
 REFUNDS = ("full", "undelivered", "none")
@@ -145,19 +146,15 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()  # else PostgreSQL may refuse it
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_count(value: Any) -> bool:
-    return _is_integer(value) and 1 <= value <= LARGEST_COUNT
+    return is_whole(value) and 1 <= value <= LARGEST_COUNT
 
 
 _COUNT = f"a whole number from 1 to {LARGEST_COUNT}"
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_TEXTS, (_is_text, "a text that says something")),
     "sessionCount": (_is_count, _COUNT),
-    "purchaseTier": (lambda value: _is_integer(value) and value in TIERS, "10, 20 or 30"),
+    "purchaseTier": (lambda value: is_whole(value) and value in TIERS, "10, 20 or 30"),
     "expiryDate": (is_day, DAY),
     "itemType": (lambda value: isinstance(value, str) and value in ITEM_TYPES, f"one of {', '.join(ITEM_TYPES)}"),
     "treatAs": (lambda value: value == "renewal", "'renewal'"),

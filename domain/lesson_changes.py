@@ -11,6 +11,7 @@ from domain.days import DAY, day_of
 from domain.metadata import named
 from domain.session_count import LARGEST_COUNT
 from domain.texts import is_storable, signature_faults
+from domain.whole_numbers import is_whole
 
 RESCHEDULE, SUBSTITUTE, TRANSFER = "reschedule_lesson", "substitute_trainer", "transfer_lessons"
 MOVE_STRANDED = "move_stranded_lessons"  # by the system: lessons that stand on a day somebody closed later
@@ -61,7 +62,7 @@ def faults_of(change: LessonChange) -> list[str]:
 
 
 def _whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    return is_whole(value) and least <= value <= most
 
 
 def refused(code: str, message: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from domain.days import day_of
 from domain.wanted_lessons import lesson_faults
+from domain.whole_numbers import is_whole
 
 CANONICAL: tuple[str, ...] = (
     "startDate",
@@ -138,17 +139,13 @@ def _same(one: object, other: object) -> bool:
 
 
 def _is_id(value: object) -> bool:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = str(value) if is_whole(value) else value
     return isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", text) is not None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 # Of the fields that `domain/wanted_lessons.py` does not read, and of one that it reads as any text.
 _FORMS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("classTypeId", "preferredTrainerId", "processingItemId", "courseId"), _is_id),
-    **dict.fromkeys(("purchaseTier", "sessionCount"), _is_number),
+    **dict.fromkeys(("purchaseTier", "sessionCount"), is_whole),
     "expiryDate": lambda value: day_of(value) is not None,
 }

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from domain.whole_numbers import is_whole
+
 TIERS = (10, 20, 30)
 DEFAULT_COUNT = 30
 LARGEST_COUNT = 1000
@@ -42,4 +44,4 @@ def resolve_session_count(fields: Mapping[str, Any]) -> SessionCount:
 
 def _integer(value: object) -> int:
     """The JSON integer, or 0 for anything else: 0 is neither a tier nor a count."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if is_whole(value) else 0

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from domain.days import DAY, day_of
 from domain.refusals import Refused
+from domain.whole_numbers import is_whole
 
 SCHEDULE_TYPES = ("daily", "weekdays", "weekly", "alternate_days")
 LEARNING_MODES = ("online", "home")
@@ -113,13 +114,13 @@ def _slot(value: object, *, as_length: bool) -> tuple[time, int | None]:
 
 
 def _minutes(value: object) -> int | None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LONGEST_MINUTES:
+    if not is_whole(value) or not 1 <= value <= LONGEST_MINUTES:
         raise ValueError(f"a whole number of minutes from 1 to {LONGEST_MINUTES}")
     return value
 
 
 def _group_size(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ValueError("a whole number from 1 on")
     return value
 
