@@ -8,21 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from api.http.json_models import Answer, Body
-from application.ids import Day, GivenId, Key, Words
+from api.http.act_models import ActBody, example
+from api.http.json_models import Answer
+from application.ids import Day, GivenId
 from domain.lesson_changes import LONGEST_LESSON
 
-
-def _example(**more: Any) -> ConfigDict:
-    said: JsonDict = {"reason": "the student is away", "requestKey": "ticket-4712", **more}
-    return ConfigDict(json_schema_extra={"examples": [said]})
+_AWAY: JsonDict = {"reason": "the student is away", "requestKey": "ticket-4712"}
 
 
-class ChangeBody(Body):
+class ChangeBody(ActBody):
     """`requestKey` makes the change happen once: the same again is answered the same. The token says who changes."""
-
-    reason: Words
-    request_key: Key
 
     def values(self) -> dict[str, Any]:
         """What is asked for, without who, why and the key."""
@@ -36,7 +31,7 @@ class RescheduleBody(ChangeBody):
     date: Day
     time_slot: str = Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
     minutes: Annotated[int, Field(ge=1, le=LONGEST_LESSON)] | None = None
-    model_config = _example(date="2026-12-20", timeSlot="17:30")
+    model_config = example(**_AWAY, date="2026-12-20", timeSlot="17:30")
 
 
 class SubstituteBody(ChangeBody):
@@ -44,14 +39,14 @@ class SubstituteBody(ChangeBody):
 
     trainer_id: GivenId
     rest: bool = False
-    model_config = _example(trainerId="trainer-2", rest=False)
+    model_config = example(**_AWAY, trainerId="trainer-2", rest=False)
 
 
 class TransferBody(ChangeBody):
     """`trainerId`: who gives all the lessons that are still to come."""
 
     trainer_id: GivenId
-    model_config = _example(trainerId="trainer-2")
+    model_config = example(**_AWAY, trainerId="trainer-2")
 
 
 _LESSON: dict[str, Any] = {
