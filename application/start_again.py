@@ -10,7 +10,7 @@ from application.payment_status import settled
 from application.start_purchases import LineStarted, start_lines, start_row
 from application.start_without_payment import unpaid
 from db.reads.payments import payment_to_start
-from db.reads.shelf import asked_for, shelf_of
+from db.reads.shelf import shelf_of, stored_request
 from db.reads.starts import StartRow
 
 
@@ -19,7 +19,7 @@ async def again(at: Services, start: StartRow) -> LineStarted:
     if start.payment_id:
         return await _of_payment(at, start, start.payment_id)
     async with at.reading() as conn:
-        asked = await asked_for(conn, start.purchase_id)
+        asked = await stored_request(conn, start.purchase_id)
         if asked is None:
             raise NotFound(code="PURCHASE_NOT_FOUND", detail="Nothing says what this purchase is of.")
         shelf = await shelf_of(conn, start.student_id, asked.item_type, asked.item_id)

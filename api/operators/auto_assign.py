@@ -19,7 +19,7 @@ from application.ids import GivenId, StudentId
 from application.operator_acts import perform, too_late
 from application.purchase_state import require_unpaused
 from application.temporal_client import run_state
-from db.reads.purchases import BoughtRow, Held, bought, trainer_held
+from db.reads.purchases import AssignedTrainer, BoughtRow, assigned_trainer, bought
 from db.reads.shelf import active_purchase
 from db.reads.starts import StartRow, starts_of
 from db.request_keys import claim_key
@@ -129,22 +129,22 @@ async def auto_assign(
     raise Conflict(code=code if code.isupper() else "WRONG_STAGE", detail=f"No trainer was assigned: {outcome}.")
 
 
-async def _found(at: Services, body: AutoAssignBody) -> tuple[StartRow, BoughtRow, Held | None]:
+async def _found(at: Services, body: AutoAssignBody) -> tuple[StartRow, BoughtRow, AssignedTrainer | None]:
     async with at.reading() as conn:
         purchase_id = await active_purchase(conn, body.student_id, body.course_id, at.clock())
         item = await bought(conn, purchase_id) if purchase_id else None
         if purchase_id is None or item is None:
             raise NotFound(code="NO_ACTIVE_PURCHASE", detail="The student has no active purchase of this course.")
         start = (await starts_of(conn, [purchase_id]))[purchase_id]
-        return start, item, _live(await trainer_held(conn, purchase_id))
+        return start, item, _live(await assigned_trainer(conn, purchase_id))
 
 
-async def _held(at: Services, purchase_id: str) -> Held | None:
+async def _held(at: Services, purchase_id: str) -> AssignedTrainer | None:
     async with at.reading() as conn:
-        return _live(await trainer_held(conn, purchase_id))
+        return _live(await assigned_trainer(conn, purchase_id))
 
 
-def _live(held: Held | None) -> Held | None:
+def _live(held: AssignedTrainer | None) -> AssignedTrainer | None:
     return held if held and held.status != "cancelled" else None
 
 
@@ -158,7 +158,7 @@ async def _require_waiting(at: Services, start: StartRow) -> None:
         raise Conflict(code="WRONG_STAGE", detail=f"The purchase is {where}, not waiting for a trainer.")
 
 
-def _answer(start: StartRow, held: Held | None, message: str) -> AutoAssigned:
+def _answer(start: StartRow, held: AssignedTrainer | None, message: str) -> AutoAssigned:
     return AutoAssigned(
         success=True,
         message=message,

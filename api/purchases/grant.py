@@ -17,7 +17,7 @@ from application.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from application.start_purchases import order_of, start_lines
 from application.start_without_payment import Begun, begin, is_there, other_owner, require_for_sale, unpaid
 from db.reads.payments import PaidLine, PaymentToStart, payment_to_start
-from db.reads.shelf import asked_for, shelf_of
+from db.reads.shelf import shelf_of, stored_request
 from db.reads.starts import starts_of, starts_of_payment
 from db.request_keys import Key, KeyReused, claim_key
 from db.requests import Request, claim_by_key, record_request
@@ -116,7 +116,7 @@ def _require_plan(request: Request) -> None:
 async def _require_same(at: Services, purchase_id: str, request: Request) -> None:
     """A key is of one request, whoever sends it: with another's it answers for something that was never asked."""
     async with at.reading() as conn:
-        before = await asked_for(conn, purchase_id)
+        before = await stored_request(conn, purchase_id)
         start = (await starts_of(conn, [purchase_id]))[purchase_id]
     now = (request.item_type, request.item_id, request.metadata, request.supersede)
     same = before and (before.item_type, before.item_id, before.metadata, before.supersede) == now

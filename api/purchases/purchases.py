@@ -23,7 +23,7 @@ from application.start_again import again
 from application.start_purchases import LineStarted, start_lines, wait_for_rows
 from db.reads.access import access_of, renewals_of
 from db.reads.payments import payment_to_start
-from db.reads.purchases import bought, lessons_of, remaining_of, steps_of, trainer_held
+from db.reads.purchases import assigned_trainer, bought, lessons_of, remaining_of, steps_of
 from db.request_keys import claim_key
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
@@ -89,7 +89,7 @@ async def show_purchase(
     async with at.reading() as conn:  # after its ending was: what it ended with is there
         item = await bought(conn, purchase_id)
         steps = await steps_of(conn, purchase_id)
-        held = await trainer_held(conn, purchase_id)
+        held = await assigned_trainer(conn, purchase_id)
         lessons = await lessons_of(conn, purchase_id)
         remaining = await remaining_of(conn, purchase_id, at.clock())
         access = await access_of(conn, purchase_id, at.clock())

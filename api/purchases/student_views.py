@@ -14,7 +14,7 @@ from api.http.json_models import Answer
 from api.purchases.views import AccessView, LessonsView, StepView, lessons_view
 from application.run_states import RunState
 from db.reads.access import Access, Renewal
-from db.reads.purchases import BoughtRow, Held, Lessons, StepDone
+from db.reads.purchases import AssignedTrainer, BoughtRow, Lessons, StepDone
 from db.reads.starts import StartRow
 from domain.metadata import for_others
 from domain.refusals import REFUSALS
@@ -111,7 +111,7 @@ def student_view(
     start: StartRow,
     item: BoughtRow | None,
     steps: list[StepDone],
-    held: Held | None,
+    held: AssignedTrainer | None,
     lessons: Lessons,
     remaining: int,
     access: Access | None,

@@ -11,7 +11,7 @@ from api.http.json_models import Answer, wall
 from api.http.openapi_examples import PURCHASE
 from application.run_states import RunState
 from db.reads.access import Access, Renewal
-from db.reads.purchases import BoughtRow, Held, Lessons, StepDone
+from db.reads.purchases import AssignedTrainer, BoughtRow, Lessons, StepDone
 from db.reads.starts import StartRow
 
 ENDING = "completed, refused (a refusal or a deadline ended it), cancelled, attention (needs somebody) or running"
@@ -137,7 +137,7 @@ def purchase_view(
     start: StartRow,
     item: BoughtRow | None,
     steps: list[StepDone],
-    held: Held | None,
+    held: AssignedTrainer | None,
     lessons: Lessons,
     remaining: int,
     access: Access | None,
@@ -198,7 +198,7 @@ def _item(item: BoughtRow) -> ItemView:
     return ItemView(**{name: shown[name] for name in ItemView.model_fields})
 
 
-def _trainer(held: Held) -> TrainerView:
+def _trainer(held: AssignedTrainer) -> TrainerView:
     return TrainerView(
         allocation_id=held.allocation_id,
         trainer_id=held.trainer_id,

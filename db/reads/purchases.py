@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.rows import optional_row_as, row_as, rows_as
+
 
 @dataclass(frozen=True)
 class StepDone:
@@ -41,7 +43,7 @@ class BoughtRow:
 
 
 @dataclass(frozen=True)
-class Held:
+class AssignedTrainer:
     """The trainer held for the purchase; `lost` says why each other candidate was not taken."""
 
     allocation_id: str
@@ -62,7 +64,7 @@ class Lessons:
     zone: str | None
 
 
-# By the numbers of its progress, which follow the commits: the clocks of two workers may differ, or stand.
+# Raw: by the numbers of its progress, which follow the commits: the clocks of two workers may differ, or stand.
 _STEPS = text(
     """
     SELECT step, state, attempt, at FROM purchase_steps AS kept
@@ -71,6 +73,7 @@ _STEPS = text(
                          WHERE told.purchase_id = :id AND told.kind = 'step' AND told.facts ->> 'step' = kept.step), step
     """
 )
+# Raw: the row with how many cards it holds.
 _BOUGHT = text(
     """
     SELECT item_type, item_id, fulfilment, status,
@@ -81,7 +84,8 @@ _BOUGHT = text(
       FROM student_course_purchases p WHERE id = :id
     """
 )
-_HELD = text(
+# Raw: the one in force goes before those cancelled.
+_ASSIGNED = text(
     """
     SELECT a.id AS allocation_id, a.trainer_id, t.name AS trainer_name, a.status, a.lost
       FROM allocations a JOIN trainers t ON t.id = a.trainer_id
@@ -90,6 +94,7 @@ _HELD = text(
      LIMIT 1
     """
 )
+# Raw: what all lessons come to.
 _LESSONS = text(
     """
     SELECT count(*) AS count, min(local_start) AS first_local, max(local_start) AS last_local,
@@ -97,7 +102,7 @@ _LESSONS = text(
       FROM sessions WHERE purchase_id = :id AND status <> 'cancelled'
     """
 )
-# A renewal leaves the lessons booked before with the older purchase: they count too, however often it was renewed.
+# Raw: a renewal leaves the lessons booked before with the older purchase: they count too, however often it was renewed.
 _REMAINING = text(
     """
     WITH RECURSIVE chain AS (
@@ -113,24 +118,22 @@ _REMAINING = text(
 
 async def steps_of(conn: AsyncConnection, purchase_id: str) -> list[StepDone]:
     """The ledger of a purchase in the order things happened."""
-    return [StepDone(**row) for row in (await conn.execute(_STEPS, {"id": purchase_id})).mappings()]
+    return rows_as(StepDone, await conn.execute(_STEPS, {"id": purchase_id}))
 
 
 async def bought(conn: AsyncConnection, purchase_id: str) -> BoughtRow | None:
     """The purchase row; None before `create_purchase`, and of lines that were refused before it."""
-    row = (await conn.execute(_BOUGHT, {"id": purchase_id})).mappings().one_or_none()
-    return BoughtRow(**row) if row else None
+    return optional_row_as(BoughtRow, await conn.execute(_BOUGHT, {"id": purchase_id}))
 
 
-async def trainer_held(conn: AsyncConnection, purchase_id: str) -> Held | None:
+async def assigned_trainer(conn: AsyncConnection, purchase_id: str) -> AssignedTrainer | None:
     """The allocation in force, or the last one cancelled."""
-    row = (await conn.execute(_HELD, {"id": purchase_id})).mappings().one_or_none()
-    return Held(**row) if row else None
+    return optional_row_as(AssignedTrainer, await conn.execute(_ASSIGNED, {"id": purchase_id}))
 
 
 async def lessons_of(conn: AsyncConnection, purchase_id: str) -> Lessons:
     """The lessons that exist and are not cancelled."""
-    return Lessons(**(await conn.execute(_LESSONS, {"id": purchase_id})).mappings().one())
+    return row_as(Lessons, await conn.execute(_LESSONS, {"id": purchase_id}))
 
 
 async def remaining_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> int:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 
 from db.reads.access import today_of
+from db.rows import optional_row_as, row_as
+from db.tables import Purchase, PurchaseRequest
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Shelf:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StoredRequest:
     """What a door was asked for, as it was stored."""
 
     item_type: str
@@ -34,6 +37,7 @@ class Asked:
     supersede: bool
 
 
+# Raw: one row, whether or not there is such a student or item.
 _SHELF = text(
     """
     SELECT EXISTS (SELECT FROM students WHERE id = :student_id) AS student_known,
@@ -41,30 +45,33 @@ _SHELF = text(
       FROM (SELECT) AS always LEFT JOIN catalogue_items i ON i.item_type = :item_type AND i.id = :item_id
     """
 )
-_ASKED = text("SELECT item_type, item_id, metadata, supersede FROM purchase_requests WHERE purchase_id = :id")
-_ACTIVE = text(
-    """
-    SELECT id FROM student_course_purchases
-     WHERE student_id = :student_id AND item_type = 'course' AND item_id = :course_id AND status = 'active'
-       AND (expires_on IS NULL OR expires_on >= :today)
-    """
-)
 
 
 async def shelf_of(conn: AsyncConnection, student_id: str, item_type: str, item_id: str) -> Shelf:
     """Whether this student could have this item."""
     values = {"student_id": student_id, "item_type": item_type, "item_id": item_id}
-    return Shelf(**(await conn.execute(_SHELF, values)).mappings().one())
+    return row_as(Shelf, await conn.execute(_SHELF, values))
 
 
-async def asked_for(conn: AsyncConnection, purchase_id: str) -> Asked | None:
+async def stored_request(conn: AsyncConnection, purchase_id: str) -> StoredRequest | None:
     """The request behind a purchase; None when a payment alone is."""
-    row = (await conn.execute(_ASKED, {"id": purchase_id})).mappings().one_or_none()
-    return Asked(**row) if row else None
+    request = select(
+        col(PurchaseRequest.item_type),
+        col(PurchaseRequest.item_id),
+        col(PurchaseRequest.said),
+        col(PurchaseRequest.supersede),
+    ).where(col(PurchaseRequest.purchase_id) == purchase_id)
+    return optional_row_as(StoredRequest, await conn.execute(request))
 
 
 async def active_purchase(conn: AsyncConnection, student_id: str, course_id: str, now: datetime) -> str | None:
     """The purchase through which the student has the course now: one at most, an index holds it."""
     today = await today_of(conn, student_id, now)
-    values = {"student_id": student_id, "course_id": course_id, "today": today}
-    return (await conn.execute(_ACTIVE, values)).scalar_one_or_none()
+    active = select(col(Purchase.id)).where(
+        col(Purchase.student_id) == student_id,
+        col(Purchase.item_type) == "course",
+        col(Purchase.item_id) == course_id,
+        col(Purchase.status) == "active",
+        or_(col(Purchase.expires_on).is_(None), col(Purchase.expires_on) >= today),
+    )
+    return (await conn.execute(active)).scalar_one_or_none()
