@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from db.reads.cases import ActRow, Money, Told
-from db.reads.progress import Told as Changed
+from db.reads.cases import ActRow, Money, SentEvent
+from db.reads.progress import ProgressEvent
 from db.reads.starts import StartRow
 from domain.money import amount
 from domain.refusals import REFUSALS
@@ -56,7 +56,11 @@ def taken_back(start: StartRow) -> str:
 
 
 def timeline(
-    start: StartRow, steps: Iterable[Changed], told: Iterable[Told], acts: Iterable[ActRow], money: Money | None
+    start: StartRow,
+    steps: Iterable[ProgressEvent],
+    told: Iterable[SentEvent],
+    acts: Iterable[ActRow],
+    money: Money | None,
 ) -> list[Entry]:
     """Everything known of the purchase, oldest first. `steps`: done and undone, as its watchers were told."""
     entries: list[Entry] = [(start.started_at, f"The purchase was started {_door(start)}.")]
@@ -85,13 +89,13 @@ def _door(start: StartRow) -> str:
     return f"{door}{paid}{again}"
 
 
-def _step(changed: Changed) -> str:
+def _step(changed: ProgressEvent) -> str:
     step = changed.facts["step"]
     done, undone = _STEPS.get(step, (f"{step} was done.", f"{step} was undone."))
     return done if changed.facts["state"] == "done" else undone
 
 
-def _event(event: Told) -> str:
+def _event(event: SentEvent) -> str:
     refusal = REFUSALS.get(event.code or "")
     return f"{_EVENTS[event.type]}: {refusal.operator if refusal else event.code}"
 

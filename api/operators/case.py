@@ -23,7 +23,7 @@ from application.find_purchase import found
 from application.purchase_state import live
 from application.run_states import RunState
 from db.closed_days import Stranded
-from db.reads.cases import Money, acts_of, money_of, told_of
+from db.reads.cases import Money, acts_of, money_of, sent_events_of
 from db.reads.lessons import stranded_lessons
 from db.reads.progress import progress_after, steps_told
 from db.reads.purchases import BoughtRow, Lessons, bought, lessons_of
@@ -132,7 +132,7 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         lessons = await lessons_of(conn, purchase_id)
         closed = await stranded_lessons(conn, purchase_id, at.clock())
         money = await money_of(conn, start.payment_id, start.line)
-        told = await told_of(conn, purchase_id)
+        told = await sent_events_of(conn, purchase_id)
         acts = await acts_of(conn, purchase_id)
     now = run if run and not start.ending else None
     attention = now.attention if now else None

@@ -22,7 +22,7 @@ from application.context import Services
 from application.errors import NotFound, TooManyRequests, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.turns import only_waits
-from db.reads.progress import Told, progress_after
+from db.reads.progress import ProgressEvent, progress_after
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
 
@@ -100,6 +100,6 @@ async def _stream(at: Services, who: Caller, purchase_id: str, last: int) -> Asy
                 yield KEEPALIVE_COMMENT
 
 
-def _event(told: Told) -> bytes:
+def _event(told: ProgressEvent) -> bytes:
     facts: dict[str, Any] = {"at": told.at.isoformat(), **told.facts}
     return format_sse_event(id=str(told.number), event=told.kind, data_str=json.dumps(facts))

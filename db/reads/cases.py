@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 
+from db.rows import optional_row_as, rows_as
+from db.tables import OperatorAct, Refund
 from domain.ids import coins_key, event_key_of
 from domain.refusals import PAGING
 
 # Events that tell more than the step ledger does; their keys are `purchase:{id}:{type}`.
-_TOLD = ("PURCHASE_NEEDS_ATTENTION", "PURCHASE_ATTENTION_ESCALATED", "PURCHASE_COMPLETED", "PURCHASE_REFUNDED")
+_EVENT_TYPES = ("PURCHASE_NEEDS_ATTENTION", "PURCHASE_ATTENTION_ESCALATED", "PURCHASE_COMPLETED", "PURCHASE_REFUNDED")
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class RefundTry:
 
 
 @dataclass(frozen=True)
-class Money:
-    """A payment line: what it cost, how its payment stands, the tries to give it back, its coins; and the most that the
-    provider was seen to have given back of it, by whomever."""
+class LineMoney:
+    """A payment line: what it cost, how its payment stands, its coins; and the most that the provider was seen to have
+    given back of it, by whomever."""
 
     amount_minor: int
     currency: str
@@ -40,11 +43,17 @@ class Money:
     coins: int
     coins_redeemed: int
     coins_given_back: int
+
+
+@dataclass(frozen=True)
+class Money(LineMoney):
+    """The same with the tries to give it back."""
+
     refunds: list[RefundTry]
 
 
 @dataclass(frozen=True)
-class Told:
+class SentEvent:
     """An event of the outbox."""
 
     type: str
@@ -78,6 +87,7 @@ class KnownAct:
     outcome: str
 
 
+# Raw: one row of four tables, whichever of them know the line.
 _MONEY = text(
     """
     SELECT coalesce(l.amount_minor, 0) AS amount_minor, p.currency, p.status,
@@ -91,31 +101,19 @@ _MONEY = text(
      WHERE p.id = :payment_id
     """
 )
-_REFUNDS = text(
-    """
-    SELECT amount_minor, status, requested_at, settled_at FROM refunds
-     WHERE payment_id = :payment_id AND line = :line ORDER BY number
-    """
-)
+# Raw: what is asked of the event's JSON is taken out there.
 _EVENTS = text(
     """
     SELECT type, data ->> 'code' AS code, coalesce(data -> 'skipped', '[]') AS skipped, occurred_at
       FROM outbox WHERE key = ANY(:keys) ORDER BY occurred_at, id
     """
 )
-# An act of before has no values: its verb tells.
+# Raw: JSON is compared as JSON. An act of before has no values: its verb tells.
 _DONE = text(
     """
     SELECT purchase_id FROM operator_acts
      WHERE purchase_id = ANY(:ids) AND request_key = ANY(:keys)
        AND verb = :verb AND coalesce(values, CAST(:values AS jsonb)) = CAST(:values AS jsonb)
-    """
-)
-_ACT = text("SELECT verb, values, outcome FROM operator_acts WHERE purchase_id = :id AND request_key = :request_key")
-_ACTS = text(
-    """
-    SELECT request_key, verb, values, actor, second_actor, reason, before, after, outcome, acted_at
-      FROM operator_acts WHERE purchase_id = :id ORDER BY acted_at, request_key
     """
 )
 
@@ -124,28 +122,51 @@ async def money_of(conn: AsyncConnection, payment_id: str | None, line: int) -> 
     """The line's money; None when the payment is not known here."""
     values: dict[str, object] = {"payment_id": payment_id, "line": line}
     values |= {movement: coins_key(payment_id or "", line, movement) for movement in ("redemption", "recredit")}
-    row = (await conn.execute(_MONEY, values)).mappings().one_or_none()
-    if row is None:
+    money = optional_row_as(LineMoney, await conn.execute(_MONEY, values))
+    if money is None:
         return None
-    return Money(**row, refunds=[RefundTry(**each) for each in (await conn.execute(_REFUNDS, values)).mappings()])
+    tries = (
+        select(col(Refund.amount_minor), col(Refund.status), col(Refund.requested_at), col(Refund.settled_at))
+        .where(col(Refund.payment_id) == payment_id, col(Refund.line) == line)
+        .order_by(col(Refund.number))
+    )
+    return Money(**vars(money), refunds=rows_as(RefundTry, await conn.execute(tries)))
 
 
-async def told_of(conn: AsyncConnection, purchase_id: str) -> list[Told]:
+async def sent_events_of(conn: AsyncConnection, purchase_id: str) -> list[SentEvent]:
     """What others were told of the purchase, in time order."""
-    kinds = [*_TOLD, *(f"{event}.{code}" for event in _TOLD[:2] for code in PAGING)]
+    kinds = [*_EVENT_TYPES, *(f"{event}.{code}" for event in _EVENT_TYPES[:2] for code in PAGING)]
     keys = [event_key_of(purchase_id, kind) for kind in kinds]
-    return [Told(**row) for row in (await conn.execute(_EVENTS, {"keys": keys})).mappings()]
+    return rows_as(SentEvent, await conn.execute(_EVENTS, {"keys": keys}))
 
 
 async def acts_of(conn: AsyncConnection, purchase_id: str) -> list[ActRow]:
     """The audit of a purchase, in time order."""
-    return [ActRow(**row) for row in (await conn.execute(_ACTS, {"id": purchase_id})).mappings()]
+    acts = (
+        select(
+            col(OperatorAct.request_key),
+            col(OperatorAct.verb),
+            col(OperatorAct.given),
+            col(OperatorAct.actor),
+            col(OperatorAct.second_actor),
+            col(OperatorAct.reason),
+            col(OperatorAct.before),
+            col(OperatorAct.after),
+            col(OperatorAct.outcome),
+            col(OperatorAct.acted_at),
+        )
+        .where(col(OperatorAct.purchase_id) == purchase_id)
+        .order_by(col(OperatorAct.acted_at), col(OperatorAct.request_key))
+    )
+    return rows_as(ActRow, await conn.execute(acts))
 
 
 async def act_of(conn: AsyncConnection, purchase_id: str, request_key: str) -> KnownAct | None:
     """The act on record under this key, None if there is none."""
-    row = (await conn.execute(_ACT, {"id": purchase_id, "request_key": request_key})).mappings().one_or_none()
-    return KnownAct(**row) if row else None
+    act = select(col(OperatorAct.verb), col(OperatorAct.given), col(OperatorAct.outcome)).where(
+        col(OperatorAct.purchase_id) == purchase_id, col(OperatorAct.request_key) == request_key
+    )
+    return optional_row_as(KnownAct, await conn.execute(act))
 
 
 async def acted_on(conn: AsyncConnection, keys: Mapping[str, str], verb: str, values: Mapping[str, Any]) -> set[str]:

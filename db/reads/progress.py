@@ -9,20 +9,19 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection as Psycopg
-from sqlalchemy import text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel import col
 
 from db.engine import connected
+from db.rows import rows_as
+from db.tables import PurchaseProgress
 
 _SILENCE = 30.0  # seconds
 
-_AFTER = text("""
-SELECT number, kind, facts, at FROM purchase_progress WHERE purchase_id = :purchase_id AND number > :after ORDER BY number
-""")
-
 
 @dataclass(frozen=True)
-class Told:
+class ProgressEvent:
     """One thing that changed. `kind`: started, step, attention or ended; numbers go up by one per purchase."""
 
     number: int
@@ -31,10 +30,10 @@ class Told:
     at: datetime
 
 
-def steps_told(told: Iterable[Told]) -> list[Told]:
+def steps_told(told: Iterable[ProgressEvent]) -> list[ProgressEvent]:
     """Of what was told the steps that were done, and those undone that had been done before."""
     done: set[str] = set()
-    found: list[Told] = []
+    found: list[ProgressEvent] = []
     for each in told:
         if each.kind != "step":
             continue
@@ -45,10 +44,19 @@ def steps_told(told: Iterable[Told]) -> list[Told]:
     return found
 
 
-async def progress_after(conn: AsyncConnection, purchase_id: str, after: int) -> list[Told]:
+async def progress_after(conn: AsyncConnection, purchase_id: str, after: int) -> list[ProgressEvent]:
     """All that was told after this number, in order."""
-    found = await conn.execute(_AFTER, {"purchase_id": purchase_id, "after": after})
-    return [Told(**row) for row in found.mappings()]
+    told = (
+        select(
+            col(PurchaseProgress.number),
+            col(PurchaseProgress.kind),
+            col(PurchaseProgress.facts),
+            col(PurchaseProgress.at),
+        )
+        .where(col(PurchaseProgress.purchase_id) == purchase_id, col(PurchaseProgress.number) > after)
+        .order_by(col(PurchaseProgress.number))
+    )
+    return rows_as(ProgressEvent, await conn.execute(told))
 
 
 @asynccontextmanager
