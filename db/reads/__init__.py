@@ -1,1 +1,1 @@
-"""What the API and the commands read. Plain SQL on a read-only transaction, frozen dataclasses out."""
+"""What the API and the commands read. A read-only transaction, frozen dataclasses out."""

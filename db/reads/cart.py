@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.rows import rows_as
+
 
 @dataclass(frozen=True)
 class CartLine:
@@ -24,6 +26,7 @@ class CartLine:
     open: bool
 
 
+# Raw: what lies there is joined with what the catalogue has of it, in one round trip.
 _CART = text(
     """
     SELECT cart.id, cart.item_type, cart.item_id, cart.metadata AS details,
@@ -38,4 +41,4 @@ _CART = text(
 
 async def cart_of(conn: AsyncConnection, student_id: str) -> list[CartLine]:
     """The student's cart in the order it was filled."""
-    return [CartLine(**row) for row in (await conn.execute(_CART, {"student_id": student_id})).mappings()]
+    return rows_as(CartLine, await conn.execute(_CART, {"student_id": student_id}))

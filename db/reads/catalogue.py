@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
+
+from db.rows import optional_row_as, rows_as
+from db.tables import CatalogueItem
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class ItemForSale:
     subjects: list[str]
 
 
+# Raw: each item with the subjects of its bundle as one array, a page in byte order.
 _OPEN = """
     SELECT item_type, id, title, price_minor, currency, fulfilment,
            ARRAY(SELECT subject_id FROM bundle_subjects
@@ -34,7 +39,6 @@ _PAGE = text(
     ' ORDER BY item_type, id COLLATE "C" LIMIT :limit'
 )
 _ONE = text(f"{_OPEN} AND item_type = :item_type AND id = :id")
-_KNOWN = text("SELECT open FROM catalogue_items WHERE item_type = :item_type AND id = :id")
 
 
 async def items_for_sale(
@@ -42,15 +46,17 @@ async def items_for_sale(
 ) -> list[ItemForSale]:
     """Open items in order, beginning after (type, id) `after`; `item_type` None: of every type."""
     values = {"item_type": item_type, "after_type": after[0], "after_id": after[1], "limit": limit}
-    return [ItemForSale(**row) for row in (await conn.execute(_PAGE, values)).mappings()]
+    return rows_as(ItemForSale, await conn.execute(_PAGE, values))
 
 
 async def item_for_sale(conn: AsyncConnection, item_type: str, item_id: str) -> ItemForSale | None:
     """An open item; None when there is none or it is closed."""
-    row = (await conn.execute(_ONE, {"item_type": item_type, "id": item_id})).mappings().one_or_none()
-    return ItemForSale(**row) if row else None
+    return optional_row_as(ItemForSale, await conn.execute(_ONE, {"item_type": item_type, "id": item_id}))
 
 
 async def is_open(conn: AsyncConnection, item_type: str, item_id: str) -> bool | None:
     """Whether the item is open; None when the catalogue has none of this name."""
-    return (await conn.execute(_KNOWN, {"item_type": item_type, "id": item_id})).scalar_one_or_none()
+    found = select(col(CatalogueItem.open)).where(
+        col(CatalogueItem.item_type) == item_type, col(CatalogueItem.id) == item_id
+    )
+    return (await conn.execute(found)).scalar_one_or_none()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 
-_MOST = 100  # movements shown
+from db.rows import rows_as
+from db.tables import CoinBalance, CoinMovement, Student
+
+MOVEMENTS_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -23,26 +27,32 @@ class Movement:
     moved_at: datetime
 
 
-_BALANCE = text(
-    """
-    SELECT coalesce(balance.coins, 0)
-      FROM students LEFT JOIN coin_balances AS balance ON balance.student_id = id WHERE id = :id AND (CAST(:own AS text) IS NULL OR id = :own)
-    """
-)
-_MOVEMENTS = text(
-    """
-    SELECT kind, coins, purchase_id, actor, reason, moved_at
-      FROM coin_movements WHERE student_id = :id ORDER BY moved_at DESC, key LIMIT :most
-    """
-)
-
-
 async def balance_of(conn: AsyncConnection, student_id: str, own: str | None) -> int | None:
     """What the student has; None when there is no such student or it is not `own` (None: everybody)."""
-    return (await conn.execute(_BALANCE, {"id": student_id, "own": own})).scalar_one_or_none()
+    balance = (
+        select(func.coalesce(col(CoinBalance.coins), 0))
+        .select_from(Student)
+        .outerjoin(CoinBalance, col(CoinBalance.student_id) == col(Student.id))
+        .where(col(Student.id) == student_id)
+    )
+    if own is not None:
+        balance = balance.where(col(Student.id) == own)
+    return (await conn.execute(balance)).scalar_one_or_none()
 
 
 async def movements_of(conn: AsyncConnection, student_id: str) -> list[Movement]:
     """The last movements, newest first."""
-    rows = (await conn.execute(_MOVEMENTS, {"id": student_id, "most": _MOST})).mappings()
-    return [Movement(**row) for row in rows]
+    newest = (
+        select(
+            col(CoinMovement.kind),
+            col(CoinMovement.coins),
+            col(CoinMovement.purchase_id),
+            col(CoinMovement.actor),
+            col(CoinMovement.reason),
+            col(CoinMovement.moved_at),
+        )
+        .where(col(CoinMovement.student_id) == student_id)
+        .order_by(col(CoinMovement.moved_at).desc(), col(CoinMovement.key))
+        .limit(MOVEMENTS_SHOWN)
+    )
+    return rows_as(Movement, await conn.execute(newest))

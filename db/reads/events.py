@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
+
+from db.rows import optional_row_as, row_as, rows_as
+from db.tables import DeadLetterAct, TakenEvent
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,9 @@ class Backlog:
     given_up: int
 
 
-_WAS_HANDLED = text("SELECT handled_at IS NOT NULL FROM taken_events WHERE key = :key")
 _COLUMNS = """id, topic, topic_partition, topic_offset, message_key, length(payload) AS size, code, detail, tries,
               arrived_at, fixed_payload, replayed_at"""
-# A page shows the beginning of what came, not megabytes of it.
+# Raw: any of its conditions may be left out. A page shows the beginning of what came, not megabytes of it.
 _PAGE = text(
     f"""
     SELECT {_COLUMNS}, substring(payload FOR 200) AS payload FROM dead_letters
@@ -69,12 +72,7 @@ _PAGE = text(
     """  # noqa: S608 -- constants
 )
 _ONE = text(f"SELECT {_COLUMNS}, payload FROM dead_letters WHERE id = :id")  # noqa: S608 -- constants
-_ACTS = text(
-    """
-    SELECT request_key, verb, actor, reason, before, after, outcome, acted_at
-      FROM dead_letter_acts WHERE dead_letter_id = :id ORDER BY acted_at, request_key
-    """
-)
+# Raw: three counts in one round trip.
 _BACKLOG = text(
     """
     SELECT waiting.events, waiting.age AS events_age, open.deliveries, open.age AS deliveries_age, gone.given_up
@@ -94,7 +92,8 @@ LAST = 2**63 - 1  # no id is larger
 
 async def was_handled(conn: AsyncConnection, key: str) -> bool:
     """Whether the event of this key was taken before and all it asks for was started."""
-    return bool((await conn.execute(_WAS_HANDLED, {"key": key})).scalar_one_or_none())
+    handled = select(col(TakenEvent.handled_at)).where(col(TakenEvent.key) == key)
+    return (await conn.execute(handled)).scalar_one_or_none() is not None
 
 
 async def letters(
@@ -113,20 +112,33 @@ async def letters(
     """
     values = {"after": after, "until": until, "waiting": waiting, "code": code, "limit": limit}
     values["untouched_by"] = untouched_by
-    return [LetterRow(**row) for row in (await conn.execute(_PAGE, values)).mappings()]
+    return rows_as(LetterRow, await conn.execute(_PAGE, values))
 
 
 async def letter(conn: AsyncConnection, letter_id: int) -> LetterRow | None:
     """One dead letter, whole."""
-    row = (await conn.execute(_ONE, {"id": letter_id})).mappings().one_or_none()
-    return LetterRow(**row) if row else None
+    return optional_row_as(LetterRow, await conn.execute(_ONE, {"id": letter_id}))
 
 
 async def letter_acts(conn: AsyncConnection, letter_id: int) -> list[LetterActRow]:
     """What was done about a dead letter, oldest first."""
-    return [LetterActRow(**row) for row in (await conn.execute(_ACTS, {"id": letter_id})).mappings()]
+    acts = (
+        select(
+            col(DeadLetterAct.request_key),
+            col(DeadLetterAct.verb),
+            col(DeadLetterAct.actor),
+            col(DeadLetterAct.reason),
+            col(DeadLetterAct.before),
+            col(DeadLetterAct.after),
+            col(DeadLetterAct.outcome),
+            col(DeadLetterAct.acted_at),
+        )
+        .where(col(DeadLetterAct.dead_letter_id) == letter_id)
+        .order_by(col(DeadLetterAct.acted_at), col(DeadLetterAct.request_key))
+    )
+    return rows_as(LetterActRow, await conn.execute(acts))
 
 
 async def backlog(conn: AsyncConnection) -> Backlog:
     """How far the telling is behind."""
-    return Backlog(**(await conn.execute(_BACKLOG)).mappings().one())
+    return row_as(Backlog, await conn.execute(_BACKLOG))

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 
 from db.reads.events import Backlog, backlog
+from db.tables import OutboxEvent, PurchaseStart, PurchaseStep
 
-_PURCHASES = text("SELECT coalesce(ending, ''), coalesce(code, ''), count(*) FROM purchase_starts GROUP BY 1, 2")
-_STEPS = text("SELECT step, state, count(*) FROM purchase_steps GROUP BY 1, 2")
-_EVENTS = text("SELECT type, count(*) FROM outbox GROUP BY 1")
+_PURCHASES = select(col(PurchaseStart.ending), col(PurchaseStart.code), func.count()).group_by(
+    col(PurchaseStart.ending), col(PurchaseStart.code)
+)
+_STEPS = select(col(PurchaseStep.step), col(PurchaseStep.state), func.count()).group_by(
+    col(PurchaseStep.step), col(PurchaseStep.state)
+)
+_EVENTS = select(col(OutboxEvent.type), func.count()).group_by(col(OutboxEvent.type))
 
 Labelled = dict[tuple[str, ...], int]
 
@@ -28,8 +34,7 @@ class Figures:
 
 async def figures(conn: AsyncConnection) -> Figures:
     """All of them, in one transaction's view if the caller has one."""
-    purchases, steps, events = [
-        {tuple(labels): count for *labels, count in await conn.execute(asked)}
-        for asked in (_PURCHASES, _STEPS, _EVENTS)
-    ]
+    purchases: Labelled = {(ending or "", code or ""): count for ending, code, count in await conn.execute(_PURCHASES)}
+    steps: Labelled = {(step, state): count for step, state, count in await conn.execute(_STEPS)}
+    events: Labelled = {(kind,): count for kind, count in await conn.execute(_EVENTS)}
     return Figures(purchases, steps, events, await backlog(conn))
