@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 
+from db.rows import optional_row_as, rows_as
+from db.tables import Student
 from domain.access import access_day, access_ends
-
-_ZONE = text("SELECT timezone FROM students WHERE id = :student_id")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,22 @@ class Renewal:
     remaining: int
 
 
+@dataclass(frozen=True)
+class _AccessRow:
+    expires_on: date | None
+    expired_at: datetime | None
+    timezone: str | None
+    lessons_after: list[int]
+
+
+@dataclass(frozen=True)
+class _Enrolled:
+    item_type: str
+    item_id: str
+    days: list[str] | None
+
+
+# Raw: the lessons after the last day, but those that another purchase covers, in the same round trip.
 _ACCESS = text(
     """
     SELECT p.expires_on, p.expired_at, s.timezone, ARRAY(
@@ -56,7 +73,7 @@ _ACCESS = text(
      WHERE p.id = :id
     """
 )
-# Each thing the purchase enrolls in, with the last days of all live access to it; an open-ended one is infinity.
+# Raw: each thing the purchase enrolls in, with the last days of all live access to it; an open-ended one is infinity.
 _ENROLLED = text(
     """
     SELECT mine.item_type, mine.item_id,
@@ -68,6 +85,7 @@ _ENROLLED = text(
      GROUP BY 1, 2
     """
 )
+# Raw: a chain of renewals is walked in both directions.
 _CHAIN = text(
     """
     WITH RECURSIVE newer AS (
@@ -93,24 +111,23 @@ async def access_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> A
 
     Told from the days, not from what the timer did: access ends on time also when no worker is up.
     """
-    row = (await conn.execute(_ACCESS, {"id": purchase_id})).one_or_none()
+    row = optional_row_as(_AccessRow, await conn.execute(_ACCESS, {"id": purchase_id}))
     if row is None:
         return None
-    things = (await conn.execute(_ENROLLED, {"id": purchase_id})).all()
+    things = rows_as(_Enrolled, await conn.execute(_ENROLLED, {"id": purchase_id}))
     enrolled = all(any(_lasts(day, row.timezone, now) for day in thing.days or ()) for thing in things)
     return Access(
         until=row.expires_on,
         ends_at=access_ends(row.expires_on, row.timezone) if row.expires_on else None,
         expired_at=row.expired_at,
         enrolled=enrolled if things else None,
-        lessons_after=list(row.lessons_after),
+        lessons_after=row.lessons_after,
     )
 
 
 async def renewals_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> list[Renewal]:
     """The purchases that renewed each other, oldest first, this one among them (mission row 61)."""
-    found = await conn.execute(_CHAIN, {"id": purchase_id, "now": now})
-    return [Renewal(**row) for row in found.mappings()]
+    return rows_as(Renewal, await conn.execute(_CHAIN, {"id": purchase_id, "now": now}))
 
 
 def _lasts(day: str, zone: str | None, now: datetime) -> bool:
@@ -119,4 +136,5 @@ def _lasts(day: str, zone: str | None, now: datetime) -> bool:
 
 async def today_of(conn: AsyncConnection, student_id: str, now: datetime) -> date:
     """The day it is where the student is, which is the day that access is counted by; UTC's without a profile."""
-    return access_day(now, (await conn.execute(_ZONE, {"student_id": student_id})).scalar_one_or_none())
+    zone = await conn.execute(select(col(Student.timezone)).where(col(Student.id) == student_id))
+    return access_day(now, zone.scalar_one_or_none())

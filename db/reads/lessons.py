@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 
 from db.closed_days import STRANDED, Stranded, stranded_of
+from db.rows import rows_as
+from db.tables import Student, Trainer
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class LessonRow:
     written_at: datetime
 
 
+# Raw: a lesson is told from five tables.
 _LESSONS = """
 SELECT session.allocation_id, session.number, session.purchase_id, slot.student_id, slot.trainer_id,
        trainer.name AS trainer_name, purchase.item_id, item.title, session.starts_at, session.ends_at,
@@ -49,7 +53,7 @@ _ORDER = " ORDER BY session.starts_at, session.allocation_id, session.number"
 _OF_PURCHASE = text(f"{_LESSONS} WHERE session.purchase_id = :id {_ORDER}")
 _OF_STUDENT = text(f"{_LESSONS} WHERE slot.student_id = :id AND session.ends_at > :since {_ORDER}")
 _OF_TRAINER = text(f"{_LESSONS} WHERE slot.trainer_id = :id AND session.ends_at > :since {_ORDER}")
-# Lessons a trainer was to give and another gives now: at the time they were taken away, as cancelled.
+# Raw: the latest of each slot's history. Lessons a trainer was to give and another gives now: at the time they were taken away, as cancelled.
 _TAKEN_FROM = text(
     """
     SELECT DISTINCT ON (was.allocation_id, was.number)
@@ -68,36 +72,33 @@ _TAKEN_FROM = text(
     """
 )
 _STRANDED = text(STRANDED)
-_STUDENT = text("SELECT id FROM students WHERE id = :id AND (CAST(:own AS text) IS NULL OR id = :own)")
-_TRAINER = text("SELECT id FROM trainers WHERE id = :id")
 
 
 async def lessons_one_by_one(conn: AsyncConnection, purchase_id: str) -> list[LessonRow]:
     """The lessons of a purchase in the order of their times, cancelled ones too."""
-    return [LessonRow(**row) for row in (await conn.execute(_OF_PURCHASE, {"id": purchase_id})).mappings()]
+    return rows_as(LessonRow, await conn.execute(_OF_PURCHASE, {"id": purchase_id}))
 
 
 async def lessons_of_student(
     conn: AsyncConnection, student_id: str, since: datetime, own: str | None
 ) -> list[LessonRow] | None:
     """Those that end after `since`; None when there is no such student or it is not `own` (None: everybody)."""
-    if (await conn.execute(_STUDENT, {"id": student_id, "own": own})).one_or_none() is None:
+    student = select(col(Student.id)).where(col(Student.id) == student_id)
+    if own is not None:
+        student = student.where(col(Student.id) == own)
+    if (await conn.execute(student)).one_or_none() is None:
         return None
-    return [
-        LessonRow(**row) for row in (await conn.execute(_OF_STUDENT, {"id": student_id, "since": since})).mappings()
-    ]
+    return rows_as(LessonRow, await conn.execute(_OF_STUDENT, {"id": student_id, "since": since}))
 
 
 async def lessons_of_trainer(conn: AsyncConnection, trainer_id: str, since: datetime) -> list[LessonRow] | None:
     """Those that end after `since`, and those given to another trainer as cancelled; None: there is no such trainer."""
-    if (await conn.execute(_TRAINER, {"id": trainer_id})).one_or_none() is None:
+    trainer = select(col(Trainer.id)).where(col(Trainer.id) == trainer_id)
+    if (await conn.execute(trainer)).one_or_none() is None:
         return None
     values = {"id": trainer_id, "since": since}
-    return [
-        LessonRow(**row)
-        for statement in (_OF_TRAINER, _TAKEN_FROM)
-        for row in (await conn.execute(statement, values)).mappings()
-    ]
+    given = rows_as(LessonRow, await conn.execute(_OF_TRAINER, values))
+    return given + rows_as(LessonRow, await conn.execute(_TAKEN_FROM, values))
 
 
 async def stranded_lessons(conn: AsyncConnection, purchase_id: str, now: datetime) -> list[Stranded]:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
+
+from db.rows import optional_row_as, rows_as
+from db.tables import RefusedMatching, Trainer
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Unmatched:
     refused_at: datetime
 
 
+# Raw: each allocation with what its slots come to.
 _MATCHED = text(
     """
     SELECT a.id AS allocation_id, a.trainer_id, a.status, a.won, a.lost, a.decided_by, a.created_at, a.cancelled_at,
@@ -52,21 +57,26 @@ _MATCHED = text(
      ORDER BY a.status = 'cancelled', a.created_at DESC
     """
 )
-_UNMATCHED = text("SELECT code, message, lost, decided_by, refused_at FROM refused_matchings WHERE purchase_id = :id")
-_NAMES = text("SELECT id, name FROM trainers WHERE id = ANY(:ids)")
 
 
 async def matched_of(conn: AsyncConnection, purchase_id: str) -> list[Matched]:
     """The allocation in force first, then those cancelled, latest first."""
-    return [Matched(**row) for row in (await conn.execute(_MATCHED, {"id": purchase_id})).mappings()]
+    return rows_as(Matched, await conn.execute(_MATCHED, {"id": purchase_id}))
 
 
 async def unmatched_of(conn: AsyncConnection, purchase_id: str) -> Unmatched | None:
     """The last result of a look that found nobody; None when every look found somebody."""
-    row = (await conn.execute(_UNMATCHED, {"id": purchase_id})).mappings().one_or_none()
-    return Unmatched(**row) if row else None
+    refused = select(
+        col(RefusedMatching.code),
+        col(RefusedMatching.message),
+        col(RefusedMatching.lost),
+        col(RefusedMatching.decided_by),
+        col(RefusedMatching.refused_at),
+    ).where(col(RefusedMatching.purchase_id) == purchase_id)
+    return optional_row_as(Unmatched, await conn.execute(refused))
 
 
 async def names_of(conn: AsyncConnection, trainer_ids: Iterable[str]) -> dict[str, str]:
     """The names of these trainers, by id."""
-    return {row.id: row.name for row in await conn.execute(_NAMES, {"ids": list(trainer_ids)})}
+    names = select(col(Trainer.id), col(Trainer.name)).where(col(Trainer.id).in_(list(trainer_ids)))
+    return dict((await conn.execute(names)).all())

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.rows import rows_as
+
 
 @dataclass(frozen=True)
 class PaidLine:
@@ -31,6 +33,20 @@ class PaymentToStart:
     lines: tuple[PaidLine, ...]
 
 
+@dataclass(frozen=True)
+class _PaymentLine:
+    student_id: str
+    status: str
+    currency: str
+    line: int | None  # None, as all that follows, of a payment without lines
+    item_type: str
+    item_id: str
+    amount_minor: int
+    given_back_minor: int
+    title: str | None
+
+
+# Raw: a payment, its lines and their items, in one round trip.
 _PAYMENT = text(
     """
     SELECT p.student_id, p.status, p.currency, l.line, l.item_type, l.item_id, l.amount_minor,
@@ -43,7 +59,7 @@ _PAYMENT = text(
     """
 )
 
-# A line is unstarted when no row says a door took it, and also when the row has left no trace of a run: the door
+# Raw: asked of all payments at once. A line is unstarted when no row says a door took it, and also when the row has left no trace of a run: the door
 # may have died, or Temporal been away, between the row and the start. Starting again what runs changes nothing.
 _UNSTARTED = text(
     """
@@ -66,7 +82,7 @@ _UNSTARTED = text(
 
 async def payment_to_start(conn: AsyncConnection, payment_id: str) -> PaymentToStart | None:
     """The payment with its lines in order; None when nobody knows it."""
-    rows = (await conn.execute(_PAYMENT, {"payment_id": payment_id})).all()
+    rows = rows_as(_PaymentLine, await conn.execute(_PAYMENT, {"payment_id": payment_id}))
     if not rows:
         return None
     lines = tuple(

@@ -6,23 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 
 from db.slot_holds import HOLDS, Holds, holds_of
+from db.tables import Holiday, Payment, Purchase, Student
 from db.teaching import CONFLICT, PLAN, TRAINERS, times_of, trainer_facts
 from domain.matching import Place, TrainerFacts
 from domain.schedule import Lesson
 
-_STUDENT = text("SELECT timezone, latitude, longitude FROM students WHERE id = :student_id")
-_HOLIDAYS = text("SELECT day FROM holidays")
-_OWNED = text(
-    """
-    SELECT purchase.item_type, purchase.item_id, purchase.session_count, payment.created_at AS paid_at
-      FROM student_course_purchases AS purchase LEFT JOIN payments AS payment ON payment.id = purchase.payment_id
-     WHERE purchase.student_id = :student_id AND purchase.status = 'active'
-    """
-)
 _AHEAD = text(
     f"""WITH {PLAN}
     SELECT mine.conflict, holds.expired, holds.own, trainer.*
@@ -51,14 +44,20 @@ class StudentFacts:
 
 async def student_facts(conn: AsyncConnection, student_id: str) -> StudentFacts:
     """What is known of the student; of one nobody knows, nothing."""
-    values = {"student_id": student_id}
-    student = (await conn.execute(_STUDENT, values)).one_or_none()
+    place = select(col(Student.timezone), col(Student.latitude), col(Student.longitude))
+    student = (await conn.execute(place.where(col(Student.id) == student_id))).one_or_none()
     timezone, latitude, longitude = student or (None, None, None)
+    active = (
+        select(col(Purchase.item_type), col(Purchase.item_id), col(Purchase.session_count), col(Payment.created_at))
+        .select_from(Purchase)
+        .outerjoin(Payment, col(Payment.id) == col(Purchase.payment_id))
+        .where(col(Purchase.student_id) == student_id, col(Purchase.status) == "active")
+    )
     owned = {
-        (row.item_type, row.item_id): Owned(row.session_count, row.paid_at)
-        for row in await conn.execute(_OWNED, values)
+        (item_type, item_id): Owned(session_count, paid_at)
+        for item_type, item_id, session_count, paid_at in await conn.execute(active)
     }
-    holidays = frozenset((await conn.execute(_HOLIDAYS)).scalars())
+    holidays = frozenset((await conn.execute(select(col(Holiday.day)))).scalars())
     return StudentFacts(timezone, latitude, longitude, owned, holidays)
 
 

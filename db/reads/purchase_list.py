@@ -9,6 +9,8 @@ from datetime import date, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.rows import rows_as
+
 
 @dataclass(frozen=True)
 class ListedPurchase:
@@ -61,6 +63,7 @@ class Position:
     purchase_id: str
 
 
+# Raw: a page of starts, each with what its lessons, cards and renewals come to.
 _ROWS = """
     WITH page AS (
         SELECT * FROM purchase_starts s
@@ -111,8 +114,7 @@ async def page_of_purchases(
         conditions.append("(s.started_at, s.purchase_id) > (:after_at, :after_id)")
         values |= {"after_at": after.started_at, "after_id": after.purchase_id}
     statement = text(_ROWS.format(where=" AND ".join(conditions) or "true"))  # constants of this file only
-    found = await conn.execute(statement, values | {"limit": limit, "now": now})
-    return [ListedPurchase(**row) for row in found.mappings()]
+    return rows_as(ListedPurchase, await conn.execute(statement, values | {"limit": limit, "now": now}))
 
 
 def _conditions(wanted: Wanted) -> tuple[list[str], dict[str, object]]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.rows import optional_row_as, row_as, rows_as
 from domain.purchase import PurchaseOrder
 
 # Endings in which no money of the student's was taken: the line may start again once its payment is good.
@@ -47,6 +48,7 @@ class StartRow:
         return self.ending is not None and self.code in NO_MONEY_TAKEN and self.refunded is not True
 
 
+# Raw, as all of this file: a start is told with what its ledger, decisions and purchase row say.
 _COLUMNS = """purchase_id, workflow_id, payment_id, line, student_id, origin, attempt, started_at, ending, code, refunded, ended_at,
  EXISTS (SELECT FROM purchase_steps AS step WHERE step.purchase_id = purchase_starts.purchase_id
          AND step.attempt = purchase_starts.attempt) AS begun"""
@@ -79,7 +81,7 @@ _RESTART = text(
       FROM purchase_starts s WHERE s.purchase_id = :id
     """
 )
-_SETTLED = text(
+_ENDINGS = text(
     """
     SELECT s.purchase_id, s.ending, c.id IS NOT NULL AS has_row
       FROM purchase_starts s LEFT JOIN student_course_purchases c ON c.id = s.purchase_id
@@ -93,20 +95,19 @@ async def starts_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[
     ids = list(purchase_ids)
     if not ids:
         return {}
-    rows = (await conn.execute(_BY_IDS, {"ids": ids})).mappings()
-    return {row["purchase_id"]: StartRow(**row) for row in rows}
+    rows = rows_as(StartRow, await conn.execute(_BY_IDS, {"ids": ids}))
+    return {row.purchase_id: row for row in rows}
 
 
 async def starts_of_payment(conn: AsyncConnection, payment_id: str) -> dict[int, StartRow]:
     """The start rows of a payment, by line, under the ids they were given."""
-    rows = (await conn.execute(_OF_PAYMENT, {"id": payment_id})).mappings()
-    return {row["line"]: StartRow(**row) for row in rows}
+    rows = rows_as(StartRow, await conn.execute(_OF_PAYMENT, {"id": payment_id}))
+    return {row.line: row for row in rows}
 
 
 async def start_of(conn: AsyncConnection, purchase_id: str, own: str | None) -> StartRow | None:
     """The start row; None when it was never started or is not `own`'s, a student's (None: everybody's)."""
-    row = (await conn.execute(_VISIBLE, {"id": purchase_id, "own": own})).mappings().one_or_none()
-    return StartRow(**row) if row else None
+    return optional_row_as(StartRow, await conn.execute(_VISIBLE, {"id": purchase_id, "own": own}))
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ async def open_starts(
 ) -> list[OpenStart]:
     """Purchases without an ending, but those with these workflow ids."""
     values = {"but_not": list(but_not), "student": student, "payment": payment}
-    return [OpenStart(**row) for row in (await conn.execute(_OPEN, values)).mappings()]
+    return rows_as(OpenStart, await conn.execute(_OPEN, values))
 
 
 @dataclass(frozen=True)
@@ -138,18 +139,19 @@ class Unfinished:
 
 async def unfinished_of(conn: AsyncConnection, purchase_id: str) -> Unfinished:
     """Of the attempt the purchase is at."""
-    return Unfinished(**(await conn.execute(_RESTART, {"id": purchase_id})).mappings().one())
+    return row_as(Unfinished, await conn.execute(_RESTART, {"id": purchase_id}))
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Whether the purchase row exists, and how the run ended if it has."""
 
+    purchase_id: str
     has_row: bool
     ending: str | None
 
 
 async def outcomes_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[str, Outcome]:
     """What a waiting door looks at, by purchase id."""
-    rows = await conn.execute(_SETTLED, {"ids": list(purchase_ids)})
-    return {row.purchase_id: Outcome(row.has_row, row.ending) for row in rows}
+    rows = rows_as(Outcome, await conn.execute(_ENDINGS, {"ids": list(purchase_ids)}))
+    return {row.purchase_id: row for row in rows}

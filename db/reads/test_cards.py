@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.reads.access import today_of
+from db.rows import rows_as
 
 ATTEMPTS = 3  # on each card (mission row 4)
 
@@ -21,6 +22,7 @@ card.voided_at IS NULL AND purchase.status <> 'voided' AND EXISTS (
   WHERE access.student_id = purchase.student_id AND access.item_type = 'subject' AND access.item_id = card.subject_id
     AND access.ended_at IS NULL AND (access.expires_on IS NULL OR access.expires_on >= :today))"""
 
+# Raw: each card with what was used of it.
 _CARDS = text(f"""
 SELECT card.id AS test_card_id, card.purchase_id, card.subject_id, subject.title AS subject, card.test_number,
        used.attempts AS attempts_used, used.running AS test_session_id
@@ -52,5 +54,4 @@ class AvailableCard:
 async def cards_of(conn: AsyncConnection, student_id: str, now: datetime) -> list[AvailableCard]:
     """The student's cards that may be used now, subject by subject."""
     today = await today_of(conn, student_id, now)
-    found = await conn.execute(_CARDS, {"student_id": student_id, "today": today})
-    return [AvailableCard(**row) for row in found.mappings()]
+    return rows_as(AvailableCard, await conn.execute(_CARDS, {"student_id": student_id, "today": today}))
