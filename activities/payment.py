@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import structlog
 from sqlalchemy import Engine
@@ -81,7 +80,7 @@ class PaymentActivities:
         """
         return self._refunding.refund(order)
 
-    def _facts(self, order: PurchaseOrder) -> Any:
+    def _facts(self, order: PurchaseOrder) -> effects.ConfirmationFacts:
         """The facts; `metadata` is None only when it could not be read and the event's is to be used."""
         try:
             facts = effects.confirmation_facts(self._engine, order)
@@ -104,7 +103,7 @@ class PaymentActivities:
             )
             return facts
 
-    def _require_paid(self, order: PurchaseOrder, facts: Any) -> str | None:
+    def _require_paid(self, order: PurchaseOrder, facts: effects.ConfirmationFacts) -> str | None:
         """What to say of a line that was given back in part before; None of one that is held whole."""
         if facts.payment_id is None:
             raise Refused("PAYMENT_NOT_FOUND", f"there is no line {order.line} of payment {order.payment_id}")
@@ -138,7 +137,7 @@ class PaymentActivities:
             given=amount(line.refunded_minor, paid.currency), paid=amount(line.amount_minor, paid.currency)
         )
 
-    def _settle(self, facts: Any, given_back: str | None) -> ledger.Json:
+    def _settle(self, facts: effects.ConfirmationFacts, given_back: str | None) -> ledger.Json:
         merged = merge(
             payment=facts.metadata,
             event=facts.event_metadata,
@@ -162,7 +161,7 @@ class PaymentActivities:
             "seriesStart": starts,
         }
 
-    def _first_day(self, merged: Merged, facts: Any) -> tuple[str | None, str | None]:
+    def _first_day(self, merged: Merged, facts: effects.ConfirmationFacts) -> tuple[str | None, str | None]:
         """The day of lesson 1, decided once, and what to say of it; neither without a profile or a usable plan."""
         if facts.timezone is None:
             return None, None

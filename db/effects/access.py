@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, select, text
+from sqlmodel import col
 
 from db.effects.decisions import read_settled, write_access_until, write_settled
 from db.effects.turns import lock_student
+from db.reads.cases import KnownAct
+from db.rows import optional_row_as
+from db.tables import OperatorAct
 from domain.amendments import amended
 from domain.ids import event_key_of
 from domain.purchase import PurchaseOrder
 
+# Raw: the purchase alone is locked, and read with what its ledger says.
 _FACTS = text("""
 SELECT purchase.superseded_by, purchase.expires_on, purchase.expired_at, student.timezone,
        purchase.status = 'voided' OR EXISTS (
@@ -22,7 +27,7 @@ FROM student_course_purchases AS purchase JOIN students AS student ON student.id
 WHERE purchase.id = :purchase_id FOR NO KEY UPDATE OF purchase
 """)
 
-# Told once per last day: an extension may be followed by another end.
+# Raw: one statement ends all of it. Told once per last day: an extension may be followed by another end.
 _END = text("""
 WITH over AS (
   UPDATE student_course_purchases SET expired_at = :now
@@ -45,10 +50,9 @@ WITH over AS (
 SELECT count(*) FROM over
 """)
 
+# Raw: it locks and reads nothing.
 _LOCK = text("SELECT FROM purchase_starts WHERE purchase_id = :purchase_id FOR UPDATE")
-_ACTED = text(
-    "SELECT verb, values, outcome FROM operator_acts WHERE purchase_id = :purchase_id AND request_key = :request_key"
-)
+# Raw: the event is made of the row in the statement that tells of it.
 _EXTENDED = text("""
 WITH longer AS (SELECT * FROM student_course_purchases WHERE id = :purchase_id), seen AS (
   INSERT INTO learning_versions AS kept (student_id, version) SELECT student_id, 1 FROM longer
@@ -63,13 +67,21 @@ ON CONFLICT (key) DO NOTHING
 """)
 
 
-def facts(connection: Connection, order: PurchaseOrder) -> Row[Any] | None:
-    """The purchase with its last day and its student's zone, student and purchase locked; None when there is no purchase row.
+@dataclass(frozen=True)
+class AccessFacts:
+    """A purchase with its last day and its student's zone. `taken_back`: it is being undone, or was."""
 
-    `taken_back`: the purchase is being undone, or was.
-    """
+    superseded_by: str | None
+    expires_on: date | None
+    expired_at: datetime | None
+    timezone: str | None
+    taken_back: bool
+
+
+def facts(connection: Connection, order: PurchaseOrder) -> AccessFacts | None:
+    """How the access stands, student and purchase locked; None when there is no purchase row."""
     lock_student(connection, order)
-    return connection.execute(_FACTS, {"purchase_id": order.purchase_id}).one_or_none()
+    return optional_row_as(AccessFacts, connection.execute(_FACTS, {"purchase_id": order.purchase_id}))
 
 
 def end(connection: Connection, order: PurchaseOrder, last_day: date, now: datetime) -> None:
@@ -83,12 +95,14 @@ def end(connection: Connection, order: PurchaseOrder, last_day: date, now: datet
     connection.execute(_END, values)
 
 
-def acted(connection: Connection, order: PurchaseOrder, request_key: str) -> Row[Any] | None:
-    """Locks the student and the purchase's start; verb, values and outcome of the act with this key, if there was one."""
-    key = {"purchase_id": order.purchase_id, "request_key": request_key}
+def acted(connection: Connection, order: PurchaseOrder, request_key: str) -> KnownAct | None:
+    """Locks the student and the purchase's start; the act with this key, if there was one."""
     lock_student(connection, order)
-    connection.execute(_LOCK, key)
-    return connection.execute(_ACTED, key).one_or_none()
+    connection.execute(_LOCK, {"purchase_id": order.purchase_id})
+    act = select(col(OperatorAct.verb), col(OperatorAct.given), col(OperatorAct.outcome)).where(
+        col(OperatorAct.purchase_id) == order.purchase_id, col(OperatorAct.request_key) == request_key
+    )
+    return optional_row_as(KnownAct, connection.execute(act))
 
 
 def extend(connection: Connection, order: PurchaseOrder, until: date, now: datetime) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from db.effects.candidates import step_key
 from db.engine import at_once
 from db.ledger import UNCHANGED, Json
+from db.rows import row_as
 from db.slot_holds import LET_GO, TakenMeanwhile
 from db.teaching import SLOTS, slots
 from domain.purchase import PurchaseOrder, TrainerAssigned
@@ -30,7 +31,7 @@ _STUDENT_IS_FREE = "trainer_slots_student_is_free"
 _LEDGER_KEY = "purchase_steps_pkey"
 
 # What the purchase and the ledger say once there is an `allocation`.
-_SETTLED: LiteralString = """
+_PURCHASE_AND_LEDGER: LiteralString = """
 series AS (
   UPDATE student_course_purchases
   SET series_start = :series_start,
@@ -42,6 +43,7 @@ series AS (
   SELECT :purchase_id, :attempt, 'assign_trainer', 'done', CAST(:result AS jsonb), :now FROM allocation
 )"""
 
+# Raw: trainer, allocation, slots, purchase and ledger in one statement.
 # Compare and set on last_assigned_at and on the count of decisions: whoever was chosen by facts that have changed since
 # is not held (0 rows). last_assigned_at also grows on every hold, so two holds under one clock reading have an order.
 _HOLD = text(f"""
@@ -57,10 +59,11 @@ WITH {UNCHANGED}, trainer AS (
   SELECT :allocation_id, :purchase_id, trainer.id, :student_id, 'proposed',
          CAST(:metadata AS jsonb), CAST(:won AS jsonb), CAST(:lost AS jsonb), :decided_by, :now FROM trainer
   RETURNING id, trainer_id
-), {SLOTS}, {_SETTLED}
+), {SLOTS}, {_PURCHASE_AND_LEDGER}
 SELECT count(*) FROM slots
 """)  # noqa: S608 - a literal of our own
 
+# Raw: a look that finds the same again must write nothing.
 _KEEP_REFUSAL = text("""
 INSERT INTO refused_matchings AS kept (purchase_id, code, message, lost, decided_by, refused_at)
 SELECT :purchase_id, :code, :message, CAST(:lost AS jsonb), coalesce((
@@ -74,7 +77,7 @@ WHERE (kept.code, kept.message, kept.lost, kept.decided_by)
   IS DISTINCT FROM (excluded.code, excluded.message, excluded.lost, excluded.decided_by)
 """)
 
-# The hold becomes the purchase's allocation, if it is still one; its slots stay as they are.
+# Raw: one statement. The hold becomes the purchase's allocation, if it is still one; its slots stay as they are.
 _TAKE_OVER = text(f"""
 WITH {UNCHANGED}, allocation AS (
   UPDATE allocations
@@ -87,7 +90,7 @@ WITH {UNCHANGED}, allocation AS (
   UPDATE trainers
   SET last_assigned_at = greatest(CAST(:now AS timestamptz), last_assigned_at + interval '1 microsecond')
   FROM allocation WHERE trainers.id = allocation.trainer_id
-), {_SETTLED}
+), {_PURCHASE_AND_LEDGER}
 SELECT count(*) FROM allocation
 """)  # noqa: S608 - literals of our own
 
@@ -106,6 +109,7 @@ CANCEL: tuple[LiteralString, ...] = (
        WHERE purchase_id = :purchase_id AND status = 'scheduled' AND starts_at > :now""",
 )
 
+# Raw: decided, approved and kept in one statement.
 _APPROVE = text("""
 WITH held AS (
   SELECT id, status FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled'
@@ -126,7 +130,7 @@ WITH held AS (
   UPDATE allocations SET status = 'approved', approved_at = :now
   WHERE status = 'proposed' AND id IN (SELECT held.id FROM held, claim)
 )
-SELECT held.id AS allocation_id, held.status, (SELECT count(*) FROM claim) AS claimed, step.state, step.result
+SELECT held.id AS allocation_id, held.status, (SELECT count(*) FROM claim) > 0 AS claimed, step.state, step.result
 FROM (SELECT) AS always
 LEFT JOIN held ON true
 LEFT JOIN purchase_steps AS step
@@ -235,5 +239,5 @@ def approve(engine: Engine, order: PurchaseOrder, *, automatic: bool, now: datet
 
 def approve_in(connection: Connection, order: PurchaseOrder, *, automatic: bool, now: datetime) -> Approval:
     """The same in the caller's transaction."""
-    row = connection.execute(_APPROVE, {**step_key(order), "automatic": automatic, "now": now}).one()
-    return Approval(row.allocation_id, row.status, bool(row.claimed), row.state, row.result)
+    values = {**step_key(order), "automatic": automatic, "now": now}
+    return row_as(Approval, connection.execute(_APPROVE, values))

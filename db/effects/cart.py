@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Engine, Row, text
+from sqlalchemy import Engine, text
 
 from db import ledger
 from db.engine import at_once
+from db.rows import row_as
 from domain.purchase import PurchaseOrder
 
-# By processingItemId, the cart item's own id; else by courseId; else, for what is no course, by the line's item.
+# Raw: what names the line is taken out of its JSON there. By processingItemId, the cart item's own id; else by courseId; else, for what is no course, by the line's item.
 # Only one of two equal items goes: the other was not bought.
 _FACTS = text("""
 WITH bought AS (
@@ -36,10 +37,22 @@ removed AS (
 )"""
 
 
-def cart_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
-    """What names the bought line in the cart, which cart item that is (`found`, None = gone), and the ledger row."""
+@dataclass(frozen=True)
+class CartFacts:
+    """What names the bought line in the cart, which cart item that is (`found`, None: gone), and the ledger row."""
+
+    cart_item_id: str | None
+    item_id: str | None
+    state: str | None
+    result: ledger.Json | None
+    found: str | None
+
+
+def cart_facts(engine: Engine, order: PurchaseOrder) -> CartFacts:
+    """How the cart stands to the bought line, in one round trip."""
+    values = {"purchase_id": order.purchase_id, "attempt": order.attempt}
     with at_once(engine) as connection:
-        return connection.execute(_FACTS, {"purchase_id": order.purchase_id, "attempt": order.attempt}).one()
+        return row_as(CartFacts, connection.execute(_FACTS, values))
 
 
 def remove(engine: Engine, order: PurchaseOrder, found: str | None, now: datetime) -> None:

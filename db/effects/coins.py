@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db import ledger
 from db.engine import at_once
+from db.rows import row_as
 from domain.ids import coins_key
 from domain.purchase import PurchaseOrder, Undone
 
@@ -29,6 +30,7 @@ SELECT :back, student_id, 'recredit', :coins, purchase_id, :now
 FROM coin_movements WHERE key = :key AND CAST(:coins AS bigint) > 0
 """
 
+# Raw: both in one round trip, 0 where there is no row.
 _PRICE = text("""
 SELECT coalesce((SELECT coins FROM payment_lines WHERE payment_id = :payment_id AND line = :line), 0) AS coins,
        coalesce((SELECT coins FROM coin_balances WHERE student_id = :student_id), 0) AS balance
@@ -83,5 +85,4 @@ def price(engine: Engine, order: PurchaseOrder) -> Price:
     """What the line costs in coins and what the student has at this moment."""
     values = {"payment_id": order.payment_id, "line": order.line, "student_id": order.student_id}
     with at_once(engine) as connection:
-        row = connection.execute(_PRICE, values).one()
-    return Price(row.coins, row.balance)
+        return row_as(Price, connection.execute(_PRICE, values))

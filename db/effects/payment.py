@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, LiteralString
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import LiteralString
 
-from sqlalchemy import Engine, Row, text
+from sqlalchemy import Engine, text, update
+from sqlmodel import col
 
 from db import ledger
 from db.engine import at_once
+from db.rows import row_as
+from db.tables import Payment
 from domain.purchase import PurchaseOrder
 
+# Raw: six tables in one round trip.
 _FACTS: LiteralString = """
 SELECT line.payment_id, payment.student_id, line.amount_minor, payment.currency, {metadata} AS metadata, start.event_metadata,
        student.timezone, asked.metadata AS request_metadata,
@@ -31,14 +36,31 @@ _WHOLE = text(_FACTS.format(metadata="line.metadata"))
 _WITHOUT_METADATA = text(_FACTS.format(metadata="CAST(NULL AS jsonb)"))
 
 
-def confirmation_facts(engine: Engine, order: PurchaseOrder, *, metadata: bool = True) -> Row[Any]:
-    """The line's facts and the step's ledger row; `payment_id` is None when there is no such payment line, or no payment.
+@dataclass(frozen=True)
+class ConfirmationFacts:
+    """A line's facts and the step's ledger row. `payment_id` None: there is no such payment line, or no payment, and so
+    no `student_id`, `amount_minor`, `currency` and `metadata`. `metadata` may be stored as no object: look first."""
 
-    Without `metadata` the payment's is not touched, and None.
-    """
+    payment_id: str | None
+    student_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    metadata: ledger.Json | None
+    event_metadata: ledger.Json | None
+    timezone: str | None
+    request_metadata: ledger.Json | None
+    holidays: list[date]
+    refunded: bool
+    state: str | None
+    result: ledger.Json | None
+
+
+def confirmation_facts(engine: Engine, order: PurchaseOrder, *, metadata: bool = True) -> ConfirmationFacts:
+    """What confirm_payment decides by; without `metadata` the payment's is not touched, and None."""
     query = _WHOLE if metadata else _WITHOUT_METADATA
     with at_once(engine) as connection:
-        return connection.execute(query, {"purchase_id": order.purchase_id, "attempt": order.attempt}).one()
+        found = connection.execute(query, {"purchase_id": order.purchase_id, "attempt": order.attempt})
+        return row_as(ConfirmationFacts, found)
 
 
 def record_confirmation(engine: Engine, order: PurchaseOrder, settled: ledger.Json, now: datetime) -> ledger.Json:
@@ -53,6 +75,6 @@ def refuse_confirmation(engine: Engine, order: PurchaseOrder, now: datetime) -> 
 
 def payment_cancelled(engine: Engine, order: PurchaseOrder) -> None:
     """A pending payment was cancelled at the provider; any other state stays (states never move backwards)."""
-    statement = text("UPDATE payments SET status = 'failed' WHERE id = :payment_id AND status = 'pending'")
+    pending = update(Payment).where(col(Payment.id) == order.payment_id, col(Payment.status) == "pending")
     with at_once(engine) as connection:
-        connection.execute(statement, {"payment_id": order.payment_id})
+        connection.execute(pending.values(status="failed"))

@@ -8,10 +8,11 @@ from datetime import datetime
 from sqlalchemy import Engine, text
 
 from db.engine import at_once
+from db.rows import row_as
 from domain.money import owed_back
 from domain.purchase import PurchaseOrder
 
-# Given are the lessons that have ended and were not cancelled (spec section 10).
+# Raw: four questions in one round trip. Given are the lessons that have ended and were not cancelled (spec section 10).
 _CHOICE = text("""
 SELECT coalesce((SELECT decision.values ->> 'refund' FROM operator_decisions AS decision
                  WHERE decision.purchase_id = :purchase_id AND decision.attempt = :attempt AND verb = 'cancel'
@@ -45,5 +46,4 @@ def refund_choice(engine: Engine, order: PurchaseOrder, now: datetime) -> Refund
     """The last word of an operator, `full` if nobody said one, and what of the lessons was given by `now`."""
     values = {"purchase_id": order.purchase_id, "attempt": order.attempt, "now": now}
     with at_once(engine) as connection:
-        row = connection.execute(_CHOICE, values).one()
-    return RefundChoice(row.refund, row.lessons, row.delivered, row.settled_outside)
+        return row_as(RefundChoice, connection.execute(_CHOICE, values))

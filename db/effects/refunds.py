@@ -5,23 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Select, select, text, update
+from sqlmodel import col
 
 from db.engine import at_once
+from db.rows import optional_row_as, row_as
+from db.tables import Refund as RefundRow
 from domain.ids import refund_id_of
 from domain.purchase import PurchaseOrder
 
 from .refund_choice import RefundChoice
 
-_COLUMNS = "id, number, amount_minor, currency, status, given_before_minor"
-_LAST = text(f"""
-SELECT {_COLUMNS} FROM refunds WHERE payment_id = :payment_id AND line = :line ORDER BY number DESC LIMIT 1
-""")  # noqa: S608 - our own words
+# Raw, as are those below that are given one set of values: they follow each other in one transaction.
 _REQUEST = text("""
 INSERT INTO refunds (id, payment_id, line, amount_minor, currency, status, requested_at, number, given_before_minor)
 VALUES (:id, :payment_id, :line, :amount, :currency, 'requested', :now, :number, :given) ON CONFLICT DO NOTHING
 """)
-_FAILED = text("UPDATE refunds SET status = 'failed', settled_at = :now WHERE id = :id AND status = 'requested'")
 
 _LOCK_PAYMENT = text("SELECT FROM payments WHERE id = :payment_id FOR UPDATE")
 _SUCCEEDED = text("""
@@ -43,7 +42,7 @@ UPDATE payments SET status = CASE
 WHERE id = :payment_id
 """)
 
-# Where a version before this one had begun, its last try says what is owed.
+# Raw: whether there is a payment or a try is seen in the same statement. Where a version before this one had begun, its last try says what is owed.
 _OWED = text("""
 INSERT INTO refund_debts (purchase_id, attempt, known_paid, settled_at_minor)
 SELECT :purchase_id, :attempt, :confirmed OR last.number IS NOT NULL OR coalesce(payment.status NOT IN ('pending', 'failed'), false),
@@ -119,7 +118,7 @@ def debt(engine: Engine, order: PurchaseOrder, *, confirmed: bool) -> Debt:
     values = {**_line(order), **_attempt(order), "confirmed": confirmed}
     with at_once(engine) as connection:
         connection.execute(_OWED, values)
-        return Debt(**connection.execute(_DEBT, values).mappings().one())
+        return row_as(Debt, connection.execute(_DEBT, values))
 
 
 def owe(engine: Engine, order: PurchaseOrder, settled_at: int) -> int:
@@ -127,14 +126,15 @@ def owe(engine: Engine, order: PurchaseOrder, settled_at: int) -> int:
     values = {**_line(order), **_attempt(order), "settled_at": settled_at}
     with at_once(engine) as connection:
         connection.execute(_OWE, values)
-        return connection.execute(_DEBT, values).mappings().one()["settled_at_minor"]
+        settled_at_minor = row_as(Debt, connection.execute(_DEBT, values)).settled_at_minor
+    assert settled_at_minor is not None, "it was said before, or by the statement above"
+    return settled_at_minor
 
 
 def last(engine: Engine, order: PurchaseOrder) -> Refund | None:
     """The newest try of the line; None when its money was never asked back by us."""
     with at_once(engine) as connection:
-        row = connection.execute(_LAST, _line(order)).mappings().one_or_none()
-    return Refund(**row) if row else None
+        return optional_row_as(Refund, connection.execute(_last(order)))
 
 
 def request(
@@ -148,7 +148,7 @@ def request(
     }  # fmt: skip
     with at_once(engine) as connection:
         connection.execute(_REQUEST, values)
-        return Refund(**connection.execute(_LAST, _line(order)).mappings().one())
+        return row_as(Refund, connection.execute(_last(order)))
 
 
 def succeeded(engine: Engine, order: PurchaseOrder, refund: Refund, provider_id: str, now: datetime) -> None:
@@ -164,8 +164,9 @@ def succeeded(engine: Engine, order: PurchaseOrder, refund: Refund, provider_id:
 
 def failed(engine: Engine, refund: Refund, now: datetime) -> None:
     """Nothing was given back by this try, for good: it never shows as refunded (invariant I3)."""
+    asked = update(RefundRow).where(col(RefundRow.id) == refund.id, col(RefundRow.status) == "requested")
     with at_once(engine) as connection:
-        connection.execute(_FAILED, {"id": refund.id, "now": now})
+        connection.execute(asked.values(status="failed", settled_at=now))
 
 
 def seen(engine: Engine, order: PurchaseOrder, given: int) -> None:
@@ -213,6 +214,22 @@ def mark_refunded(engine: Engine, order: PurchaseOrder) -> None:
     """The start says that money went back, also when it was begun anew since."""
     with at_once(engine) as connection:
         connection.execute(_REFUNDED, {"purchase_id": order.purchase_id})
+
+
+def _last(order: PurchaseOrder) -> Select[str, int, int, str, str, int]:
+    return (
+        select(
+            col(RefundRow.id),
+            col(RefundRow.number),
+            col(RefundRow.amount_minor),
+            col(RefundRow.currency),
+            col(RefundRow.status),
+            col(RefundRow.given_before_minor),
+        )
+        .where(col(RefundRow.payment_id) == order.payment_id, col(RefundRow.line) == order.line)
+        .order_by(col(RefundRow.number).desc())
+        .limit(1)
+    )
 
 
 def _attempt(order: PurchaseOrder) -> dict[str, object]:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db.effects.candidates import step_key
 from db.ledger import Json
+from db.rows import optional_row_as
 from db.teaching import LESSONS, slots
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
@@ -28,7 +29,7 @@ _LOCK = (
     """),
 )
 
-# After the locks, so that it sees all that was committed while they were waited for. Lessons that have begun stay.
+# Raw: the last decision of several. After the locks, so that it sees all that was committed while they were waited for. Lessons that have begun stay.
 _STANDING = text("""
 SELECT allocation.id AS allocation_id, allocation.trainer_id, allocation.metadata ->> 'plannedBy' AS planned_by,
        decision.request_key, decision.values AS overrides, step.state,
@@ -99,8 +100,7 @@ def lock_standing(connection: Connection, order: PurchaseOrder, now: datetime) -
     """Locks start, allocation and trainer, then reads; None when there is no approved allocation (any more)."""
     for lock in _LOCK:
         connection.execute(lock, step_key(order))
-    row = connection.execute(_STANDING, {**step_key(order), "now": now}).one_or_none()
-    return None if row is None else Standing(*row)
+    return optional_row_as(Standing, connection.execute(_STANDING, {**step_key(order), "now": now}))
 
 
 def let_go(connection: Connection, standing: Standing) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, exists, select, text, update
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import col
 
 from db.engine import at_once
 from db.ledger import Json
+from db.rows import row_as
+from db.tables import LessonSession
 from domain.purchase import PurchaseOrder
 
+# Raw: five tables in one round trip.
 _READY = text("""
 SELECT step.state, step.result, allocation.id AS allocation_id, allocation.status,
        allocation.metadata -> 'sessionCount' AS session_count, allocation.metadata ->> 'plannedBy' AS planned_by,
        decision.request_key, decision.values AS overrides,
-       student.timezone, student.latitude, student.longitude
+       student.timezone AS zone, student.latitude, student.longitude
 FROM students AS student
 LEFT JOIN allocations AS allocation
   ON allocation.purchase_id = :purchase_id AND allocation.status <> 'cancelled'
@@ -32,7 +35,7 @@ LEFT JOIN LATERAL (
 WHERE student.id = :student_id
 """)
 
-# The ledger row is written only when every number stands, and without ON CONFLICT: another try's row, or a tombstone,
+# Raw: made, counted and kept in one statement. The ledger row is written only when every number stands, and without ON CONFLICT: another try's row, or a tombstone,
 # fails the whole statement, lessons included. A partial outcome keeps its lessons and writes no ledger row, so it could
 # slip past a cancel_sessions at the same moment: FOR SHARE makes cancel_allocation, which comes next, wait and see them. It also
 # waits for a new plan under way, and makes nothing of the old one: a plan is known by the decision it was made for.
@@ -72,12 +75,6 @@ SELECT EXISTS (SELECT FROM approved) AS as_planned, ARRAY(SELECT number FROM mad
 FROM counts
 """)
 
-_CANCEL = text("""
-UPDATE sessions SET status = 'cancelled'
-WHERE purchase_id = :purchase_id AND status = 'scheduled' AND starts_at > :now
-""")
-_ANY_CANCELLED = text("SELECT EXISTS (SELECT FROM sessions WHERE purchase_id = :purchase_id AND status = 'cancelled')")
-
 
 class Raced(Exception):
     """Another try of this step, its undo, or a new plan was first; nothing was written: look again."""
@@ -94,7 +91,7 @@ class Ready:
     result: Json | None
     allocation_id: str | None
     status: str | None
-    session_count: Any
+    session_count: object
     planned_by: str | None
     request_key: str | None
     overrides: Json | None
@@ -105,8 +102,12 @@ class Ready:
 
 @dataclass(frozen=True)
 class Made:
-    """One try: numbers it made, how many stood before, numbers of 1..N that still have none."""
+    """One try: numbers it made, how many stood before, numbers of 1..N that still have none.
 
+    `as_planned`: the allocation stood as it was read, approved and for the same decision.
+    """
+
+    as_planned: bool
     created: list[int]
     existing: int
     missing: list[int]
@@ -116,12 +117,7 @@ def read_ready(engine: Engine, order: PurchaseOrder) -> Ready:
     """Reads what create_sessions needs to know, in one round trip."""
     values = {"purchase_id": order.purchase_id, "attempt": order.attempt, "student_id": order.student_id}
     with at_once(engine) as connection:
-        row = connection.execute(_READY, values).one()
-    return Ready(
-        row.state, row.result, row.allocation_id, row.status, row.session_count, row.planned_by,
-        row.request_key, row.overrides,
-        row.timezone, row.latitude, row.longitude,
-    )  # fmt: skip
+        return row_as(Ready, connection.execute(_READY, values))
 
 
 def make_missing(
@@ -137,18 +133,24 @@ def make_missing(
     }  # fmt: skip
     with at_once(engine) as connection:
         try:
-            row = connection.execute(_MAKE, values).one()
+            made = row_as(Made, connection.execute(_MAKE, values))
         except IntegrityError as error:
             if isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == "purchase_steps_pkey":
                 raise Raced from error
             raise
-    if not row.as_planned:
+    if not made.as_planned:
         raise Raced
-    return Made(row.created, row.existing, row.missing)
+    return made
 
 
 def cancel_future(engine: Engine, order: PurchaseOrder, now: datetime) -> bool:
     """Cancels the lessons that have not begun at `now`; whether any lesson of the purchase is cancelled."""
+    mine = col(LessonSession.purchase_id) == order.purchase_id
     with engine.begin() as connection:
-        connection.execute(_CANCEL, {"purchase_id": order.purchase_id, "now": now})
-        return connection.execute(_ANY_CANCELLED, {"purchase_id": order.purchase_id}).scalar_one()
+        connection.execute(
+            update(LessonSession)
+            .where(mine, col(LessonSession.status) == "scheduled", col(LessonSession.starts_at) > now)
+            .values(status="cancelled")
+        )
+        cancelled = select(exists().where(mine, col(LessonSession.status) == "cancelled"))
+        return connection.execute(cancelled).scalar_one()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Engine, text
 
 from db import ledger
+from db.rows import rows_as
 from domain.purchase import CARDS_PER_SUBJECT, PurchaseOrder, Undone
 
 _STEP = "issue_test_cards"
@@ -19,6 +21,7 @@ issued AS (
   ON CONFLICT ON CONSTRAINT unique_test_per_purchase_subject DO NOTHING
 )"""
 
+# Raw: a subject without cards counts, too.
 _COUNTS = text("""
 SELECT subject_id, count(card.id) FILTER (WHERE voided_at IS NULL) AS cards
 FROM purchase_subjects LEFT JOIN mock_test_attempts AS card USING (purchase_id, subject_id)
@@ -33,6 +36,12 @@ UPDATE mock_test_attempts AS card SET voided_at = :now
 WHERE purchase_id = :purchase_id AND voided_at IS NULL
   AND NOT EXISTS (SELECT FROM test_attempt_sessions WHERE test_card_id = card.id)
 """
+
+
+@dataclass(frozen=True)
+class _Count:
+    subject_id: str
+    cards: int
 
 
 class WrongCount(Exception):
@@ -51,7 +60,7 @@ def issue(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
     with engine.begin() as connection:
         first, _ = ledger.do_within(connection, order, _STEP, {}, _ISSUE, now=now, per_subject=CARDS_PER_SUBJECT)
         if first:
-            found = connection.execute(_COUNTS, {"purchase_id": order.purchase_id})
+            found = rows_as(_Count, connection.execute(_COUNTS, {"purchase_id": order.purchase_id}))
             counts = {row.subject_id: row.cards for row in found}
             if set(counts.values()) != {CARDS_PER_SUBJECT}:
                 raise WrongCount(counts)
