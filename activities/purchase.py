@@ -59,7 +59,7 @@ class PurchaseActivities:
         """Put the event in the outbox once and write the ending where it outlives Temporal's memory."""
         effects.announce(self._engine, what, self._clock())
 
-    def _create(self, order: PurchaseOrder, facts: Any) -> ledger.Json:
+    def _create(self, order: PurchaseOrder, facts: effects.CreationFacts) -> ledger.Json:
         confirmed = ledger.answered(facts.confirmed_state, facts.confirmed)
         if confirmed is None:
             raise RuntimeError("create_purchase came before confirm_payment had settled the line")
@@ -113,7 +113,7 @@ def _settled(confirmed: ledger.Json) -> Settled:
     )
 
 
-def _require_for_sale(facts: Any, fields: Mapping[str, Any]) -> None:
+def _require_for_sale(facts: effects.CreationFacts, fields: Mapping[str, Any]) -> None:
     if facts.fulfilment is None:
         raise Refused("UNKNOWN_ITEM", "the catalogue has no item of this itemType and itemId")
     if not facts.open:
@@ -124,7 +124,7 @@ def _require_for_sale(facts: Any, fields: Mapping[str, Any]) -> None:
         _require_subjects(facts)
 
 
-def _require_subjects(facts: Any) -> None:
+def _require_subjects(facts: effects.CreationFacts) -> None:
     if facts.unknown_subjects:
         names = ", ".join(facts.unknown_subjects)
         raise Refused("UNKNOWN_ITEM", f"{facts.item_type} {facts.item_id} names subjects nobody knows: {names}"[:500])
@@ -132,7 +132,7 @@ def _require_subjects(facts: Any) -> None:
         raise Refused("UNKNOWN_ITEM", f"{facts.item_type} {facts.item_id} has no subjects")
 
 
-def _require_no_double(order: PurchaseOrder, facts: Any, count: int, now: datetime) -> None:
+def _require_no_double(order: PurchaseOrder, facts: effects.CreationFacts, count: int, now: datetime) -> None:
     renewal = facts.supersede or any(amendment.get("treatAs") == "renewal" for amendment in facts.amendments)
     if not renewal and (why := _double(order, facts, count, now)):
         raise Refused("DUPLICATE_PAYMENT_SUSPECTED", why)
@@ -140,15 +140,16 @@ def _require_no_double(order: PurchaseOrder, facts: Any, count: int, now: dateti
         raise Refused("CONFLICT_OTHER_OWNER", f"line {order.line} of payment {order.payment_id} is another student's")
 
 
-def _double(order: PurchaseOrder, facts: Any, count: int, now: datetime) -> str | None:
+def _double(order: PurchaseOrder, facts: effects.CreationFacts, count: int, now: datetime) -> str | None:
     """Why this looks like the same purchase once more: paid for twice, or given although the student has it (C4)."""
     if not order.payment_id:
         over = facts.older_expires_on is not None and access_ends(facts.older_expires_on, facts.timezone) <= now
         return None if facts.older is None or over else f"the student has it already, by purchase {facts.older}"
-    if facts.older_payment in (None, order.payment_id):
+    paid_at, older_paid_at, older_count = facts.paid_at, facts.older_paid_at, facts.older_count
+    if paid_at is None or older_paid_at is None or older_count is None or facts.older_payment == order.payment_id:
         return None
-    if not looks_double(facts.paid_at, count, facts.older_paid_at, facts.older_count):
+    if not looks_double(paid_at, count, older_paid_at, older_count):
         return None
-    apart = abs(facts.paid_at - facts.older_paid_at)
+    apart = abs(paid_at - older_paid_at)
     what = f"the same {count} lessons" if facts.fulfilment == "sessions" else f"the same {facts.item_type}"
     return f"payment {facts.older_payment} bought {what} {apart.total_seconds():.0f} s apart"

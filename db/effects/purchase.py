@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import date, datetime
 
-from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy import Connection, Engine, text
 
 from db import ledger
 from db.effects.turns import lock_student
 from db.engine import at_once
+from db.rows import row_as
 from domain.ids import event_key_of
 from domain.purchase import Announcement, PurchaseOrder, Undone
 from domain.refusals import PAGING
 
+# Raw: all that decides about a purchase, as of one moment.
 # `asked`: what an operator made of the line, the latest word on each; the count of decisions is read with them.
 # `bought`: what was paid for or, without a payment, asked for. A course from the free door is ownership only.
 _FACTS = text("""
@@ -120,6 +122,7 @@ FROM gone
 ON CONFLICT (key) DO NOTHING
 """
 
+# Raw: event, purchase and start change together, in one statement.
 _ANNOUNCE = text("""
 WITH told AS (
   INSERT INTO outbox (key, type, data, occurred_at)
@@ -136,16 +139,44 @@ WHERE purchase_id = :purchase_id AND attempt = :attempt AND CAST(:ending AS text
 """)
 
 
-def creation_facts(engine: Engine, order: PurchaseOrder) -> Row[Any]:
+@dataclass(frozen=True)
+class CreationFacts:
     """The line with its item as amended, what confirm_payment settled, who holds the line, the older active purchase.
 
-    `decisions`: how many there were when this was read.
+    `open` and `fulfilment` None: the catalogue has no such item. `decisions`: how many there were when this was read.
     """
+
+    item_type: str
+    item_id: str
+    coins: int
+    amendments: list[ledger.Json]
+    open: bool | None
+    fulfilment: str | None
+    subjects: list[str]
+    unknown_subjects: list[str]
+    supersede: bool | None
+    decisions: int
+    paid_at: datetime | None
+    confirmed_state: str | None
+    confirmed: ledger.Json | None
+    state: str | None
+    result: ledger.Json | None
+    holder: str | None
+    older: str | None
+    older_payment: str | None
+    older_count: int | None
+    older_expires_on: date | None
+    older_paid_at: datetime | None
+    timezone: str | None
+
+
+def creation_facts(engine: Engine, order: PurchaseOrder) -> CreationFacts:
+    """What create_purchase decides by, in one round trip."""
     with at_once(engine) as connection:
         return creation_facts_in(connection, order)
 
 
-def creation_facts_in(connection: Connection, order: PurchaseOrder) -> Row[Any]:
+def creation_facts_in(connection: Connection, order: PurchaseOrder) -> CreationFacts:
     """The same in the caller's transaction."""
     values = {
         "purchase_id": order.purchase_id,
@@ -155,10 +186,12 @@ def creation_facts_in(connection: Connection, order: PurchaseOrder) -> Row[Any]:
         "student_id": order.student_id,
         "origin": order.origin,
     }
-    return connection.execute(_FACTS, values).one()
+    return row_as(CreationFacts, connection.execute(_FACTS, values))
 
 
-def create(engine: Engine, order: PurchaseOrder, facts: Any, *, now: datetime, **settled: object) -> ledger.Json:
+def create(
+    engine: Engine, order: PurchaseOrder, facts: CreationFacts, *, now: datetime, **settled: object
+) -> ledger.Json:
     """Row, ownership, subjects, the older purchase superseded, PURCHASE_CREATED and the ledger: all or nothing (rows 24, 27).
 
     Raises ledger.Stale when an operator decided something since the facts were read.
