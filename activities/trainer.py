@@ -22,7 +22,7 @@ from db.effects.allocation import (
     let_go,
     take_over,
 )
-from db.effects.candidates import LessonRequest, Look, look, read_request
+from db.effects.candidates import CandidateSearch, LessonRequest, look, read_request
 from db.slot_holds import OwnHold, TakenMeanwhile
 from domain.matching import Place
 from domain.matching_explanation import Choice, NobodyFits, choose, what_won
@@ -134,7 +134,7 @@ def _home_of_lessons(request: LessonRequest, plan: Plan, home: Place) -> Place |
     return home if plan.wanted.learning_mode == "home" and request.given is None else None
 
 
-def _held_before(request: LessonRequest, plan: Plan, seen: Look) -> OwnHold | None:
+def _held_before(request: LessonRequest, plan: Plan, seen: CandidateSearch) -> OwnHold | None:
     """The student's hold, if it is of exactly these lessons and no operator has chosen somebody else."""
     kept = seen.holds.of(request.course_id)
     if kept is None or not kept.same or kept.zone != plan.zone or request.given not in (None, kept.trainer_id):
@@ -142,7 +142,9 @@ def _held_before(request: LessonRequest, plan: Plan, seen: Look) -> OwnHold | No
     return kept
 
 
-def _make_way(connection: Connection, request: LessonRequest, seen: Look, take: OwnHold | None, now: datetime) -> None:
+def _make_way(
+    connection: Connection, request: LessonRequest, seen: CandidateSearch, take: OwnHold | None, now: datetime
+) -> None:
     """Lets go of holds that have expired, and of the student's own that this purchase does not take but would meet."""
     own = [kept.id for kept in seen.holds.own if kept != take and (kept.meets or kept.course_id == request.course_id)]
     if own or seen.holds.expired:
@@ -150,7 +152,7 @@ def _make_way(connection: Connection, request: LessonRequest, seen: Look, take: 
 
 
 def _choose(
-    request: LessonRequest, plan: Plan, home: Place, seen: Look, taken: set[str], kept: OwnHold | None
+    request: LessonRequest, plan: Plan, home: Place, seen: CandidateSearch, taken: set[str], kept: OwnHold | None
 ) -> Choice:
     """The trainer to hold, and why each other candidate lost."""
     if seen.conflict is not None:
@@ -165,7 +167,7 @@ def _choose(
     return choose(request.course_id, seen.trainers, plan.lessons, home=home, wanted=plan.wanted, taken=taken, held=held)
 
 
-def _given(given: str, request: LessonRequest, plan: Plan, home: Place, seen: Look) -> Choice:
+def _given(given: str, request: LessonRequest, plan: Plan, home: Place, seen: CandidateSearch) -> Choice:
     """The trainer an operator chose, if free; how far away, and for how big a group, was the operator's to judge."""
     chosen = next((trainer for trainer in seen.trainers if trainer.id == given), None)
     if chosen is None:

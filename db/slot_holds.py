@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.rows import rows_as
 from db.teaching import SLOTS, slots
 from domain.refusals import Refused
 from domain.schedule import Lesson
@@ -172,9 +173,17 @@ class LiveHold:
     zone: str
 
 
-def holds_of(row: Any) -> Holds:
-    """A row of HOLDS."""
-    return Holds(list(row.expired), [OwnHold(**hold) for hold in row.own])
+@dataclass(frozen=True)
+class HoldsRow:
+    """A row of HOLDS; `own`: the fields of an OwnHold each."""
+
+    expired: list[str]
+    own: list[dict[str, Any]]
+
+
+def holds_of(row: HoldsRow) -> Holds:
+    """The holds a row tells of."""
+    return Holds(row.expired, [OwnHold(**hold) for hold in row.own])
 
 
 async def lock_student(conn: AsyncConnection, student_id: str) -> None:
@@ -224,5 +233,4 @@ async def end_own(conn: AsyncConnection, hold_id: str, student_id: str, now: dat
 
 async def live_holds(conn: AsyncConnection, student_id: str, now: datetime) -> list[LiveHold]:
     """The student's holds that have not expired, oldest first."""
-    rows = await conn.execute(_LIVE, {"student_id": student_id, "now": now})
-    return [LiveHold(**row) for row in rows.mappings()]
+    return rows_as(LiveHold, await conn.execute(_LIVE, {"student_id": student_id, "now": now}))

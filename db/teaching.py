@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Any, LiteralString
+from typing import LiteralString
 
 from domain.matching import Place, TrainerFacts, Window, place_of
 from domain.refusals import Refused
@@ -127,12 +128,33 @@ def slots(lessons: Sequence[Lesson]) -> dict[str, object]:
     }
 
 
-def trainer_facts(row: Any) -> TrainerFacts:
-    """A row of TRAINERS."""
-    return TrainerFacts(
-        id=row.id, zone=row.timezone, place=_place(row.latitude, row.longitude), radius_km=row.radius_km,
-        windows=_windows(row.hours or ""), blocked_days=frozenset(row.blocked or ()),
-        max_group_size=row.max_group_size, busy=row.busy, load=row.load, last_assigned_at=row.last_assigned_at,
+@dataclass(frozen=True)
+class TrainerRow:
+    """A row of TRAINERS, or of a LEFT JOIN of it: `id` None, and all else with it, when nobody teaches the course."""
+
+    id: str | None
+    timezone: str
+    latitude: float | None
+    longitude: float | None
+    radius_km: float
+    max_group_size: int | None
+    last_assigned_at: datetime | None
+    hours: str | None
+    blocked: list[date] | None
+    busy: bool
+    load: int
+
+
+def trainers_of(rows: Iterable[TrainerRow]) -> tuple[TrainerFacts, ...]:
+    """The trainers that there are."""
+    return tuple(
+        TrainerFacts(
+            id=row.id, zone=row.timezone, place=_place(row.latitude, row.longitude), radius_km=row.radius_km,
+            windows=_windows(row.hours or ""), blocked_days=frozenset(row.blocked or ()),
+            max_group_size=row.max_group_size, busy=row.busy, load=row.load, last_assigned_at=row.last_assigned_at,
+        )
+        for row in rows
+        if row.id is not None
     )  # fmt: skip
 
 

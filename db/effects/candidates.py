@@ -9,17 +9,18 @@ from datetime import date, datetime
 from sqlalchemy import Connection, text
 
 from db.ledger import Json
-from db.slot_holds import HOLDS, Holds, holds_of
-from db.teaching import CONFLICT, PLAN, TRAINERS, times_of, trainer_facts
+from db.rows import row_as, rows_as
+from db.slot_holds import HOLDS, Holds, HoldsRow, holds_of
+from db.teaching import CONFLICT, PLAN, TRAINERS, TrainerRow, times_of, trainers_of
 from domain.matching import Place, TrainerFacts
 from domain.purchase import PurchaseOrder
 from domain.schedule import Lesson
 
-# The student's row stays locked until the end of the transaction: two purchases of one student plan one after the other.
+# Raw: the student alone is locked, and read with the purchase. The student's row stays locked until the end of the transaction: two purchases of one student plan one after the other.
 _REQUEST = text("""
-SELECT purchase.id, purchase.item_id, purchase.metadata AS fields, purchase.metadata_extras AS extras,
+SELECT purchase.id AS purchase_id, purchase.item_id AS course_id, purchase.metadata AS fields, purchase.metadata_extras AS extras,
        purchase.session_count, purchase.session_count_source, purchase.series_start,
-       student.timezone, student.latitude, student.longitude, step.state, step.result,
+       student.timezone AS zone, student.latitude, student.longitude, step.state, step.result,
        ARRAY(SELECT day FROM holidays) AS holidays,
        (SELECT decisions FROM purchase_starts AS start WHERE start.purchase_id = :purchase_id) AS decisions,
        given.trainer_id AS given, given.actor AS given_by
@@ -36,9 +37,9 @@ WHERE student.id = :student_id
 FOR NO KEY UPDATE OF student
 """)
 
-# One row even without any trainer. The ledger is read again: the first look may have waited for the student's row
+# Raw: all trainers with all that speaks against them, in one statement. One row even without any trainer. The ledger is read again: the first look may have waited for the student's row
 # while another try of this very step held it, and a statement sees nothing that was committed while it waited.
-_LOOK = text(f"""
+_CANDIDATES = text(f"""
 WITH {PLAN}
 SELECT step.state, step.result, mine.conflict, holds.expired, holds.own, trainer.*
 FROM ({CONFLICT}
@@ -68,7 +69,7 @@ class LessonRequest:
     zone: str | None
     latitude: float | None
     longitude: float | None
-    holidays: frozenset[date]
+    holidays: list[date]
     decisions: int
     given: str | None
     given_by: str | None
@@ -77,7 +78,7 @@ class LessonRequest:
 
 
 @dataclass(frozen=True)
-class Look:
+class CandidateSearch:
     """Who teaches the course, as of now. `conflict`: number of the first lesson at which the student is busy."""
 
     state: str | None
@@ -87,14 +88,16 @@ class Look:
     holds: Holds
 
 
+@dataclass(frozen=True)
+class _CandidateRow(TrainerRow, HoldsRow):
+    state: str | None
+    result: Json | None
+    conflict: int | None
+
+
 def read_request(connection: Connection, order: PurchaseOrder) -> LessonRequest:
     """Reads the purchase and its student, and locks the student until the transaction ends."""
-    row = connection.execute(_REQUEST, step_key(order)).one()
-    return LessonRequest(
-        row.id, row.item_id, row.fields, row.extras, row.session_count, row.session_count_source, row.series_start,
-        row.timezone, row.latitude, row.longitude, frozenset(row.holidays), row.decisions, row.given, row.given_by,
-        row.state, row.result,
-    )  # fmt: skip
+    return row_as(LessonRequest, connection.execute(_REQUEST, step_key(order)))
 
 
 def look(
@@ -104,16 +107,16 @@ def look(
     lessons: Sequence[Lesson],
     now: datetime,
     home: Place | None = None,
-) -> Look:
+) -> CandidateSearch:
     """Everybody who teaches the course, with hours, blocked days, future load, and whether busy at these lessons.
 
     `home`: where home lessons are to be; who is too far from it comes without hours, blocked days and slots. Holds that
     have expired and the student's own count as free: let them go (`db.slot_holds.LET_GO`) before anything is held.
     """
     values = {**step_key(order), **times_of(lessons, now, home), "course_id": course_id}
-    rows = connection.execute(_LOOK, values).all()
-    trainers = tuple(trainer_facts(row) for row in rows if row.id is not None)
-    return Look(rows[0].state, rows[0].result, rows[0].conflict, trainers, holds_of(rows[0]))
+    rows = rows_as(_CandidateRow, connection.execute(_CANDIDATES, values))
+    first = rows[0]
+    return CandidateSearch(first.state, first.result, first.conflict, trainers_of(rows), holds_of(first))
 
 
 def step_key(order: PurchaseOrder) -> dict[str, object]:

@@ -10,12 +10,14 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
-from db.slot_holds import HOLDS, Holds, holds_of
+from db.rows import rows_as
+from db.slot_holds import HOLDS, Holds, HoldsRow, holds_of
 from db.tables import Holiday, Payment, Purchase, Student
-from db.teaching import CONFLICT, PLAN, TRAINERS, times_of, trainer_facts
+from db.teaching import CONFLICT, PLAN, TRAINERS, TrainerRow, times_of, trainers_of
 from domain.matching import Place, TrainerFacts
 from domain.schedule import Lesson
 
+# Raw: all trainers with all that speaks against them, in one statement; one row even without any.
 _AHEAD = text(
     f"""WITH {PLAN}
     SELECT mine.conflict, holds.expired, holds.own, trainer.*
@@ -71,6 +73,11 @@ class Ahead:
     holds: Holds
 
 
+@dataclass(frozen=True)
+class _AheadRow(TrainerRow, HoldsRow):
+    conflict: int | None
+
+
 async def who_could_teach(
     conn: AsyncConnection,
     student_id: str,
@@ -81,6 +88,5 @@ async def who_could_teach(
 ) -> Ahead:
     """What a purchase of these lessons would find now. `home`: where home lessons are to be."""
     values = {**times_of(lessons, now, home), "student_id": student_id, "course_id": course_id}
-    rows = (await conn.execute(_AHEAD, values)).all()
-    trainers = tuple(trainer_facts(row) for row in rows if row.id is not None)
-    return Ahead(rows[0].conflict, trainers, holds_of(rows[0]))
+    rows = rows_as(_AheadRow, await conn.execute(_AHEAD, values))
+    return Ahead(rows[0].conflict, trainers_of(rows), holds_of(rows[0]))
