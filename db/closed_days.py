@@ -5,15 +5,17 @@ Nothing is marked and nothing can be forgotten: what stands there is found anew 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, LiteralString
 
+from sqlalchemy import Result
+
+from db.rows import rows_as
 from domain.refusals import Refused
 from domain.schedule import days_touched
 
-# Two days around each blocked one, for the zones; `stranded_of` looks again, on the trainer's own calendar.
+# Raw: found anew by the data of five tables. Two days around each blocked one, for the zones; `stranded_of` looks again, on the trainer's own calendar.
 # A holiday is one on the calendar of the series: the day asked for, even if the clocks moved the lesson past midnight.
 STRANDED: LiteralString = """
 WITH closed AS (
@@ -55,10 +57,23 @@ class Stranded:
     why: str
 
 
-def stranded_of(rows: Iterable[Any]) -> list[Stranded]:
+@dataclass(frozen=True)
+class _Row:
+    purchase_id: str
+    number: int
+    trainer_id: str
+    timezone: str
+    local_start: datetime
+    starts_at: datetime
+    ends_at: datetime
+    days: list[date]
+    holiday: date | None
+
+
+def stranded_of(rows: Result[*tuple[Any, ...]]) -> list[Stranded]:
     """Of the rows of STRANDED those that really stand on a closed day, each lesson once."""
     found: dict[tuple[str, int], Stranded] = {}
-    for row in rows:
+    for row in rows_as(_Row, rows):
         day, why = row.holiday, f"{row.holiday} is a holiday"
         if day is None:
             try:

@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, select, text
+from sqlmodel import col
 
 from db.engine import at_once
+from db.rows import optional_row_as
+from db.tables import PurchaseStep
 from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 
@@ -39,7 +43,7 @@ unchanged AS MATERIALIZED (
 )"""
 _ALWAYS: LiteralString = "unchanged AS (SELECT)"
 
-# Answers the do's result when there is something to take back, NULL for a new tombstone, no row when undone before.
+# Raw: what was there before decides. Answers the do's result when there is something to take back, NULL for a new tombstone, no row when undone before.
 _UNDO = text("""
 INSERT INTO purchase_steps AS kept (purchase_id, attempt, step, state, at)
 VALUES (:purchase_id, :attempt, :step, 'undone', :now)
@@ -47,9 +51,16 @@ ON CONFLICT (purchase_id, attempt, step) DO UPDATE SET state = 'undone', at = :n
 RETURNING result
 """)
 
-_READ = text("""
-SELECT state, result FROM purchase_steps WHERE purchase_id = :purchase_id AND attempt = :attempt AND step = :step
-""")
+
+@dataclass(frozen=True)
+class _Kept:
+    state: str
+    result: Json | None
+
+
+@dataclass(frozen=True)
+class _Claimed:
+    result: Json | None
 
 
 class Stale(Exception):
@@ -129,10 +140,10 @@ def undo_within(
 ) -> Undone:
     """`undo` in the caller's transaction, for one that locks more than the ledger's row."""
     timed = {**_key(order, step), "now": now}
-    claimed = connection.execute(_UNDO, timed).one_or_none()
+    claimed = optional_row_as(_Claimed, connection.execute(_UNDO, timed))
     if claimed is None:
-        kept = connection.execute(_READ, _key(order, step)).one()
-        return Undone(changed=kept.result is not None)
+        kept = _kept(connection, order, step)
+        return Undone(changed=kept is not None and kept.result is not None)
     if claimed.result is None:
         return Undone(changed=False)
     for reversal in reversals:
@@ -141,12 +152,21 @@ def undo_within(
 
 
 def _first(connection: Connection, order: PurchaseOrder, step: str) -> Json:
-    kept = connection.execute(_READ, _key(order, step)).one_or_none()
+    kept = _kept(connection, order, step)
     if kept is None:
         raise Stale(f"{step} read decisions that are no longer the last ones")
     first = answered(kept.state, kept.result)
     assert first is not None, "a done row has a result: a CHECK holds it"
     return first
+
+
+def _kept(connection: Connection, order: PurchaseOrder, step: str) -> _Kept | None:
+    row = select(col(PurchaseStep.state), col(PurchaseStep.result)).where(
+        col(PurchaseStep.purchase_id) == order.purchase_id,
+        col(PurchaseStep.attempt) == order.attempt,
+        col(PurchaseStep.step) == step,
+    )
+    return optional_row_as(_Kept, connection.execute(row))
 
 
 def _key(order: PurchaseOrder, step: str) -> Mapping[str, object]:

@@ -15,8 +15,8 @@ _STRANDED = text(STRANDED)
 def purchases_with_stranded(engine: Engine, now: datetime, after: str, most: int) -> list[str]:
     """Up to `most` purchases that have some, by id, those after `after`."""
     with at_once(engine) as connection:
-        rows = connection.execute(_STRANDED, {"now": now, "purchase_id": None}).all()
-    ids = sorted({each.purchase_id for each in stranded_of(rows)})
+        stranded = stranded_of(connection.execute(_STRANDED, {"now": now, "purchase_id": None}))
+    ids = sorted({each.purchase_id for each in stranded})
     return [purchase_id for purchase_id in ids if purchase_id > after][:most]
 
 

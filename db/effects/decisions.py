@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, or_, select, text, update
+from sqlmodel import col
 
 from db.effects.turns import lock_student
 from db.engine import at_once
+from db.rows import optional_row_as, row_as
+from db.tables import Enrollment, Purchase, PurchaseStart, Trainer
 from domain.acts import ActRecord, Decision
 from domain.amendments import Settled
 from domain.purchase import PurchaseOrder
 
-_NEXT = text("""
-UPDATE purchase_starts SET decisions = decisions + 1 WHERE purchase_id = :purchase_id RETURNING attempt, ending
-""")
-
-# A statement of its own after the lock, so that it sees what was committed while the lock was waited for.
+# Raw: steps and allocation in one row, whichever there are. A statement of its own after the lock, so that it sees what was committed while the lock was waited for.
 _SCENE = text("""
 SELECT (SELECT coalesce(jsonb_object_agg(step, state), '{}') FROM purchase_steps
         WHERE purchase_id = :purchase_id AND attempt = :attempt) AS steps,
@@ -33,7 +32,7 @@ FROM (SELECT) AS always
 LEFT JOIN allocations AS allocation ON allocation.purchase_id = :purchase_id AND allocation.status <> 'cancelled'
 """)
 
-# What this key names already: an act on record, or a decision whose act is under way.
+# Raw: one question of two tables. What this key names already: an act on record, or a decision whose act is under way.
 _NAMED = text("""
 SELECT verb, values, outcome FROM operator_acts WHERE purchase_id = :purchase_id AND request_key = :request_key
 UNION ALL
@@ -41,9 +40,7 @@ SELECT verb, values, NULL FROM operator_decisions WHERE purchase_id = :purchase_
 LIMIT 1
 """)
 
-_TRAINER = text("SELECT FROM trainers WHERE id = :id")
-
-# Two decisions under one clock reading still have an order.
+# Raw: its time comes of those before it. Two decisions under one clock reading still have an order.
 _STORE = text("""
 INSERT INTO operator_decisions (purchase_id, request_key, attempt, verb, values, actor, reason, decided_at)
 SELECT :purchase_id, :request_key, :attempt, :verb, CAST(:values AS jsonb), :actor, :reason,
@@ -51,30 +48,14 @@ SELECT :purchase_id, :request_key, :attempt, :verb, CAST(:values AS jsonb), :act
 FROM operator_decisions WHERE purchase_id = :purchase_id
 """)
 
-_SETTLED = text("""
-SELECT metadata, metadata_sources, metadata_extras, warnings, session_count, session_count_source, series_start,
-       fulfilment
-FROM student_course_purchases WHERE id = :purchase_id
-""")
-_SETTLE = text("""
-UPDATE student_course_purchases
-SET metadata = CAST(:metadata AS jsonb), metadata_sources = CAST(:sources AS jsonb), warnings = CAST(:warnings AS jsonb),
-    session_count = :session_count, session_count_source = :session_count_source, series_start = :series_start
-WHERE id = :purchase_id
-""")
-_ACCESS_UNTIL = (
-    text("UPDATE student_course_purchases SET expires_on = :until, expired_at = NULL WHERE id = :purchase_id"),
-    text("""
-    UPDATE enrollments SET expires_on = :until, ended_at = NULL, expired = false
-    WHERE purchase_id = :purchase_id AND (ended_at IS NULL OR expired)
-    """),
-)
+# Raw: JSON is changed where it is.
 _MEND_COUNT = text("""
 UPDATE allocations
 SET metadata = metadata || jsonb_build_object('sessionCount', CAST(:count AS integer), 'sessionCountSource', CAST(:source AS text))
 WHERE purchase_id = :purchase_id AND status <> 'cancelled'
 """)
 
+# Raw: the first of a key stays.
 _RECORD = text("""
 INSERT INTO operator_acts
   (purchase_id, request_key, verb, values, actor, second_actor, reason, before, after, outcome, acted_at)
@@ -85,7 +66,15 @@ ON CONFLICT (purchase_id, request_key) DO NOTHING
 
 
 @dataclass(frozen=True)
-class Scene:
+class _StepsAndAllocation:
+    steps: dict[str, str]
+    allocation_id: str | None
+    status: str | None
+    allocated: object
+
+
+@dataclass(frozen=True)
+class Scene(_StepsAndAllocation):
     """Where a purchase stands when something is decided of it; the start is locked until the transaction ends.
 
     `steps`: done or undone, of the order's attempt. `allocated`: how many lessons its live allocation says it has.
@@ -93,10 +82,6 @@ class Scene:
 
     attempt: int
     ending: str | None
-    steps: dict[str, str]
-    allocation_id: str | None
-    status: str | None
-    allocated: Any
 
 
 @dataclass(frozen=True)
@@ -110,8 +95,8 @@ class Named:
 
 def named(connection: Connection, decision: Decision) -> Named | None:
     """What this key was used for, of this purchase, whatever start it is at; None: it is new."""
-    row = connection.execute(_NAMED, _key(decision.order) | {"request_key": decision.request_key}).one_or_none()
-    return Named(row.verb, row.values, row.outcome) if row else None
+    key = _key(decision.order) | {"request_key": decision.request_key}
+    return optional_row_as(Named, connection.execute(_NAMED, key))
 
 
 def scene(connection: Connection, decision: Decision) -> Scene | None:
@@ -121,17 +106,24 @@ def scene(connection: Connection, decision: Decision) -> Scene | None:
     """
     if "expiryDate" in decision.values:
         lock_student(connection, decision.order)
-    key = _key(decision.order)
-    start = connection.execute(_NEXT, key).one_or_none()
+    counted = (
+        update(PurchaseStart)
+        .where(col(PurchaseStart.purchase_id) == decision.order.purchase_id)
+        .values(decisions=col(PurchaseStart.decisions) + 1)
+        .returning(col(PurchaseStart.attempt), col(PurchaseStart.ending))
+    )
+    start = connection.execute(counted).one_or_none()
     if start is None:
         return None
-    row = connection.execute(_SCENE, key).one()
-    return Scene(start.attempt, start.ending, row.steps, row.allocation_id, row.status, row.allocated)
+    attempt, ending = start
+    found = row_as(_StepsAndAllocation, connection.execute(_SCENE, _key(decision.order)))
+    return Scene(**vars(found), attempt=attempt, ending=ending)
 
 
 def trainer_known(connection: Connection, trainer_id: str) -> bool:
     """Whether there is such a trainer."""
-    return connection.execute(_TRAINER, {"id": trainer_id}).one_or_none() is not None
+    trainer = select(col(Trainer.id)).where(col(Trainer.id) == trainer_id)
+    return connection.execute(trainer).one_or_none() is not None
 
 
 def store(connection: Connection, decision: Decision, now: datetime) -> None:
@@ -145,28 +137,47 @@ def store(connection: Connection, decision: Decision, now: datetime) -> None:
 
 def read_settled(connection: Connection, order: PurchaseOrder) -> tuple[Settled, str]:
     """What the purchase row holds of its metadata, and its fulfilment."""
-    row = connection.execute(_SETTLED, _key(order)).one()
-    settled = Settled(
-        row.metadata, row.metadata_sources, row.metadata_extras, row.warnings,
-        row.session_count, row.session_count_source, row.series_start,
-    )  # fmt: skip
-    return settled, row.fulfilment
+    found = select(
+        col(Purchase.fields),
+        col(Purchase.metadata_sources),
+        col(Purchase.metadata_extras),
+        col(Purchase.warnings),
+        col(Purchase.session_count),
+        col(Purchase.session_count_source),
+        col(Purchase.series_start),
+        col(Purchase.fulfilment),
+    ).where(col(Purchase.id) == order.purchase_id)
+    fields, sources, extras, warnings, count, source, series_start, fulfilment = connection.execute(found).one()
+    return Settled(fields, sources, extras, warnings, count, source, series_start), fulfilment
 
 
 def write_settled(connection: Connection, order: PurchaseOrder, settled: Settled) -> None:
     """The purchase row holds this from now on; its extras, the buyer's own words, stay as they were."""
-    values = {
-        **_key(order), "metadata": json.dumps(settled.fields), "sources": json.dumps(settled.sources),
-        "warnings": json.dumps(settled.warnings), "session_count": settled.session_count,
-        "session_count_source": settled.session_count_source, "series_start": settled.series_start,
-    }  # fmt: skip
-    connection.execute(_SETTLE, values)
+    row = update(Purchase).where(col(Purchase.id) == order.purchase_id)
+    connection.execute(
+        row.values(
+            {
+                col(Purchase.fields): settled.fields,
+                col(Purchase.metadata_sources): settled.sources,
+                col(Purchase.warnings): settled.warnings,
+                col(Purchase.session_count): settled.session_count,
+                col(Purchase.session_count_source): settled.session_count_source,
+                col(Purchase.series_start): settled.series_start,
+            }
+        )
+    )
 
 
 def write_access_until(connection: Connection, order: PurchaseOrder, until: date | None) -> None:
     """The purchase and the access it gives end on this day; access that had expired is there again."""
-    for statement in _ACCESS_UNTIL:
-        connection.execute(statement, {**_key(order), "until": until})
+    purchase = update(Purchase).where(col(Purchase.id) == order.purchase_id)
+    connection.execute(purchase.values({col(Purchase.expires_on): until, col(Purchase.expired_at): None}))
+    access = update(Enrollment).where(
+        col(Enrollment.purchase_id) == order.purchase_id,
+        or_(col(Enrollment.ended_at).is_(None), col(Enrollment.expired)),
+    )
+    lasting = {col(Enrollment.expires_on): until, col(Enrollment.ended_at): None, col(Enrollment.expired): False}
+    connection.execute(access.values(lasting))
 
 
 def mend_count(connection: Connection, order: PurchaseOrder, settled: Settled) -> None:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from psycopg.errors import ExclusionViolation
@@ -21,6 +20,7 @@ from db.effects.decisions import record_in
 from db.effects.learning import bump_in
 from db.effects.replanning import LESSONS_FOLLOW
 from db.ledger import Json
+from db.rows import optional_row_as, rows_as
 from db.teaching import LESSONS, slots
 from domain.acts import ActRecord
 from domain.ids import event_key_of
@@ -36,7 +36,7 @@ _LOCK = (
     text("SELECT FROM purchase_starts WHERE purchase_id = :purchase_id FOR NO KEY UPDATE"),
     text("SELECT FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled' FOR NO KEY UPDATE"),
 )
-# After the locks, so that it sees all that was committed while they were waited for.
+# Raw: six tables. After the locks, so that it sees all that was committed while they were waited for.
 _SCENE = text("""
 SELECT start.workflow_id, start.payment_id, start.line, start.student_id, start.origin, start.attempt,
        purchase.status, purchase.item_id, purchase.metadata AS fields, purchase.expires_on,
@@ -140,22 +140,45 @@ class Scene:
     standing: tuple[Standing, ...]
 
 
+@dataclass(frozen=True)
+class _SceneRow:
+    workflow_id: str
+    payment_id: str | None
+    line: int
+    student_id: str
+    origin: str
+    attempt: int
+    status: str | None
+    item_id: str | None
+    fields: Json | None
+    expires_on: date | None
+    zone: str | None
+    latitude: float | None
+    longitude: float | None
+    allocation_id: str | None
+    trainer_id: str | None
+    holidays: list[date]
+    verb: str | None
+    after: Json | None
+    outcome: str | None
+
+
 def lock(connection: Connection, purchase_id: str, request_key: str) -> Scene | None:
     """Locks student, start and allocation, then reads; None when no such purchase was ever started."""
     key = {"purchase_id": purchase_id, "request_key": request_key}
     for statement in _LOCK:
         connection.execute(statement, key)
-    row = connection.execute(_SCENE, key).one_or_none()
+    row = optional_row_as(_SceneRow, connection.execute(_SCENE, key))
     if row is None:
         return None
-    found = connection.execute(_STANDING, {"allocation_id": row.allocation_id}).all()
+    standing = rows_as(Standing, connection.execute(_STANDING, {"allocation_id": row.allocation_id}))
     order = PurchaseOrder(
         purchase_id, row.workflow_id, row.payment_id or "", row.line, row.student_id, row.origin, row.attempt
     )
     return Scene(
         order, row.status, row.item_id or "", row.fields or {}, row.expires_on, row.zone, row.latitude, row.longitude,
         row.allocation_id, row.trainer_id, frozenset(row.holidays), row.verb, row.after, row.outcome,
-        tuple(Standing(*each) for each in found),
+        tuple(standing),
     )  # fmt: skip
 
 
@@ -219,7 +242,7 @@ def record(connection: Connection, act: ActRecord, now: datetime, event: str | N
     bump_in(connection, order.student_id)
 
 
-def told_of(lesson: Standing | Lesson, trainer_id: str, zone: str) -> dict[str, Any]:
+def told_of(lesson: Standing | Lesson, trainer_id: str, zone: str) -> Json:
     """A lesson in the words of audit and event."""
     local = lesson.local_start if isinstance(lesson, Standing) else lesson.local
     return {
