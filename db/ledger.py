@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, bindparam, select, text
 from sqlmodel import col
 
 from db.engine import at_once
@@ -50,6 +50,12 @@ VALUES (:purchase_id, :attempt, :step, 'undone', :now)
 ON CONFLICT (purchase_id, attempt, step) DO UPDATE SET state = 'undone', at = :now WHERE kept.state = 'done'
 RETURNING result
 """)
+
+_KEPT = select(col(PurchaseStep.state), col(PurchaseStep.result)).where(
+    col(PurchaseStep.purchase_id) == bindparam("purchase_id"),
+    col(PurchaseStep.attempt) == bindparam("attempt"),
+    col(PurchaseStep.step) == bindparam("step"),
+)
 
 
 @dataclass(frozen=True)
@@ -161,12 +167,7 @@ def _first(connection: Connection, order: PurchaseOrder, step: str) -> Json:
 
 
 def _kept(connection: Connection, order: PurchaseOrder, step: str) -> _Kept | None:
-    row = select(col(PurchaseStep.state), col(PurchaseStep.result)).where(
-        col(PurchaseStep.purchase_id) == order.purchase_id,
-        col(PurchaseStep.attempt) == order.attempt,
-        col(PurchaseStep.step) == step,
-    )
-    return optional_row_as(_Kept, connection.execute(row))
+    return optional_row_as(_Kept, connection.execute(_KEPT, _key(order, step)))
 
 
 def _key(order: PurchaseOrder, step: str) -> Mapping[str, object]:

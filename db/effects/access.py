@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, select, text
-from sqlmodel import col
+from sqlalchemy import Connection, text
 
 from db.effects.decisions import read_settled, write_access_until, write_settled
 from db.effects.turns import lock_student
-from db.reads.cases import KnownAct
+from db.reads.cases import ACT, KnownAct
 from db.rows import optional_row_as
-from db.tables import OperatorAct
 from domain.amendments import amended
 from domain.ids import event_key_of
 from domain.purchase import PurchaseOrder
@@ -99,10 +97,7 @@ def acted(connection: Connection, order: PurchaseOrder, request_key: str) -> Kno
     """Locks the student and the purchase's start; the act with this key, if there was one."""
     lock_student(connection, order)
     connection.execute(_LOCK, {"purchase_id": order.purchase_id})
-    act = select(col(OperatorAct.verb), col(OperatorAct.given), col(OperatorAct.outcome)).where(
-        col(OperatorAct.purchase_id) == order.purchase_id, col(OperatorAct.request_key) == request_key
-    )
-    return optional_row_as(KnownAct, connection.execute(act))
+    return optional_row_as(KnownAct, connection.execute(ACT, {"id": order.purchase_id, "request_key": request_key}))
 
 
 def extend(connection: Connection, order: PurchaseOrder, until: date, now: datetime) -> None:

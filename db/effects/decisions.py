@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, or_, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, or_, select, text, update
 from sqlmodel import col
 
 from db.effects.turns import lock_student
@@ -22,6 +22,24 @@ from db.tables import Enrollment, Purchase, PurchaseStart, Trainer
 from domain.acts import ActRecord, Decision
 from domain.amendments import Settled
 from domain.purchase import PurchaseOrder
+
+_COUNT_ONE = (
+    update(PurchaseStart)
+    .where(col(PurchaseStart.purchase_id) == bindparam("purchase"))
+    .values({col(PurchaseStart.decisions): col(PurchaseStart.decisions) + 1})
+    .returning(col(PurchaseStart.attempt), col(PurchaseStart.ending))
+)
+_TRAINER = select(col(Trainer.id)).where(col(Trainer.id) == bindparam("id"))
+_METADATA = select(
+    col(Purchase.fields),
+    col(Purchase.metadata_sources),
+    col(Purchase.metadata_extras),
+    col(Purchase.warnings),
+    col(Purchase.session_count),
+    col(Purchase.session_count_source),
+    col(Purchase.series_start),
+    col(Purchase.fulfilment),
+).where(col(Purchase.id) == bindparam("purchase"))
 
 # Raw: steps and allocation in one row, whichever there are. A statement of its own after the lock, so that it sees what was committed while the lock was waited for.
 _SCENE = text("""
@@ -106,13 +124,7 @@ def scene(connection: Connection, decision: Decision) -> Scene | None:
     """
     if "expiryDate" in decision.values:
         lock_student(connection, decision.order)
-    counted = (
-        update(PurchaseStart)
-        .where(col(PurchaseStart.purchase_id) == decision.order.purchase_id)
-        .values(decisions=col(PurchaseStart.decisions) + 1)
-        .returning(col(PurchaseStart.attempt), col(PurchaseStart.ending))
-    )
-    start = connection.execute(counted).one_or_none()
+    start = connection.execute(_COUNT_ONE, {"purchase": decision.order.purchase_id}).one_or_none()
     if start is None:
         return None
     attempt, ending = start
@@ -122,8 +134,7 @@ def scene(connection: Connection, decision: Decision) -> Scene | None:
 
 def trainer_known(connection: Connection, trainer_id: str) -> bool:
     """Whether there is such a trainer."""
-    trainer = select(col(Trainer.id)).where(col(Trainer.id) == trainer_id)
-    return connection.execute(trainer).one_or_none() is not None
+    return connection.execute(_TRAINER, {"id": trainer_id}).one_or_none() is not None
 
 
 def store(connection: Connection, decision: Decision, now: datetime) -> None:
@@ -137,17 +148,8 @@ def store(connection: Connection, decision: Decision, now: datetime) -> None:
 
 def read_settled(connection: Connection, order: PurchaseOrder) -> tuple[Settled, str]:
     """What the purchase row holds of its metadata, and its fulfilment."""
-    found = select(
-        col(Purchase.fields),
-        col(Purchase.metadata_sources),
-        col(Purchase.metadata_extras),
-        col(Purchase.warnings),
-        col(Purchase.session_count),
-        col(Purchase.session_count_source),
-        col(Purchase.series_start),
-        col(Purchase.fulfilment),
-    ).where(col(Purchase.id) == order.purchase_id)
-    fields, sources, extras, warnings, count, source, series_start, fulfilment = connection.execute(found).one()
+    found = connection.execute(_METADATA, {"purchase": order.purchase_id}).one()
+    fields, sources, extras, warnings, count, source, series_start, fulfilment = found
     return Settled(fields, sources, extras, warnings, count, source, series_start), fulfilment
 
 

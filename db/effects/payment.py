@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import LiteralString
 
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, bindparam, text, update
 from sqlmodel import col
 
 from db import ledger
@@ -34,6 +34,11 @@ WHERE start.purchase_id = :purchase_id
 """
 _WHOLE = text(_FACTS.format(metadata="line.metadata"))
 _WITHOUT_METADATA = text(_FACTS.format(metadata="CAST(NULL AS jsonb)"))
+_CANCELLED = (
+    update(Payment)
+    .where(col(Payment.id) == bindparam("payment_id"), col(Payment.status) == "pending")
+    .values({col(Payment.status): "failed"})
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,5 @@ def refuse_confirmation(engine: Engine, order: PurchaseOrder, now: datetime) -> 
 
 def payment_cancelled(engine: Engine, order: PurchaseOrder) -> None:
     """A pending payment was cancelled at the provider; any other state stays (states never move backwards)."""
-    pending = update(Payment).where(col(Payment.id) == order.payment_id, col(Payment.status) == "pending")
     with at_once(engine) as connection:
-        connection.execute(pending.values(status="failed"))
+        connection.execute(_CANCELLED, {"payment_id": order.payment_id})

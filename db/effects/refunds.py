@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, Select, select, text, update
+from sqlalchemy import Engine, bindparam, select, text, update
 from sqlmodel import col
 
 from db.engine import at_once
@@ -16,6 +16,24 @@ from domain.purchase import PurchaseOrder
 
 from .refund_choice import RefundChoice
 
+_LAST = (
+    select(
+        col(RefundRow.id),
+        col(RefundRow.number),
+        col(RefundRow.amount_minor),
+        col(RefundRow.currency),
+        col(RefundRow.status),
+        col(RefundRow.given_before_minor),
+    )
+    .where(col(RefundRow.payment_id) == bindparam("payment_id"), col(RefundRow.line) == bindparam("line"))
+    .order_by(col(RefundRow.number).desc())
+    .limit(1)
+)
+_FAILED = (
+    update(RefundRow)
+    .where(col(RefundRow.id) == bindparam("refund"), col(RefundRow.status) == "requested")
+    .values({col(RefundRow.status): "failed", col(RefundRow.settled_at): bindparam("now")})
+)
 # Raw, as are those below that are given one set of values: they follow each other in one transaction.
 _REQUEST = text("""
 INSERT INTO refunds (id, payment_id, line, amount_minor, currency, status, requested_at, number, given_before_minor)
@@ -134,7 +152,7 @@ def owe(engine: Engine, order: PurchaseOrder, settled_at: int) -> int:
 def last(engine: Engine, order: PurchaseOrder) -> Refund | None:
     """The newest try of the line; None when its money was never asked back by us."""
     with at_once(engine) as connection:
-        return optional_row_as(Refund, connection.execute(_last(order)))
+        return optional_row_as(Refund, connection.execute(_LAST, _line(order)))
 
 
 def request(
@@ -148,7 +166,7 @@ def request(
     }  # fmt: skip
     with at_once(engine) as connection:
         connection.execute(_REQUEST, values)
-        return row_as(Refund, connection.execute(_last(order)))
+        return row_as(Refund, connection.execute(_LAST, _line(order)))
 
 
 def succeeded(engine: Engine, order: PurchaseOrder, refund: Refund, provider_id: str, now: datetime) -> None:
@@ -164,9 +182,8 @@ def succeeded(engine: Engine, order: PurchaseOrder, refund: Refund, provider_id:
 
 def failed(engine: Engine, refund: Refund, now: datetime) -> None:
     """Nothing was given back by this try, for good: it never shows as refunded (invariant I3)."""
-    asked = update(RefundRow).where(col(RefundRow.id) == refund.id, col(RefundRow.status) == "requested")
     with at_once(engine) as connection:
-        connection.execute(asked.values(status="failed", settled_at=now))
+        connection.execute(_FAILED, {"refund": refund.id, "now": now})
 
 
 def seen(engine: Engine, order: PurchaseOrder, given: int) -> None:
@@ -214,22 +231,6 @@ def mark_refunded(engine: Engine, order: PurchaseOrder) -> None:
     """The start says that money went back, also when it was begun anew since."""
     with at_once(engine) as connection:
         connection.execute(_REFUNDED, {"purchase_id": order.purchase_id})
-
-
-def _last(order: PurchaseOrder) -> Select[str, int, int, str, str, int]:
-    return (
-        select(
-            col(RefundRow.id),
-            col(RefundRow.number),
-            col(RefundRow.amount_minor),
-            col(RefundRow.currency),
-            col(RefundRow.status),
-            col(RefundRow.given_before_minor),
-        )
-        .where(col(RefundRow.payment_id) == order.payment_id, col(RefundRow.line) == order.line)
-        .order_by(col(RefundRow.number).desc())
-        .limit(1)
-    )
 
 
 def _attempt(order: PurchaseOrder) -> dict[str, object]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Engine, exists, select, text, update
+from sqlalchemy import Engine, bindparam, exists, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
@@ -74,6 +74,15 @@ SELECT EXISTS (SELECT FROM approved) AS as_planned, ARRAY(SELECT number FROM mad
 ) AS missing
 FROM counts
 """)
+
+
+_OF_PURCHASE = col(LessonSession.purchase_id) == bindparam("purchase")
+_CANCEL = (
+    update(LessonSession)
+    .where(_OF_PURCHASE, col(LessonSession.status) == "scheduled", col(LessonSession.starts_at) > bindparam("now"))
+    .values({col(LessonSession.status): "cancelled"})
+)
+_ANY_CANCELLED = select(exists().where(_OF_PURCHASE, col(LessonSession.status) == "cancelled"))
 
 
 class Raced(Exception):
@@ -145,12 +154,6 @@ def make_missing(
 
 def cancel_future(engine: Engine, order: PurchaseOrder, now: datetime) -> bool:
     """Cancels the lessons that have not begun at `now`; whether any lesson of the purchase is cancelled."""
-    mine = col(LessonSession.purchase_id) == order.purchase_id
     with engine.begin() as connection:
-        connection.execute(
-            update(LessonSession)
-            .where(mine, col(LessonSession.status) == "scheduled", col(LessonSession.starts_at) > now)
-            .values(status="cancelled")
-        )
-        cancelled = select(exists().where(mine, col(LessonSession.status) == "cancelled"))
-        return connection.execute(cancelled).scalar_one()
+        connection.execute(_CANCEL, {"purchase": order.purchase_id, "now": now})
+        return connection.execute(_ANY_CANCELLED, {"purchase": order.purchase_id}).scalar_one()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -58,6 +58,7 @@ class _Enrolled:
     days: list[str] | None
 
 
+_ZONE = select(col(Student.timezone)).where(col(Student.id) == bindparam("id"))
 # Raw: the lessons after the last day, but those that another purchase covers, in the same round trip.
 _ACCESS = text(
     """
@@ -136,5 +137,4 @@ def _lasts(day: str, zone: str | None, now: datetime) -> bool:
 
 async def today_of(conn: AsyncConnection, student_id: str, now: datetime) -> date:
     """The day it is where the student is, which is the day that access is counted by; UTC's without a profile."""
-    zone = await conn.execute(select(col(Student.timezone)).where(col(Student.id) == student_id))
-    return access_day(now, zone.scalar_one_or_none())
+    return access_day(now, (await conn.execute(_ZONE, {"id": student_id})).scalar_one_or_none())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -101,6 +101,30 @@ _MONEY = text(
      WHERE p.id = :payment_id
     """
 )
+_REFUNDS = (
+    select(col(Refund.amount_minor), col(Refund.status), col(Refund.requested_at), col(Refund.settled_at))
+    .where(col(Refund.payment_id) == bindparam("payment_id"), col(Refund.line) == bindparam("line"))
+    .order_by(col(Refund.number))
+)
+ACT = select(col(OperatorAct.verb), col(OperatorAct.given), col(OperatorAct.outcome)).where(
+    col(OperatorAct.purchase_id) == bindparam("id"), col(OperatorAct.request_key) == bindparam("request_key")
+)
+_ACTS = (
+    select(
+        col(OperatorAct.request_key),
+        col(OperatorAct.verb),
+        col(OperatorAct.given),
+        col(OperatorAct.actor),
+        col(OperatorAct.second_actor),
+        col(OperatorAct.reason),
+        col(OperatorAct.before),
+        col(OperatorAct.after),
+        col(OperatorAct.outcome),
+        col(OperatorAct.acted_at),
+    )
+    .where(col(OperatorAct.purchase_id) == bindparam("id"))
+    .order_by(col(OperatorAct.acted_at), col(OperatorAct.request_key))
+)
 # Raw: what is asked of the event's JSON is taken out there.
 _EVENTS = text(
     """
@@ -125,12 +149,7 @@ async def money_of(conn: AsyncConnection, payment_id: str | None, line: int) -> 
     money = optional_row_as(LineMoney, await conn.execute(_MONEY, values))
     if money is None:
         return None
-    tries = (
-        select(col(Refund.amount_minor), col(Refund.status), col(Refund.requested_at), col(Refund.settled_at))
-        .where(col(Refund.payment_id) == payment_id, col(Refund.line) == line)
-        .order_by(col(Refund.number))
-    )
-    return Money(**vars(money), refunds=rows_as(RefundTry, await conn.execute(tries)))
+    return Money(**vars(money), refunds=rows_as(RefundTry, await conn.execute(_REFUNDS, values)))
 
 
 async def sent_events_of(conn: AsyncConnection, purchase_id: str) -> list[SentEvent]:
@@ -142,31 +161,12 @@ async def sent_events_of(conn: AsyncConnection, purchase_id: str) -> list[SentEv
 
 async def acts_of(conn: AsyncConnection, purchase_id: str) -> list[ActRow]:
     """The audit of a purchase, in time order."""
-    acts = (
-        select(
-            col(OperatorAct.request_key),
-            col(OperatorAct.verb),
-            col(OperatorAct.given),
-            col(OperatorAct.actor),
-            col(OperatorAct.second_actor),
-            col(OperatorAct.reason),
-            col(OperatorAct.before),
-            col(OperatorAct.after),
-            col(OperatorAct.outcome),
-            col(OperatorAct.acted_at),
-        )
-        .where(col(OperatorAct.purchase_id) == purchase_id)
-        .order_by(col(OperatorAct.acted_at), col(OperatorAct.request_key))
-    )
-    return rows_as(ActRow, await conn.execute(acts))
+    return rows_as(ActRow, await conn.execute(_ACTS, {"id": purchase_id}))
 
 
 async def act_of(conn: AsyncConnection, purchase_id: str, request_key: str) -> KnownAct | None:
     """The act on record under this key, None if there is none."""
-    act = select(col(OperatorAct.verb), col(OperatorAct.given), col(OperatorAct.outcome)).where(
-        col(OperatorAct.purchase_id) == purchase_id, col(OperatorAct.request_key) == request_key
-    )
-    return optional_row_as(KnownAct, await conn.execute(act))
+    return optional_row_as(KnownAct, await conn.execute(ACT, {"id": purchase_id, "request_key": request_key}))
 
 
 async def acted_on(conn: AsyncConnection, keys: Mapping[str, str], verb: str, values: Mapping[str, Any]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -39,6 +39,9 @@ _PAGE = text(
     ' ORDER BY item_type, id COLLATE "C" LIMIT :limit'
 )
 _ONE = text(f"{_OPEN} AND item_type = :item_type AND id = :id")
+_KNOWN = select(col(CatalogueItem.open)).where(
+    col(CatalogueItem.item_type) == bindparam("item_type"), col(CatalogueItem.id) == bindparam("id")
+)
 
 
 async def items_for_sale(
@@ -56,7 +59,4 @@ async def item_for_sale(conn: AsyncConnection, item_type: str, item_id: str) -> 
 
 async def is_open(conn: AsyncConnection, item_type: str, item_id: str) -> bool | None:
     """Whether the item is open; None when the catalogue has none of this name."""
-    found = select(col(CatalogueItem.open)).where(
-        col(CatalogueItem.item_type) == item_type, col(CatalogueItem.id) == item_id
-    )
-    return (await conn.execute(found)).scalar_one_or_none()
+    return (await conn.execute(_KNOWN, {"item_type": item_type, "id": item_id})).scalar_one_or_none()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -27,32 +27,34 @@ class Movement:
     moved_at: datetime
 
 
+_BALANCE = (
+    select(func.coalesce(col(CoinBalance.coins), 0))
+    .select_from(Student)
+    .outerjoin(CoinBalance, col(CoinBalance.student_id) == col(Student.id))
+    .where(col(Student.id) == bindparam("id"))
+)
+_NEWEST = (
+    select(
+        col(CoinMovement.kind),
+        col(CoinMovement.coins),
+        col(CoinMovement.purchase_id),
+        col(CoinMovement.actor),
+        col(CoinMovement.reason),
+        col(CoinMovement.moved_at),
+    )
+    .where(col(CoinMovement.student_id) == bindparam("id"))
+    .order_by(col(CoinMovement.moved_at).desc(), col(CoinMovement.key))
+    .limit(MOVEMENTS_SHOWN)
+)
+
+
 async def balance_of(conn: AsyncConnection, student_id: str, own: str | None) -> int | None:
     """What the student has; None when there is no such student or it is not `own` (None: everybody)."""
-    balance = (
-        select(func.coalesce(col(CoinBalance.coins), 0))
-        .select_from(Student)
-        .outerjoin(CoinBalance, col(CoinBalance.student_id) == col(Student.id))
-        .where(col(Student.id) == student_id)
-    )
-    if own is not None:
-        balance = balance.where(col(Student.id) == own)
-    return (await conn.execute(balance)).scalar_one_or_none()
+    if own not in (None, student_id):
+        return None
+    return (await conn.execute(_BALANCE, {"id": student_id})).scalar_one_or_none()
 
 
 async def movements_of(conn: AsyncConnection, student_id: str) -> list[Movement]:
     """The last movements, newest first."""
-    newest = (
-        select(
-            col(CoinMovement.kind),
-            col(CoinMovement.coins),
-            col(CoinMovement.purchase_id),
-            col(CoinMovement.actor),
-            col(CoinMovement.reason),
-            col(CoinMovement.moved_at),
-        )
-        .where(col(CoinMovement.student_id) == student_id)
-        .order_by(col(CoinMovement.moved_at).desc(), col(CoinMovement.key))
-        .limit(MOVEMENTS_SHOWN)
-    )
-    return rows_as(Movement, await conn.execute(newest))
+    return rows_as(Movement, await conn.execute(_NEWEST, {"id": student_id}))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -72,6 +72,21 @@ _PAGE = text(
     """  # noqa: S608 -- constants
 )
 _ONE = text(f"SELECT {_COLUMNS}, payload FROM dead_letters WHERE id = :id")  # noqa: S608 -- constants
+_HANDLED_AT = select(col(TakenEvent.handled_at)).where(col(TakenEvent.key) == bindparam("key"))
+_ACTS = (
+    select(
+        col(DeadLetterAct.request_key),
+        col(DeadLetterAct.verb),
+        col(DeadLetterAct.actor),
+        col(DeadLetterAct.reason),
+        col(DeadLetterAct.before),
+        col(DeadLetterAct.after),
+        col(DeadLetterAct.outcome),
+        col(DeadLetterAct.acted_at),
+    )
+    .where(col(DeadLetterAct.dead_letter_id) == bindparam("id"))
+    .order_by(col(DeadLetterAct.acted_at), col(DeadLetterAct.request_key))
+)
 # Raw: three counts in one round trip.
 _BACKLOG = text(
     """
@@ -92,8 +107,7 @@ LAST = 2**63 - 1  # no id is larger
 
 async def was_handled(conn: AsyncConnection, key: str) -> bool:
     """Whether the event of this key was taken before and all it asks for was started."""
-    handled = select(col(TakenEvent.handled_at)).where(col(TakenEvent.key) == key)
-    return (await conn.execute(handled)).scalar_one_or_none() is not None
+    return (await conn.execute(_HANDLED_AT, {"key": key})).scalar_one_or_none() is not None
 
 
 async def letters(
@@ -122,21 +136,7 @@ async def letter(conn: AsyncConnection, letter_id: int) -> LetterRow | None:
 
 async def letter_acts(conn: AsyncConnection, letter_id: int) -> list[LetterActRow]:
     """What was done about a dead letter, oldest first."""
-    acts = (
-        select(
-            col(DeadLetterAct.request_key),
-            col(DeadLetterAct.verb),
-            col(DeadLetterAct.actor),
-            col(DeadLetterAct.reason),
-            col(DeadLetterAct.before),
-            col(DeadLetterAct.after),
-            col(DeadLetterAct.outcome),
-            col(DeadLetterAct.acted_at),
-        )
-        .where(col(DeadLetterAct.dead_letter_id) == letter_id)
-        .order_by(col(DeadLetterAct.acted_at), col(DeadLetterAct.request_key))
-    )
-    return rows_as(LetterActRow, await conn.execute(acts))
+    return rows_as(LetterActRow, await conn.execute(_ACTS, {"id": letter_id}))
 
 
 async def backlog(conn: AsyncConnection) -> Backlog:

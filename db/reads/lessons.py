@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -72,6 +72,8 @@ _TAKEN_FROM = text(
     """
 )
 _STRANDED = text(STRANDED)
+_STUDENT = select(col(Student.id)).where(col(Student.id) == bindparam("id"))
+_TRAINER = select(col(Trainer.id)).where(col(Trainer.id) == bindparam("id"))
 
 
 async def lessons_one_by_one(conn: AsyncConnection, purchase_id: str) -> list[LessonRow]:
@@ -83,18 +85,14 @@ async def lessons_of_student(
     conn: AsyncConnection, student_id: str, since: datetime, own: str | None
 ) -> list[LessonRow] | None:
     """Those that end after `since`; None when there is no such student or it is not `own` (None: everybody)."""
-    student = select(col(Student.id)).where(col(Student.id) == student_id)
-    if own is not None:
-        student = student.where(col(Student.id) == own)
-    if (await conn.execute(student)).one_or_none() is None:
+    if own not in (None, student_id) or (await conn.execute(_STUDENT, {"id": student_id})).one_or_none() is None:
         return None
     return rows_as(LessonRow, await conn.execute(_OF_STUDENT, {"id": student_id, "since": since}))
 
 
 async def lessons_of_trainer(conn: AsyncConnection, trainer_id: str, since: datetime) -> list[LessonRow] | None:
     """Those that end after `since`, and those given to another trainer as cancelled; None: there is no such trainer."""
-    trainer = select(col(Trainer.id)).where(col(Trainer.id) == trainer_id)
-    if (await conn.execute(trainer)).one_or_none() is None:
+    if (await conn.execute(_TRAINER, {"id": trainer_id})).one_or_none() is None:
         return None
     values = {"id": trainer_id, "since": since}
     given = rows_as(LessonRow, await conn.execute(_OF_TRAINER, values))

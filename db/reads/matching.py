@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -59,6 +59,16 @@ _MATCHED = text(
 )
 
 
+_UNMATCHED = select(
+    col(RefusedMatching.code),
+    col(RefusedMatching.message),
+    col(RefusedMatching.lost),
+    col(RefusedMatching.decided_by),
+    col(RefusedMatching.refused_at),
+).where(col(RefusedMatching.purchase_id) == bindparam("id"))
+_NAMES = select(col(Trainer.id), col(Trainer.name)).where(col(Trainer.id).in_(bindparam("ids", expanding=True)))
+
+
 async def matched_of(conn: AsyncConnection, purchase_id: str) -> list[Matched]:
     """The allocation in force first, then those cancelled, latest first."""
     return rows_as(Matched, await conn.execute(_MATCHED, {"id": purchase_id}))
@@ -66,17 +76,9 @@ async def matched_of(conn: AsyncConnection, purchase_id: str) -> list[Matched]:
 
 async def unmatched_of(conn: AsyncConnection, purchase_id: str) -> Unmatched | None:
     """The last result of a look that found nobody; None when every look found somebody."""
-    refused = select(
-        col(RefusedMatching.code),
-        col(RefusedMatching.message),
-        col(RefusedMatching.lost),
-        col(RefusedMatching.decided_by),
-        col(RefusedMatching.refused_at),
-    ).where(col(RefusedMatching.purchase_id) == purchase_id)
-    return optional_row_as(Unmatched, await conn.execute(refused))
+    return optional_row_as(Unmatched, await conn.execute(_UNMATCHED, {"id": purchase_id}))
 
 
 async def names_of(conn: AsyncConnection, trainer_ids: Iterable[str]) -> dict[str, str]:
     """The names of these trainers, by id."""
-    names = select(col(Trainer.id), col(Trainer.name)).where(col(Trainer.id).in_(list(trainer_ids)))
-    return dict((await conn.execute(names)).all())
+    return dict((await conn.execute(_NAMES, {"ids": list(trainer_ids)})).all())

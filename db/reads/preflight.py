@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -17,6 +17,16 @@ from db.teaching import CONFLICT, PLAN, TRAINERS, TrainerRow, times_of, trainers
 from domain.matching import Place, TrainerFacts
 from domain.schedule import Lesson
 
+_STUDENT = select(col(Student.timezone), col(Student.latitude), col(Student.longitude)).where(
+    col(Student.id) == bindparam("id")
+)
+_HOLIDAYS = select(col(Holiday.day))
+_OWNED = (
+    select(col(Purchase.item_type), col(Purchase.item_id), col(Purchase.session_count), col(Payment.created_at))
+    .select_from(Purchase)
+    .outerjoin(Payment, col(Payment.id) == col(Purchase.payment_id))
+    .where(col(Purchase.student_id) == bindparam("student_id"), col(Purchase.status) == "active")
+)
 # Raw: all trainers with all that speaks against them, in one statement; one row even without any.
 _AHEAD = text(
     f"""WITH {PLAN}
@@ -46,20 +56,13 @@ class StudentFacts:
 
 async def student_facts(conn: AsyncConnection, student_id: str) -> StudentFacts:
     """What is known of the student; of one nobody knows, nothing."""
-    place = select(col(Student.timezone), col(Student.latitude), col(Student.longitude))
-    student = (await conn.execute(place.where(col(Student.id) == student_id))).one_or_none()
+    student = (await conn.execute(_STUDENT, {"id": student_id})).one_or_none()
     timezone, latitude, longitude = student or (None, None, None)
-    active = (
-        select(col(Purchase.item_type), col(Purchase.item_id), col(Purchase.session_count), col(Payment.created_at))
-        .select_from(Purchase)
-        .outerjoin(Payment, col(Payment.id) == col(Purchase.payment_id))
-        .where(col(Purchase.student_id) == student_id, col(Purchase.status) == "active")
-    )
     owned = {
         (item_type, item_id): Owned(session_count, paid_at)
-        for item_type, item_id, session_count, paid_at in await conn.execute(active)
+        for item_type, item_id, session_count, paid_at in await conn.execute(_OWNED, {"student_id": student_id})
     }
-    holidays = frozenset((await conn.execute(select(col(Holiday.day)))).scalars())
+    holidays = frozenset((await conn.execute(_HOLIDAYS)).scalars())
     return StudentFacts(timezone, latitude, longitude, owned, holidays)
 
 

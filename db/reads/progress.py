@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection as Psycopg
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
@@ -18,6 +18,17 @@ from db.rows import rows_as
 from db.tables import PurchaseProgress
 
 _SILENCE = 30.0  # seconds
+
+_AFTER = (
+    select(
+        col(PurchaseProgress.number), col(PurchaseProgress.kind), col(PurchaseProgress.facts), col(PurchaseProgress.at)
+    )
+    .where(
+        col(PurchaseProgress.purchase_id) == bindparam("purchase_id"),
+        col(PurchaseProgress.number) > bindparam("after"),
+    )
+    .order_by(col(PurchaseProgress.number))
+)
 
 
 @dataclass(frozen=True)
@@ -46,17 +57,7 @@ def steps_told(told: Iterable[ProgressEvent]) -> list[ProgressEvent]:
 
 async def progress_after(conn: AsyncConnection, purchase_id: str, after: int) -> list[ProgressEvent]:
     """All that was told after this number, in order."""
-    told = (
-        select(
-            col(PurchaseProgress.number),
-            col(PurchaseProgress.kind),
-            col(PurchaseProgress.facts),
-            col(PurchaseProgress.at),
-        )
-        .where(col(PurchaseProgress.purchase_id) == purchase_id, col(PurchaseProgress.number) > after)
-        .order_by(col(PurchaseProgress.number))
-    )
-    return rows_as(ProgressEvent, await conn.execute(told))
+    return rows_as(ProgressEvent, await conn.execute(_AFTER, {"purchase_id": purchase_id, "after": after}))
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select, text
+from sqlalchemy import bindparam, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -47,6 +47,21 @@ _SHELF = text(
 )
 
 
+_REQUEST = select(
+    col(PurchaseRequest.item_type),
+    col(PurchaseRequest.item_id),
+    col(PurchaseRequest.said),
+    col(PurchaseRequest.supersede),
+).where(col(PurchaseRequest.purchase_id) == bindparam("id"))
+_ACTIVE = select(col(Purchase.id)).where(
+    col(Purchase.student_id) == bindparam("student_id"),
+    col(Purchase.item_type) == "course",
+    col(Purchase.item_id) == bindparam("course_id"),
+    col(Purchase.status) == "active",
+    or_(col(Purchase.expires_on).is_(None), col(Purchase.expires_on) >= bindparam("today")),
+)
+
+
 async def shelf_of(conn: AsyncConnection, student_id: str, item_type: str, item_id: str) -> Shelf:
     """Whether this student could have this item."""
     values = {"student_id": student_id, "item_type": item_type, "item_id": item_id}
@@ -55,23 +70,11 @@ async def shelf_of(conn: AsyncConnection, student_id: str, item_type: str, item_
 
 async def stored_request(conn: AsyncConnection, purchase_id: str) -> StoredRequest | None:
     """The request behind a purchase; None when a payment alone is."""
-    request = select(
-        col(PurchaseRequest.item_type),
-        col(PurchaseRequest.item_id),
-        col(PurchaseRequest.said),
-        col(PurchaseRequest.supersede),
-    ).where(col(PurchaseRequest.purchase_id) == purchase_id)
-    return optional_row_as(StoredRequest, await conn.execute(request))
+    return optional_row_as(StoredRequest, await conn.execute(_REQUEST, {"id": purchase_id}))
 
 
 async def active_purchase(conn: AsyncConnection, student_id: str, course_id: str, now: datetime) -> str | None:
     """The purchase through which the student has the course now: one at most, an index holds it."""
     today = await today_of(conn, student_id, now)
-    active = select(col(Purchase.id)).where(
-        col(Purchase.student_id) == student_id,
-        col(Purchase.item_type) == "course",
-        col(Purchase.item_id) == course_id,
-        col(Purchase.status) == "active",
-        or_(col(Purchase.expires_on).is_(None), col(Purchase.expires_on) >= today),
-    )
-    return (await conn.execute(active)).scalar_one_or_none()
+    values = {"student_id": student_id, "course_id": course_id, "today": today}
+    return (await conn.execute(_ACTIVE, values)).scalar_one_or_none()
