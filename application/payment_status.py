@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from application.context import Services
-from db.checkouts import settle_payment
+from db.checkouts import update_payment_status
 from db.reads.payments import PaymentToStart
 from gateways.payments import ProviderRefused, ProviderTrouble
 
@@ -28,6 +28,6 @@ async def settled(at: Services, payment: PaymentToStart) -> PaymentToStart:
         return payment
     if known is None or known.student_id != payment.student_id or known.status == "pending":
         return payment
-    if await settle_payment(at.engine, payment.payment_id, known.status):
+    if await update_payment_status(at.engine, payment.payment_id, known.status):
         _log.info("payment_settled", payment_id=payment.payment_id, status=known.status)
     return replace(payment, status=known.status)

@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel import col
 
 from db.request_keys import KeyReused
+from db.rows import rows_as
+from db.tables import IdempotencyKey, Payment
 from domain.pricing import Bill
 
 Json = dict[str, Any]
 LEASE = timedelta(seconds=30)  # more than the provider may take, twice
 KEPT = timedelta(hours=72)  # how long a key repeats its answer; its payment stays
 
-# A few at each checkout keep up with any number of them; whoever else is at one of these rows is not waited for.
+# Raw, as are those below that count in the database's time. A few at each checkout keep up with any number of them; whoever else is at one of these rows is not waited for.
 _FORGET = text(
     """
     DELETE FROM idempotency_keys WHERE (actor, operation, key) IN
@@ -38,11 +41,10 @@ _CLAIM = text(
     ON CONFLICT (actor, operation, key) DO NOTHING RETURNING payment_id
     """
 )
-_READ = text(
-    """
-    SELECT payment_id, request_hash, answer FROM idempotency_keys
-     WHERE actor = :actor AND operation = :operation AND key = :key
-    """
+_READ = select(col(IdempotencyKey.payment_id), col(IdempotencyKey.request_hash), col(IdempotencyKey.answer)).where(
+    col(IdempotencyKey.actor) == bindparam("actor"),
+    col(IdempotencyKey.operation) == bindparam("operation"),
+    col(IdempotencyKey.key) == bindparam("key"),
 )
 _TAKE_OVER = text(
     """
@@ -56,6 +58,7 @@ _PAYMENT = text(
     VALUES (:payment_id, :student_id, 'pending', :amount_minor, :currency, :now)
     """
 )
+# Raw: all lines in one statement.
 _LINES = text(
     """
     INSERT INTO payment_lines (payment_id, line, item_type, item_id, amount_minor, coins, metadata)
@@ -64,16 +67,21 @@ _LINES = text(
            (line integer, item_type text, item_id text, amount_minor bigint, coins bigint, metadata jsonb)
     """
 )
+# Raw: a payment with its lines, in one round trip.
 _STORED = text(
     """
-    SELECT payment.student_id, payment.amount_minor AS total, payment.currency,
+    SELECT payment.student_id, payment.amount_minor AS total_minor, payment.currency,
            line.line, line.item_type, line.item_id, line.amount_minor, line.coins, line.metadata
       FROM payments AS payment JOIN payment_lines AS line ON line.payment_id = payment.id
      WHERE payment.id = :payment_id ORDER BY line.line
     """
 )
 _ANSWERED = text("UPDATE idempotency_keys SET answer = CAST(:answer AS jsonb) WHERE payment_id = :payment_id")
-_SETTLED = text("UPDATE payments SET status = :status WHERE id = :payment_id AND status = 'pending'")
+_UPDATE_PENDING = (
+    update(Payment)
+    .where(col(Payment.id) == bindparam("payment_id"), col(Payment.status) == "pending")
+    .values({col(Payment.status): bindparam("new_status")})
+)
 _LET_GO = text("UPDATE idempotency_keys SET taken_until = now() WHERE payment_id = :payment_id AND answer IS NULL")
 
 
@@ -109,6 +117,13 @@ class StoredLine:
 
 
 @dataclass(frozen=True)
+class _LineOfPayment(StoredLine):
+    student_id: str
+    total_minor: int
+    currency: str
+
+
+@dataclass(frozen=True)
 class StoredPayment:
     """The payment as it was stored, priced once and for all."""
 
@@ -137,14 +152,14 @@ async def claiming(engine: AsyncEngine, key: Key, payment_id: str) -> AsyncGener
         if (await conn.execute(_CLAIM, said)).scalar_one_or_none():
             yield conn, Claim(payment_id, is_new=True)
             return
-        kept = (await conn.execute(_READ, values)).one()
-        if kept.request_hash != key.request_hash:
+        payment_id, request_hash, answer = (await conn.execute(_READ, values)).one()
+        if request_hash != key.request_hash:
             raise KeyReused
-        if kept.answer is None:
-            taken = await conn.execute(_TAKE_OVER, {"payment_id": kept.payment_id, "lease": LEASE})
+        if answer is None:
+            taken = await conn.execute(_TAKE_OVER, {"payment_id": payment_id, "lease": LEASE})
             if taken.scalar_one_or_none() is None:
                 raise KeyInFlight
-        yield conn, Claim(kept.payment_id, is_new=False, answer=kept.answer)
+        yield conn, Claim(payment_id, is_new=False, answer=answer)
 
 
 async def store_payment(conn: AsyncConnection, payment_id: str, student_id: str, bill: Bill, now: datetime) -> None:
@@ -163,24 +178,24 @@ async def store_payment(conn: AsyncConnection, payment_id: str, student_id: str,
 
 async def stored_payment(conn: AsyncConnection, payment_id: str) -> StoredPayment:
     """What was stored under this id."""
-    rows = (await conn.execute(_STORED, {"payment_id": payment_id})).all()
+    rows = rows_as(_LineOfPayment, await conn.execute(_STORED, {"payment_id": payment_id}))
     lines = [
         StoredLine(row.line, row.item_type, row.item_id, row.amount_minor, row.coins, row.metadata) for row in rows
     ]
-    return StoredPayment(payment_id, rows[0].student_id, rows[0].total, rows[0].currency, lines)
+    return StoredPayment(payment_id, rows[0].student_id, rows[0].total_minor, rows[0].currency, lines)
 
 
 async def record_answer(engine: AsyncEngine, payment_id: str, answer: Json, status: str) -> None:
     """From now on the key repeats this answer; the payment takes the provider's `status` if it was pending."""
     async with engine.begin() as conn:
         await conn.execute(_ANSWERED, {"payment_id": payment_id, "answer": json.dumps(answer)})
-        await conn.execute(_SETTLED, {"payment_id": payment_id, "status": status})
+        await conn.execute(_UPDATE_PENDING, {"payment_id": payment_id, "new_status": status})
 
 
-async def settle_payment(engine: AsyncEngine, payment_id: str, status: str) -> bool:
+async def update_payment_status(engine: AsyncEngine, payment_id: str, status: str) -> bool:
     """A pending payment takes the provider's status, once; any other stays: states never move backwards (row 68)."""
     async with engine.begin() as conn:
-        done = await conn.execute(_SETTLED, {"payment_id": payment_id, "status": status})
+        done = await conn.execute(_UPDATE_PENDING, {"payment_id": payment_id, "new_status": status})
         return done.rowcount == 1
 
 

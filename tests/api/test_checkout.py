@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from sqlalchemy import Engine
 
-from db.checkouts import settle_payment
+from db.checkouts import update_payment_status
 from db.engine import make_async_engine
 from db.grants import API
 from gateways.payments import ProviderRefused, ProviderTrouble
@@ -296,7 +296,7 @@ async def test_two_that_heard_different_things_of_a_payment_make_one_change(
 ) -> None:
     payment = (await checkout(api)).json()["paymentId"]
     own = make_async_engine(as_role(API, database_url), pool_size=2)
-    changed = [await settle_payment(own, payment, status) for status in ("succeeded", "succeeded", "failed")]
+    changed = [await update_payment_status(own, payment, status) for status in ("succeeded", "succeeded", "failed")]
     await own.dispose()
     assert changed == [True, False, False]
     assert value(engine, "SELECT status FROM payments") == "succeeded"
