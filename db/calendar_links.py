@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
+
+from db.rows import optional_row_as
+from db.tables import Student, Trainer
+from db.tables.lessons import CalendarLink
 
 Kind = Literal["student", "trainer"]
 
@@ -22,9 +27,10 @@ class Owner:
 
 
 _KNOWN = {
-    "student": text("SELECT 1 FROM students WHERE id = :id"),
-    "trainer": text("SELECT 1 FROM trainers WHERE id = :id"),
+    "student": select(col(Student.id)).where(col(Student.id) == bindparam("id")),
+    "trainer": select(col(Trainer.id)).where(col(Trainer.id) == bindparam("id")),
 }
+# Raw: one that is there is replaced.
 _KEEP = text(
     """
     INSERT INTO calendar_links (owner, owner_id, token_hash, made_by, made_at)
@@ -33,7 +39,10 @@ _KEEP = text(
        SET token_hash = excluded.token_hash, made_by = excluded.made_by, made_at = excluded.made_at
     """
 )
-_REMOVE = text("DELETE FROM calendar_links WHERE owner = :kind AND owner_id = :id")
+_REMOVE = delete(CalendarLink).where(
+    col(CalendarLink.owner) == bindparam("kind"), col(CalendarLink.owner_id) == bindparam("id")
+)
+# Raw: under the names of an Owner.
 _OWNER = text("SELECT owner AS kind, owner_id AS id FROM calendar_links WHERE token_hash = :hash")
 
 
@@ -54,8 +63,7 @@ async def remove_link(conn: AsyncConnection, owner: Owner) -> None:
 
 async def owner_of(conn: AsyncConnection, token: str) -> Owner | None:
     """Whose calendar this token opens."""
-    found = (await conn.execute(_OWNER, {"hash": _hash(token)})).mappings().one_or_none()
-    return Owner(**found) if found else None
+    return optional_row_as(Owner, await conn.execute(_OWNER, {"hash": _hash(token)}))
 
 
 def _hash(token: str) -> str:

@@ -9,25 +9,36 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import col
 
 from db.request_keys import KeyReused, claim_in
+from db.tables import CartItem
 
 MOST_ITEMS = 50  # in one cart, and so in one payment
 
+# Raw: one that is there stays.
 _STUDENT = text("INSERT INTO students (id, name) VALUES (:student_id, :student_id) ON CONFLICT DO NOTHING")
+# Raw: it locks and reads nothing.
 _LOCK = text("SELECT FROM students WHERE id = :student_id FOR NO KEY UPDATE")
-_KEPT = text("SELECT student_id, item_type, item_id, metadata AS details FROM cart_items WHERE id = :id")
-_COUNT = text("SELECT count(*) FROM cart_items WHERE student_id = :student_id")
+_KEPT = select(col(CartItem.student_id), col(CartItem.item_type), col(CartItem.item_id), col(CartItem.details)).where(
+    col(CartItem.id) == bindparam("id")
+)
+_COUNT = select(func.count()).select_from(CartItem).where(col(CartItem.student_id) == bindparam("student_id"))
+# Raw: the time it is added is the database's.
 _ADD = text(
     """
     INSERT INTO cart_items (id, student_id, item_type, item_id, metadata)
     VALUES (:id, :student_id, :item_type, :item_id, CAST(:details AS jsonb))
     """
 )
-_REMOVE = text("DELETE FROM cart_items WHERE id = :id AND student_id = :student_id RETURNING id")
-_EMPTY = text("DELETE FROM cart_items WHERE student_id = :student_id")
+_REMOVE = (
+    delete(CartItem)
+    .where(col(CartItem.id) == bindparam("id"), col(CartItem.student_id) == bindparam("student_id"))
+    .returning(col(CartItem.id))
+)
+_EMPTY = delete(CartItem).where(col(CartItem.student_id) == bindparam("student_id"))
 
 
 @dataclass(frozen=True)

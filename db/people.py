@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import col
 
 from db.request_keys import KeyReused
+from db.rows import optional_row_as
+from db.tables import Student
 from domain.ids import older_top_up_key, top_up_key
 
 
@@ -39,6 +42,7 @@ class TrainerRecord:
     blocked_days: Sequence[str]
 
 
+# Raw: the row tells whether it is new.
 _TRAINER = text(
     """
     INSERT INTO trainers (id, name, timezone, latitude, longitude, radius_km, max_group_size)
@@ -49,6 +53,7 @@ _TRAINER = text(
     RETURNING xmax = 0 AS is_new
     """
 )
+# Raw: all courses, hours and days in one statement each.
 _PARTS = (
     "DELETE FROM trainer_courses WHERE trainer_id = :id",
     "DELETE FROM trainer_availability WHERE trainer_id = :id",
@@ -67,11 +72,7 @@ _PARTS = (
     SELECT DISTINCT :id, day::date FROM jsonb_array_elements_text(CAST(:blocked_days AS jsonb)) AS day
     """,
 )
-_PROFILE = text(
-    "UPDATE students SET timezone = :timezone, latitude = :latitude, longitude = :longitude"
-    " WHERE id = :id AND (CAST(:own AS text) IS NULL OR id = :own) RETURNING id"
-)
-
+# Raw: nothing moves when an older key made the movement.
 _TOP_UP = text(
     """
     INSERT INTO coin_movements (key, student_id, kind, coins, actor, reason, moved_at)
@@ -80,7 +81,7 @@ _TOP_UP = text(
     ON CONFLICT (key) DO NOTHING
     """
 )
-# A statement of its own, so that it sees the movement of another caller of the same key that was waited for.
+# Raw: under either key. A statement of its own, so that it sees the movement of another caller of the same key that was waited for.
 _TOPPED_UP = text(
     """
     SELECT movement.coins AS topped_up, movement.reason, balance.coins AS balance
@@ -88,6 +89,13 @@ _TOPPED_UP = text(
      WHERE movement.student_id = :id AND movement.key IN (:key, :older)
     """
 )
+
+
+@dataclass(frozen=True)
+class _TopUp:
+    topped_up: int
+    reason: str
+    balance: int
 
 
 async def put_trainer(engine: AsyncEngine, trainer: TrainerRecord) -> bool:
@@ -108,9 +116,14 @@ async def set_profile(
     engine: AsyncEngine, student_id: str, timezone: str, latitude: float, longitude: float, own: str | None
 ) -> bool:
     """Store where the student lives; False when there is no such student or it is not `own` (None: everybody)."""
-    values = {"id": student_id, "timezone": timezone, "latitude": latitude, "longitude": longitude, "own": own}
+    if own not in (None, student_id):
+        return False
+    profile = update(Student).where(col(Student.id) == student_id)
+    profile = profile.values(
+        {col(Student.timezone): timezone, col(Student.latitude): latitude, col(Student.longitude): longitude}
+    )
     async with engine.begin() as conn:
-        return (await conn.execute(_PROFILE, values)).scalar_one_or_none() is not None
+        return (await conn.execute(profile)).rowcount == 1
 
 
 async def top_up_coins(
@@ -121,7 +134,7 @@ async def top_up_coins(
     values = {**keys, "id": student_id, "coins": coins, "actor": actor, "reason": reason, "now": now}
     async with engine.begin() as conn:
         await conn.execute(_TOP_UP, values)
-        row = (await conn.execute(_TOPPED_UP, {**keys, "id": student_id})).one_or_none()
-    if row and (row.topped_up, row.reason) != (coins, reason):
+        top_up = optional_row_as(_TopUp, await conn.execute(_TOPPED_UP, {**keys, "id": student_id}))
+    if top_up and (top_up.topped_up, top_up.reason) != (coins, reason):
         raise KeyReused
-    return row.balance if row else None
+    return top_up.balance if top_up else None

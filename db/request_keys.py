@@ -8,16 +8,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import and_, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel import col
 
+from db.tables import RequestKey
+
+# Raw: the first of a key stays, at the database's time.
 _CLAIM = text("""
 INSERT INTO request_keys (door, scope, key, said, used_at) VALUES (:door, :scope, :key, :said, now())
 ON CONFLICT (door, scope, key) DO NOTHING
 """)
+_THIS_KEY = and_(
+    col(RequestKey.door) == bindparam("door"),
+    col(RequestKey.scope) == bindparam("scope"),
+    col(RequestKey.key) == bindparam("key"),
+)
 # A statement of its own, so that it sees the key of another caller that was waited for.
-_SAID = text("SELECT said FROM request_keys WHERE door = :door AND scope = :scope AND key = :key")
-_ANSWERED = text("SELECT answered FROM request_keys WHERE door = :door AND scope = :scope AND key = :key")
+_SAID = select(col(RequestKey.said)).where(_THIS_KEY)
+_ANSWERED = select(col(RequestKey.answered)).where(_THIS_KEY)
 _ANSWER = text("UPDATE request_keys SET answered = :answer WHERE door = :door AND scope = :scope AND key = :key")
 
 
@@ -61,7 +70,7 @@ async def answered_once(conn: AsyncConnection, key: Key | None, find: Callable[[
         return await find()
     values = {"door": key.door, "scope": key.scope, "key": key.key}
     await claim_in(conn, **values, said=key.said)
-    before: str | None = (await conn.execute(_ANSWERED, values)).scalar_one()
+    before = (await conn.execute(_ANSWERED, values)).scalar_one()
     if before is not None:
         return before
     answer = await find()

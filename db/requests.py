@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel import col
 
 from db.reads.access import today_of
 from db.request_keys import Key, answered_once
+from db.tables import PurchaseRequest, PurchaseStart
 from domain.ids import purchase_id_of
 from domain.purchase import PurchaseOrder
 
@@ -34,6 +36,7 @@ class Request:
     supersede: bool = False
 
 
+# Raw, as the next: the first stays.
 _START = text(
     """
     INSERT INTO purchase_starts (purchase_id, workflow_id, payment_id, line, student_id, origin, attempt, started_at)
@@ -54,8 +57,8 @@ _TAKE_TURNS = text(
       jsonb_build_array(CAST(:student_id AS text), CAST(:item_type AS text), CAST(:item_id AS text))::text, 0))
     """
 )
-_BY_WORKFLOW = text("SELECT purchase_id FROM purchase_starts WHERE workflow_id = :workflow_id")
-# What the student has and may still use; else what a door without a payment has begun and nobody has ended.
+_BY_WORKFLOW = select(col(PurchaseStart.purchase_id)).where(col(PurchaseStart.workflow_id) == bindparam("workflow_id"))
+# Raw: one question of both tables. What the student has and may still use; else what a door without a payment has begun and nobody has ended.
 _HAS = text(
     """
     SELECT id FROM student_course_purchases
@@ -70,11 +73,16 @@ _HAS = text(
      LIMIT 1
     """
 )
-_FREE_BEFORE = text(
-    """
-    SELECT count(*) FROM purchase_starts s JOIN purchase_requests r USING (purchase_id)
-     WHERE s.student_id = :student_id AND r.item_type = :item_type AND r.item_id = :item_id AND s.origin = 'free'
-    """
+_FREE_BEFORE = (
+    select(func.count())
+    .select_from(PurchaseStart)
+    .join(PurchaseRequest, col(PurchaseRequest.purchase_id) == col(PurchaseStart.purchase_id))
+    .where(
+        col(PurchaseStart.student_id) == bindparam("student_id"),
+        col(PurchaseRequest.item_type) == bindparam("item_type"),
+        col(PurchaseRequest.item_id) == bindparam("item_id"),
+        col(PurchaseStart.origin) == "free",
+    )
 )
 
 
@@ -116,7 +124,7 @@ async def claim_free(
     async def find() -> str:
         if has := await _has(conn, about, now):
             return has
-        before: int = (await conn.execute(_FREE_BEFORE, about)).scalar_one()
+        before = (await conn.execute(_FREE_BEFORE, about)).scalar_one()
         return await _insert(conn, _unpaid(workflow_id(before + 1), request, "free"), request, now)
 
     async with engine.begin() as conn:

@@ -31,6 +31,7 @@ class IncomingEvent:
     metadata: Mapping[int, Mapping[str, Any]]
 
 
+# Raw, as all of this file: the first stays, whoever comes at once.
 _TAKE = text(
     """
     INSERT INTO taken_events (key, event_id, type, payment_id, data, occurred_at, taken_at)
@@ -56,7 +57,7 @@ _TELL = text(
     """
 )
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended('start again ' || :purchase_id, 0))")
-_AGAIN = text(
+_NEXT_ATTEMPT = text(
     """
     UPDATE purchase_starts
        SET attempt = attempt + 1, ending = NULL, code = NULL, refunded = NULL, ended_at = NULL, started_at = :now
@@ -100,7 +101,7 @@ async def record_starts(
 async def record_new_attempt(engine: AsyncEngine, purchase_id: str, ended_attempt: int, now: datetime) -> None:
     """Open an ended row for its next attempt; of several callers one wins, the others change nothing."""
     async with engine.begin() as conn:
-        await conn.execute(_AGAIN, {"purchase_id": purchase_id, "attempt": ended_attempt, "now": now})
+        await conn.execute(_NEXT_ATTEMPT, {"purchase_id": purchase_id, "attempt": ended_attempt, "now": now})
 
 
 @asynccontextmanager
