@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.rows import row_as
+
 
 @dataclass(frozen=True)
 class BulkRequestRow:
@@ -33,7 +35,7 @@ _ASK = text(
     ON CONFLICT DO NOTHING
     """
 )
-# Whoever comes at the same time waits for the row, and then sees who was first.
+# Raw: it locks. Whoever comes at the same time waits for the row, and then sees who was first.
 _KEPT = text(
     "SELECT verb, said, actor, reason, second_actor, covers FROM bulk_requests WHERE request_key = :request_key FOR UPDATE"
 )
@@ -49,7 +51,7 @@ _CONFIRM = text(
      WHERE request_key = :request_key AND second_actor IS NULL
     """
 )
-# A purchase whose payment line is not known here has no amount: then the sum is not known either.
+# Raw: a sum over any number of purchases. A purchase whose payment line is not known here has no amount: then the sum is not known either.
 _AMOUNT = text(
     """
     SELECT CASE WHEN bool_and(start.purchase_id IS NOT NULL AND (start.payment_id IS NULL OR line.payment_id IS NOT NULL))
@@ -69,8 +71,7 @@ async def ask_for_bulk(
         "request_key": request_key, "verb": verb, "said": json.dumps(said), "actor": actor, "reason": reason, "now": now,
     }  # fmt: skip
     await conn.execute(_ASK, values)
-    kept = (await conn.execute(_KEPT, {"request_key": request_key})).mappings().one()
-    return BulkRequestRow(**kept)
+    return row_as(BulkRequestRow, await conn.execute(_KEPT, {"request_key": request_key}))
 
 
 async def await_second_person(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel import col
 
 from db.request_keys import KeyReused
+from db.rows import row_as
+from db.tables import DeadLetterAct
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,14 @@ class LetterAct:
     reason: str
 
 
+@dataclass(frozen=True)
+class _LetterState:
+    code: str
+    fixed: bool
+    replayed_at: datetime | None
+
+
+# Raw, as are those below: who may only write must read nothing, not even the number given; times are the database's.
 _KEEP = text(
     """
     INSERT INTO dead_letters
@@ -47,9 +59,11 @@ _KEEP = text(
 )
 # Whoever acts on a letter holds its row until the act is on record: of two at once the second sees the first.
 _HOLD = text("SELECT code, fixed_payload IS NOT NULL AS fixed, replayed_at FROM dead_letters WHERE id = :id FOR UPDATE")
-_ACTED = text("""
-SELECT verb, reason, after, outcome FROM dead_letter_acts WHERE dead_letter_id = :id AND request_key = :request_key
-""")
+_ACTED = select(
+    col(DeadLetterAct.verb), col(DeadLetterAct.reason), col(DeadLetterAct.after), col(DeadLetterAct.outcome)
+).where(
+    col(DeadLetterAct.dead_letter_id) == bindparam("id"), col(DeadLetterAct.request_key) == bindparam("request_key")
+)
 _FIX = text("UPDATE dead_letters SET fixed_payload = :payload WHERE id = :id")
 _REPLAYED = text("UPDATE dead_letters SET replayed_at = coalesce(replayed_at, now()) WHERE id = :id")
 _REFUSED = text("UPDATE dead_letters SET code = :code, detail = :detail WHERE id = :id AND replayed_at IS NULL")
@@ -74,9 +88,10 @@ async def acted_before(conn: AsyncConnection, letter_id: int, act: LetterAct, pa
     row = (await conn.execute(_ACTED, {"id": letter_id, "request_key": act.request_key})).one_or_none()
     if row is None:
         return None
-    if (row.verb, row.reason) != (act.verb, act.reason) or row.after.get("payload") != payload:
+    verb, reason, after, outcome = row
+    if (verb, reason) != (act.verb, act.reason) or after.get("payload") != payload:
         raise KeyReused
-    return row.outcome
+    return outcome
 
 
 async def fix_letter(engine: AsyncEngine, letter_id: int, payload: str, act: LetterAct) -> str:
@@ -98,16 +113,16 @@ async def _once(
     engine: AsyncEngine,
     letter_id: int,
     act: LetterAct,
-    change: Any,
+    change: TextClause,
     values: dict[str, Any],
     outcome: str,
     after: dict[str, Any],
 ) -> str:
     async with engine.begin() as conn:
-        held = (await conn.execute(_HOLD, {"id": letter_id})).one()
+        letter = row_as(_LetterState, await conn.execute(_HOLD, {"id": letter_id}))
         if first := await acted_before(conn, letter_id, act, values.get("payload")):
             return first
-        before = {"code": held.code, "fixed": held.fixed, "replayed": held.replayed_at is not None}
+        before = {"code": letter.code, "fixed": letter.fixed, "replayed": letter.replayed_at is not None}
         await conn.execute(change, {"id": letter_id, **values})
         said = {"before": json.dumps(before), "after": json.dumps(after), "outcome": outcome}
         await conn.execute(_ACT, {"id": letter_id, **vars(act), **said})

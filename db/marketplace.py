@@ -13,9 +13,10 @@ from datetime import datetime
 from json import dumps
 from typing import Any
 
-from sqlalchemy import Connection, Result, text
+from sqlalchemy import Connection, CursorResult, text
 
 from db.marketplace_kinds import KINDS, Kind
+from db.rows import rows_as
 
 Document = dict[str, Any]
 
@@ -27,8 +28,14 @@ class Difference:
     kind: str
     key: str
     field: str
-    stored: Any
-    file: Any
+    stored: object
+    file: object
+
+
+@dataclass(frozen=True)
+class _Known:
+    key: str
+    document: Document
 
 
 @dataclass
@@ -72,7 +79,7 @@ def unknown(connection: Connection, *, students: Iterable[str], items: Iterable[
 
 def _known(connection: Connection, kind: Kind, documents: Sequence[Document]) -> dict[str, Document]:
     found = connection.execute(text(kind.read), {"keys": [document["key"] for document in documents]})
-    return {row.key: row.document for row in found}
+    return {row.key: row.document for row in rows_as(_Known, found)}
 
 
 def _insert(connection: Connection, kind: Kind, absent: Sequence[Document], now: datetime, outcome: Stored) -> None:
@@ -114,6 +121,8 @@ def _compare(
     outcome.updated[kind.name] = sorted(document["key"] for document in changed)
 
 
-def _run(connection: Connection, statement: str, documents: Sequence[Document], now: datetime | None) -> Result[Any]:
+def _run(
+    connection: Connection, statement: str, documents: Sequence[Document], now: datetime | None
+) -> CursorResult[*tuple[Any, ...]]:
     values = {"documents": dumps(documents), "keys": [document["key"] for document in documents], "now": now}
     return connection.execute(text(statement), values)

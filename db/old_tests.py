@@ -12,6 +12,9 @@ from typing import Any, LiteralString
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.rows import optional_row_as, rows_as
+
+# Raw, all of it: the columns of a table that came with its rows may be of other kinds.
 _SHOWN: LiteralString = """
 attempt.id::text AS attempt_id, attempt.subject_id::text AS subject_id, attempt.title, attempt.state, attempt.started_at"""
 _MINE: LiteralString = "attempt.student_id::text = :student_id AND attempt.id::text = :attempt_id"
@@ -26,7 +29,7 @@ UPDATE test_attempts AS attempt SET state = 'in_progress', started_at = coalesce
 WHERE {_MINE} AND attempt.state = 'not_started'
 """)  # noqa: S608 -- constants of this file
 _QUESTIONS = text(f"""
-SELECT CASE jsonb_typeof(to_jsonb(attempt.questions)) WHEN 'array' THEN to_jsonb(attempt.questions) END
+SELECT CASE jsonb_typeof(to_jsonb(attempt.questions)) WHEN 'array' THEN to_jsonb(attempt.questions) END AS questions
 FROM test_attempts AS attempt WHERE {_MINE}
 """)  # noqa: S608 -- constants of this file
 
@@ -42,14 +45,18 @@ class OldAttempt:
     started_at: datetime | None
 
 
+@dataclass(frozen=True)
+class _Questions:
+    questions: list[Any] | None
+
+
 class NoSuchAttempt(Exception):
     """No attempt of this student's has this id."""
 
 
 async def old_attempts_of(conn: AsyncConnection, student_id: str) -> list[OldAttempt]:
     """All of the student's, the ended ones too."""
-    found = await conn.execute(_ALL, {"student_id": student_id})
-    return [OldAttempt(**row) for row in found.mappings()]
+    return rows_as(OldAttempt, await conn.execute(_ALL, {"student_id": student_id}))
 
 
 async def open_old_attempt(engine: AsyncEngine, attempt_id: str, student_id: str, now: datetime) -> OldAttempt:
@@ -57,15 +64,16 @@ async def open_old_attempt(engine: AsyncEngine, attempt_id: str, student_id: str
     mine = {"attempt_id": attempt_id, "student_id": student_id}
     async with engine.begin() as conn:
         await conn.execute(_OPEN, {**mine, "now": now})
-        row = (await conn.execute(_ONE, mine)).mappings().one_or_none()
-    if row is None:
+        attempt = optional_row_as(OldAttempt, await conn.execute(_ONE, mine))
+    if attempt is None:
         raise NoSuchAttempt
-    return OldAttempt(**row)
+    return attempt
 
 
 async def old_questions_of(conn: AsyncConnection, attempt_id: str, student_id: str) -> list[Any]:
     """The questions stored with the attempt, none if there are none. Raises NoSuchAttempt."""
-    row = (await conn.execute(_QUESTIONS, {"attempt_id": attempt_id, "student_id": student_id})).one_or_none()
-    if row is None:
+    mine = {"attempt_id": attempt_id, "student_id": student_id}
+    found = optional_row_as(_Questions, await conn.execute(_QUESTIONS, mine))
+    if found is None:
         raise NoSuchAttempt
-    return row[0] or []
+    return found.questions or []

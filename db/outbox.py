@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db.rows import rows_as
+
 
 @dataclass(frozen=True)
 class OutboxRow:
@@ -26,7 +28,7 @@ class OutboxRow:
     occurred_at: datetime
 
 
-# The subject as `domain.events.subject_of` says it. `ahead` is the beginning of what waits, so the first event of a
+# Raw: the first of each subject, held, without waiting for others. The subject as `domain.events.subject_of` says it. `ahead` is the beginning of what waits, so the first event of a
 # subject in it is the first of all; more than it holds need not be sorted to find work.
 _CLAIM = text(
     """
@@ -43,6 +45,7 @@ _CLAIM = text(
        FOR UPDATE OF event SKIP LOCKED
     """
 )
+# Raw: marked and owed to all who want it in one statement.
 _PUBLISHED = text(
     """
     WITH told AS (
@@ -58,7 +61,7 @@ _PUBLISHED = text(
 
 async def claim_events(conn: AsyncConnection, limit: int) -> list[OutboxRow]:
     """Up to `limit` events to publish now, held until the caller's transaction ends; oldest first."""
-    return [OutboxRow(**row) for row in (await conn.execute(_CLAIM, {"limit": limit})).mappings()]
+    return rows_as(OutboxRow, await conn.execute(_CLAIM, {"limit": limit}))
 
 
 async def events_published(conn: AsyncConnection, ids: Sequence[int]) -> None:

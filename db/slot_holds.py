@@ -20,7 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.rows import rows_as
+from db.rows import row_as, rows_as
 from db.teaching import SLOTS, slots
 from domain.refusals import Refused
 from domain.schedule import Lesson
@@ -42,7 +42,7 @@ HOLDS: LiteralString = """
      ) AS slots
      WHERE hold.student_id = :student_id AND hold.status = 'on_hold' AND hold.hold_expires_at > :now) AS own"""
 
-# Waits for whoever is at one of them, always in the same order, so that no two can wait for each other.
+# Raw: holds and slots in one statement. Waits for whoever is at one of them, always in the same order, so that no two can wait for each other.
 LET_GO = text("""
 WITH ended AS (
   UPDATE allocations SET status = 'cancelled', cancelled_at = :now
@@ -58,7 +58,7 @@ WHERE allocation_id = ended.id AND trainer_slots.status <> 'cancelled'
 """)
 
 _STUDENT = text("SELECT FROM students WHERE id = :student_id FOR NO KEY UPDATE")
-# Compared on last_assigned_at, but it is left as it is: a hold is no assignment, or whoever holds would be passed over.
+# Raw: trainer, hold and slots in one statement. Compared on last_assigned_at, but it is left as it is: a hold is no assignment, or whoever holds would be passed over.
 _HOLD = text(f"""
 WITH free AS (
   SELECT min(number) AS number FROM generate_series(1, 3) AS number
@@ -84,6 +84,7 @@ WITH ended AS (
 )
 SELECT id FROM ended
 """)
+# Raw: each hold with what its slots come to.
 _LIVE = text("""
 SELECT hold.id, hold.course_id, hold.trainer_id, trainer.name AS trainer_name, hold.hold_expires_at AS expires_at, count(*) AS lessons,
        min(slot.local_start) AS first_local, max(slot.local_start) AS last_local, min(slot.zone) AS zone
@@ -159,6 +160,12 @@ class ToHold:
 
 
 @dataclass(frozen=True)
+class _Made:
+    number: int | None  # None: the student has as many holds as there may be
+    held: int
+
+
+@dataclass(frozen=True)
 class LiveHold:
     """A hold that has not expired; wall times in `zone`."""
 
@@ -212,16 +219,16 @@ async def hold_slots(conn: AsyncConnection, wanted: ToHold, now: datetime) -> No
         "expires_at": wanted.expires_at, "now": now,
     }  # fmt: skip
     try:
-        number, held = (await conn.execute(_HOLD, values)).one()
+        made = row_as(_Made, await conn.execute(_HOLD, values))
     except IntegrityError as error:
         if isinstance(error.orig, ExclusionViolation):
             if error.orig.diag.constraint_name == "trainer_slots_student_is_free":
                 raise Refused("SCHEDULE_CONFLICT", "the student already has one of these times") from error
             raise TakenMeanwhile(wanted.trainer_id) from error
         raise
-    if number is None:
+    if made.number is None:
         raise TooManyHolds
-    if held != len(wanted.lessons):
+    if made.held != len(wanted.lessons):
         raise TakenMeanwhile(wanted.trainer_id)
 
 

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db.reads.access import today_of
 from db.reads.test_cards import ATTEMPTS, USABLE
 from db.request_keys import claim_in
+from db.rows import optional_row_as
 
-# Starts of one card take turns at its row, and with void_test_cards, which locks it too.
+# Raw: the card alone is locked. Starts of one card take turns at its row, and with void_test_cards, which locks it too.
 _CARD = text(f"""
 SELECT {USABLE} AS usable
 FROM mock_test_attempts AS card JOIN student_course_purchases AS purchase ON purchase.id = card.purchase_id
@@ -44,6 +45,11 @@ class Attempt:
     started_at: datetime
 
 
+@dataclass(frozen=True)
+class _Card:
+    usable: bool
+
+
 class NoSuchCard(Exception):
     """No card of this student's that may be used has this id."""
 
@@ -62,7 +68,7 @@ async def start_attempt(
     async with engine.begin() as conn:
         today = await today_of(conn, student_id, now)
         values = {"card_id": card_id, "student_id": student_id, "key": key, "today": today}
-        card = (await conn.execute(_CARD, values)).one_or_none()
+        card = optional_row_as(_Card, await conn.execute(_CARD, values))
         if card is None:
             raise NoSuchCard
         await claim_in(conn, "tests", student_id, key, {"card": card_id})
@@ -77,5 +83,4 @@ async def start_attempt(
 
 
 async def _one(conn: AsyncConnection, statement: TextClause, values: Mapping[str, object]) -> Attempt | None:
-    row = (await conn.execute(statement, values)).mappings().one_or_none()
-    return Attempt(**row) if row else None
+    return optional_row_as(Attempt, await conn.execute(statement, values))

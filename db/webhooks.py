@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel import col
 
+from db.rows import rows_as
 from db.sealing import Seal, SecretUnreadable
+from db.tables import WebhookTarget
 
 MOST_TRIES = 80  # with the pauses below, some three days
 _PAUSE = 5  # seconds after the first failure, doubling ...
@@ -51,6 +54,7 @@ class Due:
     tries: int
 
 
+# Raw, as are those below that change rows: times are the database's.
 _ADD = text(
     """
     INSERT INTO webhook_targets (id, url, sealed_secret, event_types, created_at)
@@ -65,8 +69,10 @@ _REMOVE = text(
      WHERE id = :id AND removed_at IS NULL RETURNING id
     """
 )
-_SECRET = text("SELECT secret, sealed_secret FROM webhook_targets WHERE id = :id AND removed_at IS NULL")
-_SECRETS = text("SELECT id, secret, sealed_secret FROM webhook_targets WHERE removed_at IS NULL")
+_SECRETS = select(col(WebhookTarget.id), col(WebhookTarget.secret), col(WebhookTarget.sealed_secret)).where(
+    col(WebhookTarget.removed_at).is_(None)
+)
+_SECRET = _SECRETS.where(col(WebhookTarget.id) == bindparam("id"))
 # Only if it is still what was read: of several at once one seals it, and a removed target gets none back.
 _RESEAL = text(
     """
@@ -145,6 +151,12 @@ _TRIED = text(
 )
 
 
+def _one_of_both(sealed: str | None) -> str:
+    """The sealed secret of a live target that has no plain one: a CHECK holds that it has just one of them."""
+    assert sealed is not None
+    return sealed
+
+
 async def add_target(engine: AsyncEngine, target_id: str, url: str, sealed: str, event_types: Sequence[str]) -> bool:
     """Tell this address of events from now on; False when it is told already. `sealed`: its secret, by `Seal.close`."""
     values = {"id": target_id, "url": url, "sealed": sealed, "event_types": json.dumps(list(event_types))}
@@ -164,7 +176,8 @@ async def secret_of(engine: AsyncEngine, target_id: str, seal: Seal) -> str | No
         row = (await conn.execute(_SECRET, {"id": target_id})).one_or_none()
     if row is None:
         return None
-    return row.secret or seal.open(row.sealed_secret)
+    _, secret, sealed = row
+    return secret or seal.open(_one_of_both(sealed))
 
 
 async def seal_secrets(engine: AsyncEngine, seal: Seal) -> int:
@@ -174,16 +187,17 @@ async def seal_secrets(engine: AsyncEngine, seal: Seal) -> int:
     """
     sealed = 0
     async with engine.connect() as conn:
-        rows = (await conn.execute(_SECRETS)).mappings().all()
-    for row in rows:
-        if row["secret"] is None and seal.is_newest(row["sealed_secret"]):
+        rows = (await conn.execute(_SECRETS)).all()
+    for target_id, secret, sealed_secret in rows:
+        if secret is None and seal.is_newest(_one_of_both(sealed_secret)):
             continue
         try:
-            new = seal.close(row["secret"] or seal.open(row["sealed_secret"]))
+            new = seal.close(secret or seal.open(_one_of_both(sealed_secret)))
         except SecretUnreadable:
             continue
+        stored = {"id": target_id, "secret": secret, "sealed_secret": sealed_secret}
         async with engine.begin() as conn:
-            sealed += (await conn.execute(_RESEAL, {**row, "new": new})).rowcount
+            sealed += (await conn.execute(_RESEAL, {**stored, "new": new})).rowcount
     async with engine.begin() as conn:
         await conn.execute(_FORGET)
     return sealed
@@ -191,7 +205,7 @@ async def seal_secrets(engine: AsyncEngine, seal: Seal) -> int:
 
 async def targets(conn: AsyncConnection) -> list[TargetRow]:
     """Every live target, oldest first."""
-    return [TargetRow(**row) for row in (await conn.execute(_TARGETS)).mappings()]
+    return rows_as(TargetRow, await conn.execute(_TARGETS))
 
 
 async def due_targets(engine: AsyncEngine, busy: Collection[str]) -> list[str]:
@@ -203,8 +217,7 @@ async def due_targets(engine: AsyncEngine, busy: Collection[str]) -> list[str]:
 async def claim_deliveries(engine: AsyncEngine, target_id: str, limit: int) -> list[Due]:
     """The next delivery of each subject to this target, nobody else's for a minute."""
     async with engine.begin() as conn:
-        rows = await conn.execute(_CLAIM, {"target": target_id, "limit": limit, "lease": _LEASE})
-        return [Due(**row) for row in rows.mappings()]
+        return rows_as(Due, await conn.execute(_CLAIM, {"target": target_id, "limit": limit, "lease": _LEASE}))
 
 
 async def hold_deliveries(engine: AsyncEngine, target_id: str, why: str) -> None:
