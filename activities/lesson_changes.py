@@ -31,6 +31,7 @@ from domain.lesson_changes import (
     same_ask,
 )
 from domain.matching import TrainerFacts, place_of, rank
+from domain.outcomes import outcome_in
 from domain.refusals import Refused
 from domain.schedule import Lesson, lesson_at, zone_named
 from domain.wanted_lessons import wanted_lessons
@@ -77,7 +78,7 @@ class LessonChangeActivities:
             outcome = _change(connection, scene, change, now)
         _log.info(
             "lessons_changed", verb=change.verb, actor=change.actor, request_key=change.request_key,
-            purchase_id=change.purchase_id, workflow_id=scene.order.workflow_id, done=outcome.startswith("done"),
+            purchase_id=change.purchase_id, workflow_id=scene.order.workflow_id, done=outcome_in(outcome).outcome != "refused",
         )  # fmt: skip
         return outcome
 

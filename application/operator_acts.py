@@ -27,12 +27,12 @@ from application.temporal_client import answering, run_state, send_act
 from application.turns import waiting
 from db.reads.cases import act_of
 from db.reads.starts import StartRow, starts_of
+from domain.outcomes import outcome_in
 from workflows.inbox import AWAITING_SECOND_PERSON, UNDER_WAY
 from workflows.messages import Act, check
 
 ACTS = "acts"  # on one purchase, of request keys
 ANSWER_WITHIN = 10.0  # seconds a caller waits for the outcome; then 202, and the same request asks again
-_REFUSED = "refused: "  # how the main loop answers an act that came too late for what it asks
 _CLOSED_UNDER_IT = "AcceptedUpdateCompletedWorkflow"  # the run ended before it answered: the audit knows
 
 _log = structlog.get_logger()
@@ -92,7 +92,7 @@ async def _on_record(at: Services, start: StartRow, verb: str, said: Act) -> str
     if known is None:
         return None
     if verb == "withdraw":  # its key is the held act's
-        if known.outcome.startswith("withdrawn "):
+        if outcome_in(known.outcome).outcome == "withdrawn":
             return known.outcome
         raise Conflict(code="WRONG_STAGE", detail=f"This act waits for nobody any more: {known.outcome}")
     if (known.verb, said.values if known.values is None else known.values) != (verb, said.values):
@@ -107,9 +107,9 @@ async def _held(at: Services, start: StartRow, said: Act) -> bool:
 
 def require_taken(outcome: Any) -> None:
     """Raises Conflict for an act that was taken up and then refused by what it found."""
-    if isinstance(outcome, str) and outcome.startswith(_REFUSED):
-        code, _, detail = outcome.removeprefix(_REFUSED).partition(": ")
-        raise Conflict(code=code, detail=detail)
+    said = outcome_in(str(outcome))
+    if said.code is not None and said.outcome == "refused":
+        raise Conflict(code=said.code, detail=said.detail)
 
 
 def too_late(start: StartRow) -> Conflict:

@@ -29,6 +29,7 @@ from db.reads.lessons import lessons_one_by_one
 from db.request_keys import KeyReused, claim_key
 from domain.ids import change_workflow_id_of
 from domain.lesson_changes import RESCHEDULE, SUBSTITUTE, TRANSFER, LessonChange, same_ask
+from domain.outcomes import outcome_in
 from workflows.lesson_changes import LessonChangeWorkflow
 
 router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
@@ -37,7 +38,6 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {"model": ActAnswer, "description": "Stored and under way; the same request again tells the outcome."},
     **problems(NotFound, Conflict, Unprocessable, Unavailable),
 }
-_REFUSED = "refused: "
 _PROBLEMS = {"LESSON_NOT_FOUND": NotFound, "INVALID_ACT": Unprocessable}
 Number = Annotated[int, Path(ge=1, le=1000, description="the lesson's number")]
 
@@ -147,6 +147,6 @@ async def _made(at: Services, change: LessonChange) -> str | None:
 
 def _require_done(outcome: str) -> None:
     """Raises what the refusal is to a caller."""
-    if outcome.startswith(_REFUSED):
-        code, _, detail = outcome.removeprefix(_REFUSED).partition(": ")
-        raise _PROBLEMS.get(code, Conflict)(code=code, detail=detail)
+    said = outcome_in(outcome)
+    if said.code is not None and said.outcome == "refused":
+        raise _PROBLEMS.get(said.code, Conflict)(code=said.code, detail=said.detail)

@@ -23,6 +23,7 @@ from db.reads.purchases import AssignedTrainer, BoughtRow, assigned_trainer, bou
 from db.reads.shelf import active_purchase
 from db.reads.starts import StartRow, starts_of
 from db.request_keys import claim_key
+from domain.outcomes import outcome_in
 from domain.wanted_lessons import lesson_faults
 from workflows.messages import Act, Amend
 
@@ -125,8 +126,8 @@ async def auto_assign(
     if not done:
         response.status_code = 202
         return _answer(start, None, "Auto-assignment is under way")
-    code = str(outcome).rpartition(": ")[2]
-    raise Conflict(code=code if code.isupper() else "WRONG_STAGE", detail=f"No trainer was assigned: {outcome}.")
+    code = outcome_in(str(outcome)).code or "WRONG_STAGE"
+    raise Conflict(code=code, detail=f"No trainer was assigned: {outcome}.")
 
 
 async def _found(at: Services, body: AutoAssignBody) -> tuple[StartRow, BoughtRow, AssignedTrainer | None]:
