@@ -34,7 +34,7 @@ from workflows.purchase import PurchaseInput, PurchaseWorkflow
 from workflows.saga_types import ContinuedState
 from workflows.steps import CONFIRM_PAYMENT, TABLE
 
-_GOOD = frozenset({"succeeded", "partially_refunded"})
+_PAID_STATUSES = frozenset({"succeeded", "partially_refunded"})
 _SUMMARY = 130  # characters; the server takes 400 bytes
 _LOOK_AGAIN = 0.03  # seconds between looks at the row while a caller waits for it
 
@@ -98,7 +98,7 @@ def order_of(payment: PaymentToStart, line: PaidLine, origin: str) -> PurchaseOr
 
 async def _start(at: Services, payment: PaymentToStart, line: PaidLine, row: StartRow) -> str:
     if row.ending:
-        if not (row.took_no_money and payment.status in _GOOD and not line.given_back):
+        if not (row.took_no_money and payment.status in _PAID_STATUSES and not line.given_back):
             return row.ending
         row = await _next_attempt(at, row)
         if row.ending:

@@ -26,8 +26,8 @@ from db.reads.progress import ProgressEvent, progress_after
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
 
-_STILL_THERE = 15.0  # seconds of silence after which a comment keeps the connection open
-_AGAIN_MS = 2000
+_KEEPALIVE_SECONDS = 15.0  # seconds of silence after which a comment keeps the connection open
+_RETRY_MS = 2000
 
 _EXAMPLE = 'id: 4\nevent: step\ndata: {"at": "2026-12-01T18:00:00Z", "step": "create_sessions", "state": "done"}\n\n'
 
@@ -80,7 +80,7 @@ class _Stream(EventSourceResponse):
 
 
 async def _stream(at: Services, who: Caller, purchase_id: str, last: int) -> AsyncGenerator[bytes]:
-    yield format_sse_event(retry=_AGAIN_MS)
+    yield format_sse_event(retry=_RETRY_MS)
     with at.watchers.bell(purchase_id) as bell:
         while True:
             bell.clear()  # before the look, so that what is committed after it rings again
@@ -95,7 +95,7 @@ async def _stream(at: Services, who: Caller, purchase_id: str, last: int) -> Asy
             if left <= 0:  # what a token opens ends with it
                 return
             try:
-                await asyncio.wait_for(bell.wait(), min(_STILL_THERE, left))
+                await asyncio.wait_for(bell.wait(), min(_KEEPALIVE_SECONDS, left))
             except TimeoutError:
                 yield KEEPALIVE_COMMENT
 

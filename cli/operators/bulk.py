@@ -13,7 +13,7 @@ from cli.operators.acts import ADMIN, Actor, Key, Reason, WrongUsage, changes_of
 from cli.output import FAILED, FINE, Json, print_json, print_line, to_people
 
 _COUNTS = ("done", "skipped", "failed", "pending")
-_STILL = 5  # rounds in which nothing moves before the rest is left to another time
+_IDLE_ROUNDS = 5  # rounds in which nothing moves before the rest is left to another time
 
 
 async def bulk(
@@ -74,7 +74,7 @@ async def _send(api: Api, body: dict[str, Any]) -> dict[str, Any]:
             total = {**answer, "matched": total.get("matched", answer["matched"]), "done": done}
             progress.update(bar, total=total["matched"], completed=done)
             still = 0 if answer["done"] else still + 1
-            if answer["awaitingSecondPerson"] or not answer["left"] or still >= _STILL:
+            if answer["awaitingSecondPerson"] or not answer["left"] or still >= _IDLE_ROUNDS:
                 return total
             await asyncio.sleep(0.2)
 
