@@ -33,8 +33,8 @@ class BoughtRow:
     session_count: int | None
     session_count_source: str | None
     metadata: dict[str, Any]
-    metadata_sources: dict[str, Any]
-    warnings: list[Any]
+    metadata_sources: dict[str, str]
+    warnings: list[str]
     series_start: date | None
     purchased_at: datetime
     completed_at: datetime | None
@@ -50,7 +50,7 @@ class AssignedTrainer:
     trainer_id: str
     trainer_name: str
     status: str
-    lost: dict[str, Any]
+    lost: dict[str, str]
 
 
 @dataclass(frozen=True)

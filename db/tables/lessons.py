@@ -120,11 +120,11 @@ class TrainerSlot(Row, table=True):
     trainer_id: Annotated[str, reference("trainers.id")]
     student_id: Annotated[str, reference("students.id")]
     during: Any = Field(sa_column=Column(TSTZRANGE, nullable=False))
-    local_start: Any = Field(sa_column=Column(DateTime(), nullable=False))
+    local_start: datetime = Field(sa_column=Column(DateTime(), nullable=False))
     zone: Words
     status: Words
     clock: MaybeWords = None
-    asked_start: Any = Field(default=None, sa_column=Column(DateTime()))
+    asked_start: datetime | None = Field(default=None, sa_column=Column(DateTime()))
 
 
 class CalendarLink(Row, table=True):
@@ -155,7 +155,7 @@ class SlotHistory(Row, table=True):
     number: int
     trainer_id: Annotated[str, reference("trainers.id")]
     during: Any = Field(sa_column=Column(TSTZRANGE, nullable=False))
-    local_start: Any = Field(sa_column=Column(DateTime(), nullable=False))
+    local_start: datetime = Field(sa_column=Column(DateTime(), nullable=False))
     zone: Words
     until: datetime
 
@@ -180,11 +180,11 @@ class LessonSession(Row, table=True):
     purchase_id: Annotated[str, reference("student_course_purchases.id")]
     starts_at: datetime
     ends_at: datetime
-    local_start: Any = Field(sa_column=Column(DateTime(), nullable=False))
+    local_start: datetime = Field(sa_column=Column(DateTime(), nullable=False))
     zone: Words
     status: Words
     created_at: datetime
     clock: MaybeWords = None
-    asked_start: Any = Field(default=None, sa_column=Column(DateTime()))
+    asked_start: datetime | None = Field(default=None, sa_column=Column(DateTime()))
     revision: int = defaulted("0", 0, BigInteger)
     changed_at: datetime | None = None
