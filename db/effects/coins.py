@@ -15,6 +15,7 @@ from db.rows import row_as
 from domain.ids import coins_key
 from domain.purchase import PurchaseOrder, Undone
 
+# Raw: a part of the ledger's statement.
 _REDEEM = """
 redeemed AS (
   INSERT INTO coin_movements (key, student_id, kind, coins, purchase_id, moved_at)

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Engine, text
 
 from db.engine import at_once
 
+# Raw: the first page makes the row, every other counts it up.
 _BUMP = text("""
 INSERT INTO learning_versions AS kept (student_id, version) VALUES (:student_id, 1)
 ON CONFLICT (student_id) DO UPDATE SET version = kept.version + 1

@@ -28,6 +28,7 @@ from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from domain.schedule import Lesson
 
+# Raw: they lock and read nothing.
 _LOCK = (
     text("""
       SELECT FROM students WHERE id = (SELECT student_id FROM purchase_starts WHERE purchase_id = :purchase_id)
@@ -50,6 +51,7 @@ LEFT JOIN allocations AS allocation ON allocation.purchase_id = start.purchase_i
 LEFT JOIN operator_acts AS act ON act.purchase_id = start.purchase_id AND act.request_key = :request_key
 WHERE start.purchase_id = :purchase_id
 """)
+# Raw, as all below: times are ranges there, and any number of lessons is one statement.
 _STANDING = text("""
 SELECT slot.number, slot.trainer_id, lower(slot.during) AS starts_at, upper(slot.during) AS ends_at, slot.local_start,
        slot.zone, slot.clock, slot.asked_start, session.number IS NOT NULL AS made,

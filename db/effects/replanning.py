@@ -19,6 +19,7 @@ from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from domain.schedule import Lesson
 
+# Raw: they lock and read nothing.
 _LOCK = (
     text("SELECT FROM purchase_starts WHERE purchase_id = :purchase_id FOR SHARE"),
     text("SELECT FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled' FOR NO KEY UPDATE"),
@@ -48,6 +49,7 @@ LEFT JOIN purchase_steps AS step
 WHERE allocation.purchase_id = :purchase_id AND allocation.status = 'approved'
 """)
 
+# Raw, as all below: any number of lessons is one statement.
 _LET_GO = text("""
 UPDATE trainer_slots SET status = 'cancelled'
 WHERE allocation_id = :allocation_id AND status = 'held' AND number <> ALL(CAST(:begun AS integer[]))

@@ -13,6 +13,7 @@ from domain.purchase import CARDS_PER_SUBJECT, PurchaseOrder, Undone
 
 _STEP = "issue_test_cards"
 
+# Raw: all cards in one statement.
 _ISSUE = """
 issued AS (
   INSERT INTO mock_test_attempts (id, purchase_id, subject_id, test_number, issued_at)

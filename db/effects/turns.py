@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 
 from domain.purchase import PurchaseOrder
 
+# Raw: it locks and reads nothing.
 _LOCK = text("SELECT FROM students WHERE id = :student_id FOR NO KEY UPDATE")
 
 
