@@ -40,8 +40,8 @@ log = structlog.stdlib.get_logger()
 class Consumer:
     """One member of the group: takes, has each message settled, commits."""
 
-    def __init__(self, at: Services, inbox: KafkaIn, dead: KafkaOut, heartbeats: Path | None = None) -> None:
-        self._at = at
+    def __init__(self, services: Services, inbox: KafkaIn, dead: KafkaOut, heartbeats: Path | None = None) -> None:
+        self._services = services
         self._inbox = inbox
         self._dead = dead
         self._heartbeats = heartbeats
@@ -72,10 +72,10 @@ class Consumer:
         await asyncio.to_thread(self._inbox.commit, messages)
 
     async def _handle(self, message: Incoming) -> None:
-        dead = await tried(self._at, message)
+        dead = await tried(self._services, message)
         if dead is None:
             return
-        await keep_dead_letter(self._at.engine, dead)
+        await keep_dead_letter(self._services.engine, dead)
         await asyncio.to_thread(self._pass_on, dead)
         log.error("event_dead_lettered", code=dead.code, tries=dead.tries, **_place(message))
 
@@ -87,12 +87,12 @@ class Consumer:
             raise KafkaTrouble("the topic of dead letters does not take it")
 
 
-async def tried(at: Services, message: Incoming) -> DeadMessage | None:
+async def tried(services: Services, message: Incoming) -> DeadMessage | None:
     """Bring a message in; after three refusals what it is as a dead letter. Raises when a server does not answer."""
     code, detail = "", ""
     for number in range(1, TRIES + 1):
         try:
-            await ingest(at, message.value)
+            await ingest(services, message.value)
             return None
         except (NotFound, Unprocessable) as err:
             code, detail = err.code, err.detail or ""
@@ -118,12 +118,12 @@ def _place(message: Incoming) -> dict[str, str | int]:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Consume until `stop`, then leave the group."""
     servers, extras = settings.kafka_servers, settings.kafka_extras
-    async with open_services(settings) as at:
+    async with open_services(settings) as services:
         inbox = KafkaIn(servers, settings.kafka_topic_in, settings.kafka_group, extras)
         try:
             log.info("consumer_serves", topic=settings.kafka_topic_in, group=settings.kafka_group)
             dead = KafkaOut(servers, settings.kafka_topic_dead, extras)
-            await Consumer(at, inbox, dead, settings.heartbeat_folder).run(stop)
+            await Consumer(services, inbox, dead, settings.heartbeat_folder).run(stop)
         finally:
             await asyncio.to_thread(inbox.close)
             log.info("consumer_stops")

@@ -15,19 +15,19 @@ from workflows.expiry import ExpiryInput, ExpiryWorkflow, about, summary
 from workflows.messages import Extend
 
 
-async def send_extension(at: Services, start: StartRow, said: Extend) -> WorkflowUpdateHandle[str]:
+async def send_extension(services: Services, start: StartRow, said: Extend) -> WorkflowUpdateHandle[str]:
     """As an Update that starts it if need be; waits until it is taken up. Raises the SDK's errors as they are."""
     order = start.order
     begun: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         ExpiryWorkflow.run,
-        ExpiryInput(order, at.rules),
+        ExpiryInput(order, services.rules),
         id=expiry_id_of(order.purchase_id),
-        task_queue=at.task_queue,
+        task_queue=services.task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=about(order),
         static_summary=summary(order),
     )
-    client: Any = at.temporal  # the SDK's own types of it have gaps
+    client: Any = services.temporal  # the SDK's own types of it have gaps
     return await client.start_update_with_start_workflow(
         ExpiryWorkflow.extend,
         said,

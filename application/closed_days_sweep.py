@@ -13,9 +13,9 @@ from domain.ids import sweep_id_of
 _log = structlog.get_logger()
 
 
-def sweep_lessons_later(at: Services, because: str) -> None:
+def sweep_lessons_later(services: Services, because: str) -> None:
     """Lessons on days that were just closed are looked for at once; if Temporal is away, by the schedule later."""
-    at.later(_sweep(at.temporal, at.task_queue, because))
+    services.later(_sweep(services.temporal, services.task_queue, because))
 
 
 async def _sweep(client: Client, task_queue: str, because: str) -> None:

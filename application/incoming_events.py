@@ -35,23 +35,23 @@ class Ingested:
     lines: list[LineStarted]
 
 
-async def ingest(at: Services, raw: bytes) -> Ingested:
+async def ingest(services: Services, raw: bytes) -> Ingested:
     """Take one event: every line of its payment has its workflow, or nothing was stored (mission rows 20, 26).
 
     Raises `Unprocessable` for what is no event of ours, `NotFound` for a payment nobody knows or another student's,
     `Unavailable` (or the database's own errors) when a server does not answer: the same event again then goes on.
     """
     event = read_event(raw)
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         # First: what says another student's is refused, also once the true one was handled.
         payment = _theirs(await payment_to_start(conn, event.data.payment_id), event.data)
         handled = await was_handled(conn, event.key) and not await _goes_on(conn, payment)
     if handled:
         _log.info("event_duplicate", key=event.key, payment_id=event.data.payment_id)
         return Ingested(event.key, duplicate=True, lines=[])
-    payment = await settled(at, payment)
-    lines = await start_lines(at, payment, "event", _incoming(event, payment))
-    await event_handled(at.engine, event.key, at.clock())
+    payment = await settled(services, payment)
+    lines = await start_lines(services, payment, "event", _incoming(event, payment))
+    await event_handled(services.engine, event.key, services.clock())
     new = [line for line in lines if line.state == "started"]
     _log.info("event_taken", key=event.key, payment_id=payment.payment_id, started=len(new))
     return Ingested(event.key, duplicate=not new, lines=lines)

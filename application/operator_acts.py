@@ -38,9 +38,9 @@ _CLOSED_UNDER_IT = "AcceptedUpdateCompletedWorkflow"  # the run ended before it 
 _log = structlog.get_logger()
 
 
-async def started(at: Services, purchase_id: str, who: Caller) -> StartRow:
+async def started(services: Services, purchase_id: str, who: Caller) -> StartRow:
     """The start of a purchase the caller may reach. Raises NotFound."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         return await found(conn, purchase_id, who)
 
 
@@ -52,7 +52,7 @@ def require_valid(verb: str, said: Act) -> None:
         raise Unprocessable(code=err.type or "INVALID_ACT", detail=err.message) from err
 
 
-async def perform(at: Services, start: StartRow, verb: str, said: Act) -> tuple[bool, Any]:
+async def perform(services: Services, start: StartRow, verb: str, said: Act) -> tuple[bool, Any]:
     """Whether it is done, and what came out; not done means accepted, and the same act again tells the outcome.
 
     An act that waits for a second person is answered so at once, not done. What is on record under its key is answered
@@ -60,34 +60,34 @@ async def perform(at: Services, start: StartRow, verb: str, said: Act) -> tuple[
     that makes none now or whose key names another act, Unavailable.
     """
     require_valid(verb, said)
-    if (known := await _on_record(at, start, verb, said)) is not None:
+    if (known := await _on_record(services, start, verb, said)) is not None:
         require_taken(known)
         return True, known
-    await require_unpaused(at.temporal, start.workflow_id)
+    await require_unpaused(services.temporal, start.workflow_id)
     async with answering("update"):
         try:
-            update = await send_act(at.temporal, start.workflow_id, verb, said)
+            update = await send_act(services.temporal, start.workflow_id, verb, said)
         except WorkflowUpdateRPCTimeoutOrCancelledError as err:
             raise no_worker() from err
         except RPCError as err:
             if err.status is RPCStatusCode.NOT_FOUND:
-                raise await _closed(at, start) from err
+                raise await _closed(services, start) from err
             if err.status is RPCStatusCode.FAILED_PRECONDITION:
                 raise no_worker() from err
             raise
     done, outcome = await outcome_of(update)
     if outcome == AWAITING_SECOND_PERSON:
         # The answer to an earlier try of this person stays, under its update id, when somebody has confirmed since.
-        done, outcome = False, outcome if await _held(at, start, said) else None
+        done, outcome = False, outcome if await _held(services, start, said) else None
     told = {"verb": verb, "request_key": said.request_key, "actor": said.actor, "done": done}
     _log.info("operator_act", workflow_id=start.workflow_id, **told)
     require_taken(outcome)
     return done, outcome
 
 
-async def _on_record(at: Services, start: StartRow, verb: str, said: Act) -> str | None:
+async def _on_record(services: Services, start: StartRow, verb: str, said: Act) -> str | None:
     """What this act was answered, from the audit. Raises Conflict when its key is another act's."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         known = await act_of(conn, start.purchase_id, said.request_key)
     if known is None:
         return None
@@ -100,8 +100,8 @@ async def _on_record(at: Services, start: StartRow, verb: str, said: Act) -> str
     return known.outcome
 
 
-async def _held(at: Services, start: StartRow, said: Act) -> bool:
-    run = await run_state(at.temporal, start.workflow_id)
+async def _held(services: Services, start: StartRow, said: Act) -> bool:
+    run = await run_state(services.temporal, start.workflow_id)
     return run is not None and run.running and said.request_key in run.second_person
 
 
@@ -133,9 +133,9 @@ def too_late(start: StartRow) -> Conflict:
     return Conflict(code="WRONG_STAGE", detail=detail)
 
 
-async def _closed(at: Services, start: StartRow) -> Conflict:
+async def _closed(services: Services, start: StartRow) -> Conflict:
     """Read anew: a run writes its ending first, then it closes."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         return too_late((await starts_of(conn, [start.purchase_id]))[start.purchase_id])
 
 

@@ -14,20 +14,20 @@ from gateways.payments import ProviderRefused, ProviderTrouble
 _log = structlog.get_logger()
 
 
-async def settled(at: Services, payment: PaymentToStart) -> PaymentToStart:
+async def settled(services: Services, payment: PaymentToStart) -> PaymentToStart:
     """The payment, its row no longer pending if the provider says so; of several callers one makes the change.
 
     A silent provider is no error: whatever is started asks it again by itself.
     """
-    if payment.status != "pending" or at.provider is None:
+    if payment.status != "pending" or services.provider is None:
         return payment
     try:
-        known = await at.ask(at.provider.get, payment.payment_id)
+        known = await services.ask(services.provider.get, payment.payment_id)
     except (ProviderTrouble, ProviderRefused) as error:
         _log.warning("payment_not_looked_up", payment_id=payment.payment_id, error=type(error).__name__)
         return payment
     if known is None or known.student_id != payment.student_id or known.status == "pending":
         return payment
-    if await update_payment_status(at.engine, payment.payment_id, known.status):
+    if await update_payment_status(services.engine, payment.payment_id, known.status):
         _log.info("payment_settled", payment_id=payment.payment_id, status=known.status)
     return replace(payment, status=known.status)

@@ -47,18 +47,18 @@ class Started(Protocol):
     def started_at(self) -> datetime: ...
 
 
-async def standing(at: Services, rows: Sequence[Started]) -> tuple[dict[str, RunState], dict[str, StartRow]]:
+async def standing(services: Services, rows: Sequence[Started]) -> tuple[dict[str, RunState], dict[str, StartRow]]:
     """Of rows without an ending: how they stand, by workflow id, and which have ended meanwhile, by purchase id."""
-    states = await run_states(at.temporal, [row.workflow_id for row in rows])
+    states = await run_states(services.temporal, [row.workflow_id for row in rows])
     doubtful = [row for row in rows if row.workflow_id not in states or not states[row.workflow_id].kind.open]
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(row: Started) -> tuple[str, RunState | None]:
         async with gate:
-            return row.workflow_id, await run_state(at.temporal, row.workflow_id) or lost(row)
+            return row.workflow_id, await run_state(services.temporal, row.workflow_id) or lost(row)
 
     states |= {name: state for name, state in await asyncio.gather(*map(ask, doubtful)) if state}
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         now = await starts_of(conn, [row.purchase_id for row in doubtful])
     return states, {row.purchase_id: row for row in now.values() if row.ending}
 
@@ -69,7 +69,7 @@ def lost(row: Started) -> RunState | None:
 
 
 async def needing_somebody(
-    at: Services,
+    services: Services,
     *conditions: Condition,
     reasons: Collection[str] = (),
     student: str | None = None,
@@ -81,11 +81,13 @@ async def needing_somebody(
     `reasons`: only those that wait for all of these; a paused one still counts as waiting for what it was parked for.
     """
     if reasons and not BY_HAND.intersection(reasons):
-        return await parked_runs(at.temporal, *conditions, *(equals(ATTENTION_REASON, reason) for reason in reasons))
-    found = await running_runs(at.temporal, *conditions, where=_NEEDY)
-    async with at.reading() as conn:
+        return await parked_runs(
+            services.temporal, *conditions, *(equals(ATTENTION_REASON, reason) for reason in reasons)
+        )
+    found = await running_runs(services.temporal, *conditions, where=_NEEDY)
+    async with services.reading() as conn:
         others = await open_starts(conn, but_not=found, student=student, payment=payment)
-    states, ended = await standing(at, others)
+    states, ended = await standing(services, others)
     rest = [states[row.workflow_id] for row in others if row.purchase_id not in ended and row.workflow_id in states]
     found |= {state.workflow_id: state for state in rest if state.attention and stage in (None, state.stage)}
     return {
@@ -116,18 +118,18 @@ def start_again(start: StartRow) -> Conflict:
     )
 
 
-async def live(at: Services, start: StartRow) -> tuple[StartRow, RunState | None, bool, str]:
+async def live(services: Services, start: StartRow) -> tuple[StartRow, RunState | None, bool, str]:
     """The row, the run, whether Temporal answered, and whether a worker is up. A silent Temporal is no error here.
 
     The row is read anew where the run is closed: a run writes its ending first, then it closes.
     """
     try:
-        run = await run_state(at.temporal, start.workflow_id)
-        worker = "up" if await workers_poll(at.temporal, at.task_queue) else "down"
+        run = await run_state(services.temporal, start.workflow_id)
+        worker = "up" if await workers_poll(services.temporal, services.task_queue) else "down"
     except Unavailable:
         return start, None, False, "unknown"
     if start.ending is None and (run is None or not run.kind.open):
-        async with at.reading() as conn:
+        async with services.reading() as conn:
             start = (await starts_of(conn, [start.purchase_id]))[start.purchase_id]
         run = run or lost(start)
     return start, run, True, worker

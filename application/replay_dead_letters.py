@@ -28,47 +28,47 @@ class Replays:
     refusals: list[str] = field(default_factory=list[str])
 
 
-async def letter_or_404(at: Services, letter_id: int) -> LetterRow:
+async def letter_or_404(services: Services, letter_id: int) -> LetterRow:
     """The dead letter. Raises NotFound."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         found = await letter(conn, letter_id)
     if found is None:
         raise NotFound(code="DEAD_LETTER_NOT_FOUND", detail="No dead letter has this id.")
     return found
 
 
-async def fix(at: Services, letter_id: int, payload: str, act: LetterAct) -> str:
+async def fix(services: Services, letter_id: int, payload: str, act: LetterAct) -> str:
     """Keep a mended payload beside the original; it must be an event of ours. Raises NotFound, Unprocessable, KeyReused."""
-    await letter_or_404(at, letter_id)
+    await letter_or_404(services, letter_id)
     read_event(payload.encode())
-    await _first(at, letter_id, act, payload)
-    outcome = await fix_letter(at.engine, letter_id, payload, act)
+    await _first(services, letter_id, act, payload)
+    outcome = await fix_letter(services.engine, letter_id, payload, act)
     _log.info("dead_letter_fixed", dead_letter=letter_id, actor=act.actor, request_key=act.request_key)
     return outcome
 
 
-async def replay(at: Services, letter_id: int, act: LetterAct) -> tuple[str, str | None]:
+async def replay(services: Services, letter_id: int, act: LetterAct) -> tuple[str, str | None]:
     """Bring the mended event in, or the original: `taken`, `duplicate`, or the code and detail of its refusal.
 
     The same key again answers the first outcome. Raises NotFound, KeyReused, Unavailable; then nothing is on record.
     """
-    found = await letter_or_404(at, letter_id)
-    if first := await _first(at, letter_id, act):
+    found = await letter_or_404(services, letter_id)
+    if first := await _first(services, letter_id, act):
         return first, None
     payload = found.payload if found.fixed_payload is None else found.fixed_payload.encode()
     try:
-        taken = await ingest(at, payload)
+        taken = await ingest(services, payload)
     except (NotFound, Unprocessable) as err:
         detail = err.detail or ""
-        outcome = await letter_refused(at.engine, letter_id, err.code, detail, act)
+        outcome = await letter_refused(services.engine, letter_id, err.code, detail, act)
         _log.warning("dead_letter_refused", dead_letter=letter_id, code=err.code, request_key=act.request_key)
         return outcome, detail
-    outcome = await letter_replayed(at.engine, letter_id, DUPLICATE if taken.duplicate else TAKEN, act)
+    outcome = await letter_replayed(services.engine, letter_id, DUPLICATE if taken.duplicate else TAKEN, act)
     _log.info("dead_letter_replayed", dead_letter=letter_id, outcome=outcome, request_key=act.request_key)
     return outcome, None
 
 
-async def _first(at: Services, letter_id: int, act: LetterAct, payload: str | None = None) -> str | None:
+async def _first(services: Services, letter_id: int, act: LetterAct, payload: str | None = None) -> str | None:
     """What came of this act the first time. Raises KeyReused when the key was used for another one."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         return await acted_before(conn, letter_id, act, payload)

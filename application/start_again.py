@@ -14,25 +14,27 @@ from db.reads.shelf import shelf_of, stored_request
 from db.reads.starts import StartRow
 
 
-async def again(at: Services, start: StartRow) -> LineStarted:
+async def again(services: Services, start: StartRow) -> LineStarted:
     """As the door would do it once more; what runs or has ended is answered so. Raises NotFound, Unavailable."""
     if start.payment_id:
-        return await _of_payment(at, start, start.payment_id)
-    async with at.reading() as conn:
+        return await _of_payment(services, start, start.payment_id)
+    async with services.reading() as conn:
         asked = await stored_request(conn, start.purchase_id)
         if asked is None:
             raise NotFound(code="PURCHASE_NOT_FOUND", detail="Nothing says what this purchase is of.")
         shelf = await shelf_of(conn, start.student_id, asked.item_type, asked.item_id)
     line = unpaid(shelf, asked.item_type, asked.item_id)
-    state = start.ending or await start_row(at, line, start)
+    state = start.ending or await start_row(services, line, start)
     return LineStarted(start.line, start.purchase_id, start.workflow_id, state)
 
 
-async def _of_payment(at: Services, start: StartRow, payment_id: str) -> LineStarted:
-    async with at.reading() as conn:
+async def _of_payment(services: Services, start: StartRow, payment_id: str) -> LineStarted:
+    async with services.reading() as conn:
         payment = await payment_to_start(conn, payment_id)
     lines = [line for line in payment.lines if line.line == start.line] if payment else []
     if payment is None or not lines:
         raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this line; nothing was started.")
-    (started,) = await start_lines(at, await settled(at, replace(payment, lines=tuple(lines))), start.origin)
+    (started,) = await start_lines(
+        services, await settled(services, replace(payment, lines=tuple(lines))), start.origin
+    )
     return started

@@ -52,29 +52,31 @@ class LineStarted:
 
 
 async def start_lines(
-    at: Services, payment: PaymentToStart, origin: str, event: IncomingEvent | None = None
+    services: Services, payment: PaymentToStart, origin: str, event: IncomingEvent | None = None
 ) -> list[LineStarted]:
     """Start every line that has no workflow yet. Raises `Unavailable`; asking again then goes on.
 
     `event`: what the event door was told; it is taken together with the rows of its lines.
     """
-    await record_starts(at.engine, [order_of(payment, line, origin) for line in payment.lines], at.clock(), event)
-    async with at.reading() as conn:
+    await record_starts(
+        services.engine, [order_of(payment, line, origin) for line in payment.lines], services.clock(), event
+    )
+    async with services.reading() as conn:
         rows = await starts_of_payment(conn, payment.payment_id)  # one of an older version has the ids of its day
     answers: list[LineStarted] = []
     for line in payment.lines:
         row = rows[line.line]
-        state = await _start(at, payment, line, row)
+        state = await _start(services, payment, line, row)
         answers.append(LineStarted(line.line, row.purchase_id, row.workflow_id, state))
     return answers
 
 
-async def wait_for_rows(at: Services, lines: list[LineStarted], seconds: float) -> dict[str, Outcome]:
+async def wait_for_rows(services: Services, lines: list[LineStarted], seconds: float) -> dict[str, Outcome]:
     """Look until every line has its purchase row or its ending, or the time is up; what was seen last, by id."""
     ids = [line.id for line in lines]
     until = asyncio.get_running_loop().time() + seconds
     while True:
-        async with at.reading() as conn:
+        async with services.reading() as conn:
             seen = await outcomes_of(conn, ids)
         settled = all(outcome.has_row or outcome.ending for outcome in seen.values())
         if settled or asyncio.get_running_loop().time() >= until:
@@ -96,44 +98,44 @@ def order_of(payment: PaymentToStart, line: PaidLine, origin: str) -> PurchaseOr
     )
 
 
-async def _start(at: Services, payment: PaymentToStart, line: PaidLine, row: StartRow) -> str:
+async def _start(services: Services, payment: PaymentToStart, line: PaidLine, row: StartRow) -> str:
     if row.ending:
         if not (row.took_no_money and payment.status in _PAID_STATUSES and not line.given_back):
             return row.ending
-        row = await _next_attempt(at, row)
+        row = await _next_attempt(services, row)
         if row.ending:
             return row.ending
-    return await start_row(at, line, row)
+    return await start_row(services, line, row)
 
 
-async def start_row(at: Services, line: PaidLine, row: StartRow) -> str:
+async def start_row(services: Services, line: PaidLine, row: StartRow) -> str:
     """The state of what a row stands for: started (by this call), running, or how it ended meanwhile."""
     order = row.order
     if row.begun:  # there was a run, though Temporal may have forgotten it
-        return await _start_again(at, line, order)
-    if not await _start_workflow(at, line, order, WorkflowIDReusePolicy.REJECT_DUPLICATE):
-        return await _ending_now(at, order) or await _start_again(at, line, order)
+        return await _start_again(services, line, order)
+    if not await _start_workflow(services, line, order, WorkflowIDReusePolicy.REJECT_DUPLICATE):
+        return await _ending_now(services, order) or await _start_again(services, line, order)
     _log.info("purchase_started", payment_id=order.payment_id, workflow_id=order.workflow_id, attempt=order.attempt)
     return "started"
 
 
-async def _start_again(at: Services, line: PaidLine, order: PurchaseOrder) -> str:
+async def _start_again(services: Services, line: PaidLine, order: PurchaseOrder) -> str:
     """The same of an order that has had a run. One that was closed before its ending gets another, of all doors once.
 
     Its ledger answers what is done; so it stays at its attempt, where whatever the closed run has still under way meets
     the same rows.
     """
-    run = await run_state(at.temporal, order.workflow_id)
+    run = await run_state(services.temporal, order.workflow_id)
     if run and run.kind.open:
         return "running"
-    async with taking_turns(at.engine, order.purchase_id) as conn:
-        run = await run_state(at.temporal, order.workflow_id)
+    async with taking_turns(services.engine, order.purchase_id) as conn:
+        run = await run_state(services.temporal, order.workflow_id)
         row = (await starts_of(conn, [order.purchase_id]))[order.purchase_id]
         if row.ending or (run and run.kind.open):
             return row.ending or "running"
         resumed = _resumed(await unfinished_of(conn, order.purchase_id))
         order = replace(order, attempt=row.attempt)
-        if not await _start_workflow(at, line, order, WorkflowIDReusePolicy.ALLOW_DUPLICATE, resumed):
+        if not await _start_workflow(services, line, order, WorkflowIDReusePolicy.ALLOW_DUPLICATE, resumed):
             return "running"
     closed = run.kind.status if run else None
     _log.warning("purchase_started_again", workflow_id=order.workflow_id, attempt=order.attempt, closed=closed)
@@ -159,7 +161,7 @@ def _resumed(left: Unfinished) -> ContinuedState:
 
 
 async def _start_workflow(
-    at: Services,
+    services: Services,
     line: PaidLine,
     order: PurchaseOrder,
     reuse: WorkflowIDReusePolicy,
@@ -168,11 +170,11 @@ async def _start_workflow(
     """False when Temporal has a run of this id that stands in the way: it was started before."""
     async with answering("start"):
         try:
-            await at.temporal.start_workflow(
+            await services.temporal.start_workflow(
                 PurchaseWorkflow.run,
-                PurchaseInput(order, at.rules, resumed),
+                PurchaseInput(order, services.rules, resumed),
                 id=order.workflow_id,
-                task_queue=at.task_queue,
+                task_queue=services.task_queue,
                 id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 rpc_timeout=RPC_TIMEOUT,
@@ -215,16 +217,16 @@ def _details(order: PurchaseOrder, line: PaidLine) -> str:
     )
 
 
-async def _next_attempt(at: Services, row: StartRow) -> StartRow:
-    run = await run_state(at.temporal, row.workflow_id)
+async def _next_attempt(services: Services, row: StartRow) -> StartRow:
+    run = await run_state(services.temporal, row.workflow_id)
     if run and run.kind.open:  # its row says ended, its run closes in a moment; a start now would meet the old run
         raise Unavailable(code="PREVIOUS_ATTEMPT_CLOSING", detail="The line's earlier attempt is just ending.")
-    await record_new_attempt(at.engine, row.purchase_id, row.attempt, at.clock())
-    async with at.reading() as conn:
+    await record_new_attempt(services.engine, row.purchase_id, row.attempt, services.clock())
+    async with services.reading() as conn:
         return (await starts_of(conn, [row.purchase_id]))[row.purchase_id]
 
 
-async def _ending_now(at: Services, order: PurchaseOrder) -> str | None:
+async def _ending_now(services: Services, order: PurchaseOrder) -> str | None:
     """The row's ending, read after Temporal said the run exists: it may have closed since the row was read."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         return (await starts_of(conn, [order.purchase_id]))[order.purchase_id].ending

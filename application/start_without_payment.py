@@ -37,30 +37,30 @@ def unpaid(shelf: Shelf, item_type: str, item_id: str) -> PaidLine:
     return PaidLine(1, item_type, item_id, shelf.title, 0, shelf.currency or "")
 
 
-async def begin(at: Services, purchase_id: str, student_id: str, line: PaidLine) -> Begun:
+async def begin(services: Services, purchase_id: str, student_id: str, line: PaidLine) -> Begun:
     """Start the purchase that a claim has answered with, unless it runs, has ended, or is a payment's.
 
     Raises Conflict (CONFLICT_OTHER_OWNER) when its id turns out to be another student's.
     """
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         row = (await starts_of(conn, [purchase_id]))[purchase_id]
     if row.student_id != student_id:
         raise other_owner()
     if row.ending or row.payment_id is not None:
         return Begun(row, row.ending or "running")
-    return Begun(row, await start_row(at, line, row))
+    return Begun(row, await start_row(services, line, row))
 
 
-async def is_there(at: Services, begun: Begun, wait: float) -> bool:
+async def is_there(services: Services, begun: Begun, wait: float) -> bool:
     """Whether the purchase row is there, waited for up to `wait` seconds.
 
     Raises Conflict with the code of its ending when the purchase was made whole.
     """
     row = begun.row
     line = LineStarted(row.line, row.purchase_id, row.workflow_id, begun.state)
-    outcome = (await wait_for_rows(at, [line], wait))[row.purchase_id]
+    outcome = (await wait_for_rows(services, [line], wait))[row.purchase_id]
     if outcome.ending in MADE_WHOLE:
-        raise await _ended(at, row)
+        raise await _ended(services, row)
     return outcome.has_row
 
 
@@ -68,8 +68,8 @@ def other_owner() -> Conflict:
     return Conflict(code="CONFLICT_OTHER_OWNER", detail="This is another student's already; nothing was started.")
 
 
-async def _ended(at: Services, row: StartRow) -> Conflict:
-    async with at.reading() as conn:
+async def _ended(services: Services, row: StartRow) -> Conflict:
+    async with services.reading() as conn:
         now = (await starts_of(conn, [row.purchase_id]))[row.purchase_id]
     detail = f"Purchase {row.purchase_id} ended ({now.code or now.ending}); nothing was given by it."
     return Conflict(code=now.code or "CANCELLED", detail=detail)

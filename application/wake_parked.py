@@ -34,9 +34,9 @@ class Healed:
     only: Sequence[Condition] = ()
 
 
-def wake_later(at: Services, healed: Healed) -> None:
+def wake_later(services: Services, healed: Healed) -> None:
     """Sweep in the background; the caller's answer does not wait for it and does not fail with it."""
-    at.later(_sweep_twice(at.temporal, at.task_queue, healed))
+    services.later(_sweep_twice(services.temporal, services.task_queue, healed))
 
 
 async def sweep(client: Client, task_queue: str, healed: Healed) -> int:

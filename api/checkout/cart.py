@@ -84,9 +84,9 @@ class CartItemAdded(Answer):
 
 
 @router.get("", summary="The caller's cart", responses=problems(Unprocessable, Unavailable))
-async def show_cart(at: ServicesDep, who: CallerDep) -> CartView:
+async def show_cart(services: ServicesDep, who: CallerDep) -> CartView:
     """Prices are today's; checkout takes those of its own moment."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         lines = await cart_of(conn, who.subject)
     return CartView(items=[CartItemView.model_validate({**vars(line), "metadata": line.details}) for line in lines])
 
@@ -101,10 +101,10 @@ async def show_cart(at: ServicesDep, who: CallerDep) -> CartView:
     },
 )
 async def add_cart_item(
-    body: AddToCart, at: ServicesDep, who: CallerDep, key: MaybeKey, response: Response
+    body: AddToCart, services: ServicesDep, who: CallerDep, key: MaybeKey, response: Response
 ) -> CartItemAdded:
     """The same item may lie there twice. With an `Idempotency-Key` the same request puts it in once."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         opened = await is_open(conn, body.item_type, body.item_id)
     if opened is None:
         raise Unprocessable(code="UNKNOWN_ITEM", detail="The catalogue has no such item.")
@@ -113,7 +113,7 @@ async def add_cart_item(
     cart_item_id = cart_item_id_of(who.subject, key) if key else str(uuid4())
     try:
         thing = ToAdd(cart_item_id, who.subject, body.item_type, body.item_id, body.metadata)
-        is_new = await add_to_cart(at.engine, thing, key)
+        is_new = await add_to_cart(services.engine, thing, key)
     except CartFull as full:
         raise Conflict(code="CART_FULL", detail=f"A cart holds {MOST_ITEMS} items at most.") from full
     response.status_code = 201 if is_new else 200
@@ -126,13 +126,13 @@ async def add_cart_item(
     summary="Take one thing out of the cart",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def remove_cart_item(cart_item_id: GivenInPath, at: ServicesDep, who: CallerDep) -> None:
+async def remove_cart_item(cart_item_id: GivenInPath, services: ServicesDep, who: CallerDep) -> None:
     """What lies in another student's cart is answered as what is not there."""
-    if not await take_out(at.engine, cart_item_id, who.subject):
+    if not await take_out(services.engine, cart_item_id, who.subject):
         raise NotFound(code="CART_ITEM_NOT_FOUND", detail="Nothing in your cart has this id.")
 
 
 @router.delete("", status_code=204, summary="Empty the cart", responses=problems(Unprocessable, Unavailable))
-async def clear_cart(at: ServicesDep, who: CallerDep) -> None:
+async def clear_cart(services: ServicesDep, who: CallerDep) -> None:
     """Purchases that were started are not touched."""
-    await empty_cart(at.engine, who.subject)
+    await empty_cart(services.engine, who.subject)

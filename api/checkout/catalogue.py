@@ -61,10 +61,10 @@ class _Wanted(BaseModel):
 
 
 @router.get("", summary="Open items, in pages", responses=problems(Unprocessable, Unavailable))
-async def list_catalogue(wanted: Annotated[_Wanted, Query()], at: ServicesDep) -> CataloguePage:
+async def list_catalogue(wanted: Annotated[_Wanted, Query()], services: ServicesDep) -> CataloguePage:
     """Closed items are left out; what was bought of them stays bought."""
     item_type, _, item_id = (wanted.cursor or "").partition("/")
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         found = await items_for_sale(conn, wanted.type, (item_type, item_id), wanted.limit + 1)
     items, more = found[: wanted.limit], len(found) > wanted.limit
     return CataloguePage(
@@ -74,9 +74,9 @@ async def list_catalogue(wanted: Annotated[_Wanted, Query()], at: ServicesDep) -
 
 
 @router.get("/{item_type}/{item_id}", summary="An open item", responses=problems(NotFound, Unprocessable, Unavailable))
-async def show_item(item_type: ItemType, item_id: GivenInPath, at: ServicesDep) -> ItemView:
+async def show_item(item_type: ItemType, item_id: GivenInPath, services: ServicesDep) -> ItemView:
     """What is closed is answered as what is not there."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         item = await item_for_sale(conn, item_type, item_id)
     if item is None:
         raise NotFound(code="ITEM_NOT_FOUND", detail="Nothing of this name is for sale.")

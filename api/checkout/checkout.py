@@ -115,31 +115,31 @@ class CheckoutAnswer(Answer):
     summary="Make one payment of the cart",
     responses=problems(BadRequest, Conflict, InFlight, Unprocessable, Unavailable),
 )
-async def checkout(body: CheckoutBody, at: ServicesDep, who: CallerDep, key: RequiredKey) -> CheckoutAnswer:
+async def checkout(body: CheckoutBody, services: ServicesDep, who: CallerDep, key: RequiredKey) -> CheckoutAnswer:
     """Every thing in the cart becomes a line; it stays in the cart until its purchase is done.
 
     Sending the same request with the same key again gives the same answer and never a second payment. A cart that
     cannot be paid leaves nothing behind, its key included. Old clients may send it to `/api/purchases` or
     `/api/purchase`.
     """
-    provider = at.provider
+    provider = services.provider
     if provider is None:
         raise provider_unavailable()
-    payment, answer = await _claimed(at, who.subject, key, body)
+    payment, answer = await _claimed(services, who.subject, key, body)
     if answer is not None:
         return CheckoutAnswer.model_validate(answer)
     try:
-        intent = await at.ask(_intent, provider, payment)
+        intent = await services.ask(_intent, provider, payment)
     except ProviderTrouble as trouble:
-        await let_go(at.engine, payment.payment_id)
+        await let_go(services.engine, payment.payment_id)
         _log.warning("payment_provider_unavailable", payment_id=payment.payment_id, error=str(trouble))
         raise provider_unavailable() from trouble
     except ProviderRefused as refused:
-        await let_go(at.engine, payment.payment_id)
+        await let_go(services.engine, payment.payment_id)
         _log.error("payment_refused_by_provider", payment_id=payment.payment_id, code=refused.code)
         raise Conflict(code="PAYMENT_REFUSED", detail="The payment provider does not accept this payment.") from refused
     said = _answer(payment, intent)
-    await record_answer(at.engine, payment.payment_id, said.model_dump(by_alias=True), intent.status)
+    await record_answer(services.engine, payment.payment_id, said.model_dump(by_alias=True), intent.status)
     _log.info("checkout_done", payment_id=payment.payment_id, student_id=payment.student_id, lines=len(payment.lines))
     return said
 
@@ -149,16 +149,16 @@ def provider_unavailable() -> Unavailable:
 
 
 async def _claimed(
-    at: Services, student_id: str, key: str, body: CheckoutBody
+    services: Services, student_id: str, key: str, body: CheckoutBody
 ) -> tuple[StoredPayment, dict[str, Any] | None]:
     """The stored payment of this key, new or found, and the answer it had."""
     keyed = Key(student_id, "checkout", key, digest(body.model_dump()))
     try:
-        async with claiming(at.engine, keyed, f"pay-{uuid4().hex}") as (conn, claim):
+        async with claiming(services.engine, keyed, f"pay-{uuid4().hex}") as (conn, claim):
             if claim.is_new:
                 cart = [to_buy(line) for line in await cart_of(conn, student_id)]
                 bill = bill_of(cart, coins=body.coins, balance=await balance_of(conn, student_id, None) or 0)
-                await store_payment(conn, claim.payment_id, student_id, bill, at.clock())
+                await store_payment(conn, claim.payment_id, student_id, bill, services.clock())
             return await stored_payment(conn, claim.payment_id), claim.answer
     except CannotBuy as no:
         problem = Unprocessable if no.code in _UNPROCESSABLE else Conflict

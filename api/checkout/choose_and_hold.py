@@ -41,24 +41,24 @@ class Wish:
     home: Place
 
 
-async def hold_for(at: Services, wish: Wish) -> LiveHold:
+async def hold_for(services: Services, wish: Wish) -> LiveHold:
     """Holds the trainer who would be chosen now; who loses a race looks again. Raises TooManyHolds, and what the step
     would refuse with."""
     taken: set[str] = set()
     for _ in range(_LOOKS):
         try:
-            async with at.engine.begin() as conn:
-                return await _hold_best(at, conn, wish, taken)
+            async with services.engine.begin() as conn:
+                return await _hold_best(services, conn, wish, taken)
         except TakenMeanwhile as lost:
             taken.add(lost.trainer_id)
     raise RuntimeError(f"lost {_LOOKS} races for a trainer")
 
 
-async def _hold_best(at: Services, conn: AsyncConnection, wish: Wish, taken: set[str]) -> LiveHold:
+async def _hold_best(services: Services, conn: AsyncConnection, wish: Wish, taken: set[str]) -> LiveHold:
     """In one transaction: the student is locked, so that holds and purchases of one student take turns."""
     await lock_student(conn, wish.student_id)
-    await require_not_too_often(conn, wish.student_id, wish.course_id, at.clock())
-    now, wanted = at.clock(), wish.asked.wanted
+    await require_not_too_often(conn, wish.student_id, wish.course_id, services.clock())
+    now, wanted = services.clock(), wish.asked.wanted
     near = wish.home if wanted.learning_mode == "home" else None
     ahead = await who_could_teach(conn, wish.student_id, wish.course_id, wish.lessons, now, near)
     if ahead.conflict is not None:
@@ -73,7 +73,7 @@ async def _hold_best(at: Services, conn: AsyncConnection, wish: Wish, taken: set
         await let_go(conn, [mine.id] if mine else [], now)
     hold = ToHold(
         str(uuid4()), wish.student_id, wish.course_id, choice.trainer.id, choice.trainer.last_assigned_at, wish.lessons,
-        wish.zone, choice.won, choice.lost, now + at.slot_hold,
+        wish.zone, choice.won, choice.lost, now + services.slot_hold,
     )  # fmt: skip
     await hold_slots(conn, hold, now)
     return next(live for live in await live_holds(conn, wish.student_id, now) if live.id == hold.id)

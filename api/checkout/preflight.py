@@ -97,7 +97,7 @@ class Preflight(Answer):
 class _Look:
     """One look ahead: whose, what is known of them, the lessons of the things looked at so far, how many more may be."""
 
-    at: Services
+    services: Services
     student_id: str
     facts: StudentFacts
     lessons: list[Lesson] = field(default_factory=list[Lesson])
@@ -117,15 +117,17 @@ class Asked:
     summary="What would make the cart wait after it is paid",
     responses=problems(Unprocessable, Unavailable),
 )
-async def preflight(at: ServicesDep, who: CallerDep, coins: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Preflight:
+async def preflight(
+    services: ServicesDep, who: CallerDep, coins: Annotated[int, Query(ge=0, le=2**53)] = 0
+) -> Preflight:
     """Missing profile or place, missing or malformed schedule, no trainer, own lessons at these times, bought minutes
     ago, too few coins. The cart can be paid all the same; what is warned of then waits, or is refunded.
     """
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         cart = await cart_of(conn, who.subject)
         facts = await student_facts(conn, who.subject)
         balance = await balance_of(conn, who.subject, who.own) or 0
-    look = _Look(at, who.subject, facts)
+    look = _Look(services, who.subject, facts)
     short = Refused("COINS_INSUFFICIENT", f"{coins} coins are asked for, the balance is {balance}")
     return Preflight(
         lines=[await _line(look, thing) for thing in cart],
@@ -176,7 +178,7 @@ def _double(look: _Look, thing: CartLine, count: int) -> Refused | None:
     older = look.facts.owned.get((thing.item_type, thing.item_id))
     if older is None or older.paid_at is None:
         return None
-    if not looks_double(look.at.clock(), count, older.paid_at, older.session_count):
+    if not looks_double(look.services.clock(), count, older.paid_at, older.session_count):
         return None
     return Refused("DUPLICATE_PAYMENT_SUSPECTED", f"the same {count} lessons were bought minutes ago")
 
@@ -209,11 +211,11 @@ async def plan_of(asked: Asked, facts: StudentFacts, now: datetime) -> list[Less
 
 async def _no_lessons(look: _Look, course_id: str, asked: Asked) -> Refused | None:
     """Why there would be no lessons: the student is busy, here or by the rest of the cart; or nobody can teach all."""
-    facts, now, wanted, count = look.facts, look.at.clock(), asked.wanted, asked.count
+    facts, now, wanted, count = look.facts, look.services.clock(), asked.wanted, asked.count
     home = place_of(facts.latitude, facts.longitude)
     lessons = await plan_of(asked, facts, now)
     near = home if wanted.learning_mode == "home" else None
-    async with look.at.reading() as conn:
+    async with look.services.reading() as conn:
         ahead = await who_could_teach(conn, look.student_id, course_id, lessons, now, near)
     conflict = ahead.conflict or _overlap(lessons, look.lessons)
     if conflict is not None:

@@ -91,13 +91,13 @@ class HoldList(Answer):
     summary="Keep a trainer's times while paying",
     responses=problems(NotFound, Conflict, Unprocessable, Unavailable),
 )
-async def hold_times(body: HoldBody, at: ServicesDep, who: CallerDep, response: Response) -> HoldView:
+async def hold_times(body: HoldBody, services: ServicesDep, who: CallerDep, response: Response) -> HoldView:
     """All lessons of one thing in the cart, of the trainer who would be chosen now. A hold of the same course that the
     caller has already is replaced. It ends by itself after `SLOT_HOLD`; a purchase of the same lessons takes it over.
     """
     try:
-        wish = await _wish(at, who.subject, body.cart_item_id)
-        held = await hold_for(at, wish)
+        wish = await _wish(services, who.subject, body.cart_item_id)
+        held = await hold_for(services, wish)
     except Refused as refused:
         row = REFUSALS[refused.code]
         said = f"{row.student} {refused.message[:500]}." if refused.code == "METADATA_INCOMPLETE" else row.student
@@ -109,16 +109,16 @@ async def hold_times(body: HoldBody, at: ServicesDep, who: CallerDep, response: 
         ) from often
     except TooManyHolds as full:
         raise Conflict(code="TOO_MANY_HOLDS", detail=f"{MOST_HOLDS} courses are held already: let one go.") from full
-    await _start_timer(at, held)
+    await _start_timer(services, held)
     response.headers["Location"] = f"{router.prefix}/{held.id}"
     return _view(held)
 
 
 @router.get("", summary="The caller's live holds", responses=problems(Unprocessable, Unavailable))
-async def list_holds(at: ServicesDep, who: CallerDep) -> HoldList:
+async def list_holds(services: ServicesDep, who: CallerDep) -> HoldList:
     """Those that have expired are not among them."""
-    async with at.reading() as conn:
-        return HoldList(holds=[_view(hold) for hold in await live_holds(conn, who.subject, at.clock())])
+    async with services.reading() as conn:
+        return HoldList(holds=[_view(hold) for hold in await live_holds(conn, who.subject, services.clock())])
 
 
 @router.delete(
@@ -127,17 +127,17 @@ async def list_holds(at: ServicesDep, who: CallerDep) -> HoldList:
     summary="Let the times go",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def let_times_go(hold_id: GivenInPath, at: ServicesDep, who: CallerDep) -> None:
+async def let_times_go(hold_id: GivenInPath, services: ServicesDep, who: CallerDep) -> None:
     """At once; purchases that wait for a trainer are tried again. Another student's hold is answered as none."""
-    async with at.engine.begin() as conn:
-        ended = await end_own(conn, hold_id, who.subject, at.clock())
+    async with services.engine.begin() as conn:
+        ended = await end_own(conn, hold_id, who.subject, services.clock())
     if not ended:
         raise NotFound(code="HOLD_NOT_FOUND", detail="You have no live hold of this id.")
-    wake_later(at, Healed(("NO_TRAINER_AVAILABLE",), f"hold {hold_id} was let go"))
+    wake_later(services, Healed(("NO_TRAINER_AVAILABLE",), f"hold {hold_id} was let go"))
 
 
-async def _wish(at: Services, student_id: str, cart_item_id: str) -> Wish:
-    async with at.reading() as conn:
+async def _wish(services: Services, student_id: str, cart_item_id: str) -> Wish:
+    async with services.reading() as conn:
         cart = await cart_of(conn, student_id)
         facts = await student_facts(conn, student_id)
     thing = next((each for each in cart if each.id == cart_item_id), None)
@@ -151,29 +151,29 @@ async def _wish(at: Services, student_id: str, cart_item_id: str) -> Wish:
     if asked.count > MOST_LESSONS:
         detail = f"The times of {MOST_LESSONS} lessons at most are held. Pay without: a trainer is found then."
         raise Conflict(code="TOO_MANY_LESSONS_TO_HOLD", detail=detail)
-    lessons = await plan_of(asked, facts, at.clock())
+    lessons = await plan_of(asked, facts, services.clock())
     return Wish(
         student_id, thing.item_id, asked, lessons, facts.timezone or "", place_of(facts.latitude, facts.longitude)
     )
 
 
-async def _start_timer(at: Services, held: LiveHold) -> None:
+async def _start_timer(services: Services, held: LiveHold) -> None:
     """Without a timer the times are not kept: then they are let go again and the answer is 503."""
     try:
         async with answering("start"):
-            await at.temporal.start_workflow(
+            await services.temporal.start_workflow(
                 SlotHoldWorkflow.run,
-                HoldInput(held.id, at.slot_hold.total_seconds(), at.rules),
+                HoldInput(held.id, services.slot_hold.total_seconds(), services.rules),
                 id=hold_workflow_id_of(held.id),
-                task_queue=at.task_queue,
+                task_queue=services.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 rpc_timeout=RPC_TIMEOUT,
                 static_summary=f"times of a trainer held for {held.course_id}",
             )
     except Unavailable:
-        async with at.engine.begin() as conn:
-            await let_go(conn, [held.id], at.clock())
+        async with services.engine.begin() as conn:
+            await let_go(conn, [held.id], services.clock())
         raise
 
 

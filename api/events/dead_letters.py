@@ -41,10 +41,10 @@ LetterId = Annotated[int, Path(ge=1, le=LAST)]
 
 
 @router.get("/dead-letters", summary="Messages that could not be taken", responses=problems(Unprocessable, Unavailable))
-async def list_dead_letters(filters: Annotated[Filters, Query()], at: ServicesDep) -> LetterPage:
+async def list_dead_letters(filters: Annotated[Filters, Query()], services: ServicesDep) -> LetterPage:
     """Those that wait for somebody, unless asked for others. Each was tried three times when it came."""
     waiting = {"waiting": True, "replayed": False, "all": None}[filters.state]
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         found = await letters(conn, limit=filters.limit + 1, after=filters.after, waiting=waiting, code=filters.code)
     rows = found[: filters.limit]
     return LetterPage(
@@ -58,10 +58,10 @@ async def list_dead_letters(filters: Annotated[Filters, Query()], at: ServicesDe
     summary="A dead letter: what came, why it was refused, what was done",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def show_dead_letter(letter: LetterId, at: ServicesDep) -> LetterFile:
+async def show_dead_letter(letter: LetterId, services: ServicesDep) -> LetterFile:
     """The original as it came, byte for byte, the mended payload beside it, and every act on it."""
-    row = await letter_or_404(at, letter)
-    async with at.reading() as conn:
+    row = await letter_or_404(services, letter)
+    async with services.reading() as conn:
         acts = await letter_acts(conn, row.id)
     return letter_file(row, acts)
 
@@ -71,10 +71,10 @@ async def show_dead_letter(letter: LetterId, at: ServicesDep) -> LetterFile:
     summary="Mend the payload of a dead letter",
     responses=problems(NotFound, Unprocessable, Conflict, Unavailable),
 )
-async def fix_dead_letter(letter: LetterId, body: FixBody, at: ServicesDep, who: CallerDep) -> LetterAnswer:
+async def fix_dead_letter(letter: LetterId, body: FixBody, services: ServicesDep, who: CallerDep) -> LetterAnswer:
     """It is kept beside the original, and is what a replay brings in. It must be an event as the door takes it."""
     payload = json.dumps(body.payload, ensure_ascii=False)
-    return LetterAnswer(id=letter, outcome=await fix(at, letter, payload, _act(body, who, "fix")))
+    return LetterAnswer(id=letter, outcome=await fix(services, letter, payload, _act(body, who, "fix")))
 
 
 @router.post(
@@ -82,9 +82,9 @@ async def fix_dead_letter(letter: LetterId, body: FixBody, at: ServicesDep, who:
     summary="Bring a dead letter in again",
     responses=problems(NotFound, Unprocessable, Conflict, Unavailable),
 )
-async def replay_dead_letter(letter: LetterId, body: ReplayBody, at: ServicesDep, who: CallerDep) -> LetterAnswer:
+async def replay_dead_letter(letter: LetterId, body: ReplayBody, services: ServicesDep, who: CallerDep) -> LetterAnswer:
     """Through the same door, so that what it asks for happens once however often it came. Refused again, it stays."""
-    outcome, detail = await replay(at, letter, _act(body, who, "replay"))
+    outcome, detail = await replay(services, letter, _act(body, who, "replay"))
     return LetterAnswer(id=letter, outcome=outcome, detail=detail)
 
 
@@ -93,13 +93,13 @@ async def replay_dead_letter(letter: LetterId, body: ReplayBody, at: ServicesDep
     summary="Bring many dead letters in again",
     responses=problems(Conflict, Unprocessable, Unavailable),
 )
-async def replay_dead_letters(body: ReplayManyBody, at: ServicesDep, who: CallerDep) -> ReplayManyAnswer:
+async def replay_dead_letters(body: ReplayManyBody, services: ServicesDep, who: CallerDep) -> ReplayManyAnswer:
     """Of those that wait, at a steady pace, one audit row each. After some time it answers with what is `left`; the
     same request again goes on, and never acts twice on one."""
     if not (body.all or body.first or body.last or body.code):
         raise Unprocessable(code="FILTER_NEEDED", detail='Say which: first, last, code, or {"all": true}.')
-    await claim_key(at.engine, "dead-letters", who.subject, body.request_key, body.model_dump())
-    async with at.reading() as conn:
+    await claim_key(services.engine, "dead-letters", who.subject, body.request_key, body.model_dump())
+    async with services.reading() as conn:
         found = await letters(
             conn,
             limit=body.limit,
@@ -109,19 +109,19 @@ async def replay_dead_letters(body: ReplayManyBody, at: ServicesDep, who: Caller
             code=body.code,
             untouched_by=body.request_key,
         )
-    done = await _replay_all(at, [row.id for row in found], _act(body, who, "replay"))
+    done = await _replay_all(services, [row.id for row in found], _act(body, who, "replay"))
     return ReplayManyAnswer(matched=len(found), **vars(done))
 
 
-async def _replay_all(at: Services, ids: list[int], act: LetterAct) -> Replays:
+async def _replay_all(services: Services, ids: list[int], act: LetterAct) -> Replays:
     done = Replays(left=len(ids))
     until = asyncio.get_running_loop().time() + _WITHIN
     for letter_id in ids:
         async with waiting():
-            await at.pace.turn()
+            await services.pace.turn()
         if asyncio.get_running_loop().time() > until:
             break
-        outcome, _ = await replay(at, letter_id, act)
+        outcome, _ = await replay(services, letter_id, act)
         done.left -= 1
         if outcome in (TAKEN, DUPLICATE):
             done.replayed += 1

@@ -51,14 +51,16 @@ class EventTaken(Answer):
         **problems(NotFound, Unprocessable, Unavailable),
     },
 )
-async def take_event(body: PurchaseConfirmed, request: Request, at: ServicesDep, response: Response) -> EventTaken:
+async def take_event(
+    body: PurchaseConfirmed, request: Request, services: ServicesDep, response: Response
+) -> EventTaken:
     """Starts a workflow for every line of the confirmed payment. Safe to repeat: an event is taken once per `key`.
 
     What is refused is answered here and kept nowhere; send it again when it is mended. A 503 means that some lines
     may not have been started: send the same event again.
     """
     # The bytes, not `body`: the door reads them itself, as it reads those from Kafka, and sees keys that stand twice.
-    taken = await ingest(at, await request.body())
+    taken = await ingest(services, await request.body())
     response.status_code = 200 if taken.duplicate else 202
     return EventTaken(
         key=taken.key, duplicate=taken.duplicate, lines=[StartedLine(**vars(line)) for line in taken.lines]

@@ -125,9 +125,9 @@ class TargetRemoved(Answer):
 
 
 @router.get("/outbox", summary="How far the telling is behind", responses=problems(Unprocessable, Unavailable))
-async def show_backlog(at: ServicesDep) -> BacklogAnswer:
+async def show_backlog(services: ServicesDep) -> BacklogAnswer:
     """All zero is the usual. Events that grow old: no relay runs, or Kafka does not answer it."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         found = await backlog(conn)
     return BacklogAnswer(
         events_waiting=found.events,
@@ -144,13 +144,13 @@ async def show_backlog(at: ServicesDep) -> BacklogAnswer:
     summary="Tell an address of events",
     responses=problems(Unprocessable, Conflict, Unavailable),
 )
-async def add_webhook(body: NewTarget, at: ServicesDep) -> TargetMade:
+async def add_webhook(body: NewTarget, services: ServicesDep) -> TargetMade:
     """Events that are published from now on are sent there, signed, at least once, in order per purchase.
 
     Refused for addresses that are not public; they are looked at again at each try.
     """
     try:
-        await looked_up(parsed(body.url, private=at.private_webhooks), private=at.private_webhooks)
+        await looked_up(parsed(body.url, private=services.private_webhooks), private=services.private_webhooks)
     except TargetRefused as err:
         raise Unprocessable(code="TARGET_REFUSED", detail=f"This URL is not called: {err}.") from err
     made = TargetMade(
@@ -160,30 +160,30 @@ async def add_webhook(body: NewTarget, at: ServicesDep) -> TargetMade:
         secret=body.secret or _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode(),
     )
     try:
-        sealed = at.seal.close(made.secret)
+        sealed = services.seal.close(made.secret)
     except NoKey:
         raise Unavailable(
             code="SECRETS_KEYS_MISSING", detail="The API has no key to store the secret with: set SECRETS_KEYS."
         ) from None
-    if not await add_target(at.engine, made.id, made.url, sealed, made.event_types):
+    if not await add_target(services.engine, made.id, made.url, sealed, made.event_types):
         raise Conflict(code="TARGET_EXISTS", detail="This URL is told already; remove it first to change it.")
     _log.info("webhook_added", target=made.id, event_types=made.event_types)
     return made
 
 
 @router.get("/webhooks", summary="Who is told of events", responses=problems(Unprocessable, Unavailable))
-async def list_webhooks(at: ServicesDep) -> Targets:
+async def list_webhooks(services: ServicesDep) -> Targets:
     """With what is delivered, what waits, and what was given up after some three days of tries."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         return Targets(webhooks=[TargetView(**vars(row)) for row in await targets(conn)])
 
 
 @router.delete(
     "/webhooks/{target}", summary="Tell an address no more", responses=problems(NotFound, Unprocessable, Unavailable)
 )
-async def remove_webhook(target: Annotated[str, Path(max_length=64)], at: ServicesDep) -> TargetRemoved:
+async def remove_webhook(target: Annotated[str, Path(max_length=64)], services: ServicesDep) -> TargetRemoved:
     """What waited for it is dropped; the record of what was delivered stays."""
-    if "\0" in target or not await remove_target(at.engine, target):
+    if "\0" in target or not await remove_target(services.engine, target):
         raise NotFound(code="TARGET_NOT_FOUND", detail="No target has this id.")
     _log.info("webhook_removed", target=target)
     return TargetRemoved(id=target)

@@ -54,9 +54,9 @@ async def healthz() -> Alive:
 
 
 @router.get("/readyz", summary="Whether purchases can be started and carried on", responses=problems(Unavailable))
-async def readyz(at: ServicesDep) -> Ready:
+async def readyz(services: ServicesDep) -> Ready:
     """503 names what is down: database, migrations, temporal, worker."""
-    stored, worked = await asyncio.gather(_stored(at), _worked(at))
+    stored, worked = await asyncio.gather(_stored(services), _worked(services))
     checks = stored | worked
     down = [name for name, state in checks.items() if state != "ok"]
     if down:
@@ -65,20 +65,23 @@ async def readyz(at: ServicesDep) -> Ready:
     return Ready(checks=checks)
 
 
-async def _stored(at: Services) -> dict[str, str]:
-    revision = await _answer(_revision(at))
+async def _stored(services: Services) -> dict[str, str]:
+    revision = await _answer(_revision(services))
     if isinstance(revision, _Silent):
         return {"database": "does not answer", "migrations": "unknown"}
     fits = revision == newest_revision()
     return {"database": "ok", "migrations": "ok" if fits else "not at this code's version, run `coursaga migrate`"}
 
 
-async def _worked(at: Services) -> dict[str, str]:
-    seen = await _answer(who_polls(at.temporal, at.task_queue))
+async def _worked(services: Services) -> dict[str, str]:
+    seen = await _answer(who_polls(services.temporal, services.task_queue))
     if isinstance(seen, _Silent):
         return {"temporal": "does not answer", "worker": "unknown"}
     remedy = ", run `coursaga release`" if seen.workers else ""
-    return {"temporal": "ok", "worker": f"of task queue {at.task_queue} {seen.fault}{remedy}" if seen.fault else "ok"}
+    return {
+        "temporal": "ok",
+        "worker": f"of task queue {services.task_queue} {seen.fault}{remedy}" if seen.fault else "ok",
+    }
 
 
 class _Silent:
@@ -92,6 +95,6 @@ async def _answer(asked: Awaitable[T]) -> T | _Silent:
         return _Silent()
 
 
-async def _revision(at: Services) -> str | None:
-    async with at.reading() as conn:
+async def _revision(services: Services) -> str | None:
+    async with services.reading() as conn:
         return await revision_of(conn)

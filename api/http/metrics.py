@@ -38,15 +38,15 @@ _NEEDS_ENGINEER = f"{REPORTED_PROBLEMS.name} IS NOT NULL"
     response_class=Response,
     responses={200: {"content": {"text/plain": {"example": 'coursaga_up{part="database"} 1.0\n'}}}},
 )
-async def metrics(at: ServicesDep) -> Response:
+async def metrics(services: ServicesDep) -> Response:
     """Always answers; what cannot be read is left out, and `coursaga_up` says so. Read anew every 5 seconds at most."""
-    async with at.scraped.reading:
+    async with services.scraped.reading:
         now = time.monotonic()
-        if now - at.scraped.at >= KEPT:
+        if now - services.scraped.at >= KEPT:
             registry = CollectorRegistry()
-            registry.register(_Scrape(await _stored(at), await _running(at)))
-            at.scraped.text, at.scraped.at = generate_latest(registry), now
-        return Response(at.scraped.text, media_type=CONTENT_TYPE_LATEST)
+            registry.register(_Scrape(await _stored(services), await _running(services)))
+            services.scraped.text, services.scraped.at = generate_latest(registry), now
+        return Response(services.scraped.text, media_type=CONTENT_TYPE_LATEST)
 
 
 class _Scrape(Collector):
@@ -106,21 +106,21 @@ def _gauge(
     return family
 
 
-async def _stored(at: Services) -> Figures | None:
+async def _stored(services: Services) -> Figures | None:
     try:
-        async with at.reading() as conn:
+        async with services.reading() as conn:
             return await figures(conn)
     except SQLAlchemyError:
         return None
 
 
-async def _running(at: Services) -> list[RunState] | None:
+async def _running(services: Services) -> list[RunState] | None:
     """Those that wait for somebody; all that run are more than a scrape needs."""
     try:
         try:
-            waiting = await needing_somebody(at)
+            waiting = await needing_somebody(services)
         except SQLAlchemyError:  # without the record only those that say so themselves are known
-            waiting = await parked_runs(at.temporal)
-        return list((waiting | await running_runs(at.temporal, where=_NEEDS_ENGINEER)).values())
+            waiting = await parked_runs(services.temporal)
+        return list((waiting | await running_runs(services.temporal, where=_NEEDS_ENGINEER)).values())
     except Unavailable:
         return None

@@ -47,9 +47,9 @@ class CalendarLink(Answer):
     summary="Make the private link to a student's calendar",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def link_student_calendar(student_id: StudentInPath, at: ServicesDep, who: CallerDep) -> CalendarLink:
+async def link_student_calendar(student_id: StudentInPath, services: ServicesDep, who: CallerDep) -> CalendarLink:
     """A new one each time: the one before opens nothing any more."""
-    return await _make(at, who, _student(student_id, who))
+    return await _make(services, who, _student(student_id, who))
 
 
 @router.delete(
@@ -58,9 +58,9 @@ async def link_student_calendar(student_id: StudentInPath, at: ServicesDep, who:
     summary="Remove the private link to a student's calendar",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def unlink_student_calendar(student_id: StudentInPath, at: ServicesDep, who: CallerDep) -> None:
+async def unlink_student_calendar(student_id: StudentInPath, services: ServicesDep, who: CallerDep) -> None:
     """From now on the link opens nothing; fine without one."""
-    await _remove(at, _student(student_id, who))
+    await _remove(services, _student(student_id, who))
 
 
 @router.post(
@@ -69,9 +69,9 @@ async def unlink_student_calendar(student_id: StudentInPath, at: ServicesDep, wh
     summary="Make the private link to a trainer's calendar",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def link_trainer_calendar(trainer_id: GivenInPath, at: ServicesDep, who: CallerDep) -> CalendarLink:
+async def link_trainer_calendar(trainer_id: GivenInPath, services: ServicesDep, who: CallerDep) -> CalendarLink:
     """A new one each time: the one before opens nothing any more."""
-    return await _make(at, who, Owner("trainer", trainer_id))
+    return await _make(services, who, Owner("trainer", trainer_id))
 
 
 @router.delete(
@@ -80,23 +80,23 @@ async def link_trainer_calendar(trainer_id: GivenInPath, at: ServicesDep, who: C
     summary="Remove the private link to a trainer's calendar",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def unlink_trainer_calendar(trainer_id: GivenInPath, at: ServicesDep) -> None:
+async def unlink_trainer_calendar(trainer_id: GivenInPath, services: ServicesDep) -> None:
     """From now on the link opens nothing; fine without one."""
-    await _remove(at, Owner("trainer", trainer_id))
+    await _remove(services, Owner("trainer", trainer_id))
 
 
 @public.get(
     PATH, summary="The calendar that a private link opens", response_class=CalendarResponse, responses=CALENDAR_FEED
 )
-async def linked_calendar(link: Annotated[str, Query(min_length=1, max_length=100)], at: ServicesDep) -> Response:
+async def linked_calendar(link: Annotated[str, Query(min_length=1, max_length=100)], services: ServicesDep) -> Response:
     """The same as the student's or the trainer's own; 404 once the link was removed or a new one was made."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         owner = await owner_of(conn, link)
     if owner is None:
         detail = "This link opens nothing: it was removed, or another was made since."
         raise NotFound(code="CALENDAR_LINK_UNKNOWN", detail=detail)
     show = calendar_of_student if owner.kind == "student" else calendar_of_trainer
-    answer = await show(at, owner.id)
+    answer = await show(services, owner.id)
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
@@ -107,17 +107,17 @@ def _student(student_id: str, who: Caller) -> Owner:
     return Owner("student", student_id)
 
 
-async def _make(at: Services, who: Caller, owner: Owner) -> CalendarLink:
-    token, now = secrets.token_urlsafe(_BYTES), at.clock()
-    async with at.engine.begin() as conn:
+async def _make(services: Services, who: Caller, owner: Owner) -> CalendarLink:
+    token, now = secrets.token_urlsafe(_BYTES), services.clock()
+    async with services.engine.begin() as conn:
         if not await is_known(conn, owner):
             raise _unknown(owner.kind)
         await keep_link(conn, owner, token, who.subject, now)
     return CalendarLink(path=f"{PATH}?link={token}", made_at=now)
 
 
-async def _remove(at: Services, owner: Owner) -> None:
-    async with at.engine.begin() as conn:
+async def _remove(services: Services, owner: Owner) -> None:
+    async with services.engine.begin() as conn:
         if not await is_known(conn, owner):
             raise _unknown(owner.kind)
         await remove_link(conn, owner)

@@ -46,44 +46,60 @@ _log = structlog.get_logger()
 
 @router.post("/{purchase}/lessons/{number}/reschedule", summary="Give a lesson another time", responses=_RESPONSES)
 async def reschedule_lesson(
-    purchase: PurchaseInPath, number: Number, body: RescheduleBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath,
+    number: Number,
+    body: RescheduleBody,
+    services: ServicesDep,
+    who: CallerDep,
+    response: Response,
 ) -> ActAnswer:
     """Its trainer and the student must be free then, and the lesson must not have begun."""
-    return await _answer(at, who, purchase, RESCHEDULE, body, {"number": number}, response)
+    return await _answer(services, who, purchase, RESCHEDULE, body, {"number": number}, response)
 
 
 @router.post(
     "/{purchase}/lessons/{number}/substitute", summary="Give a lesson to another trainer", responses=_RESPONSES
 )
 async def substitute_trainer(
-    purchase: PurchaseInPath, number: Number, body: SubstituteBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath,
+    number: Number,
+    body: SubstituteBody,
+    services: ServicesDep,
+    who: CallerDep,
+    response: Response,
 ) -> ActAnswer:
     """At the same time; with `rest` also all lessons after it. The purchase stays with its own trainer."""
-    return await _answer(at, who, purchase, SUBSTITUTE, body, {"number": number}, response)
+    return await _answer(services, who, purchase, SUBSTITUTE, body, {"number": number}, response)
 
 
 @router.post(
     "/{purchase}/lessons/transfer", summary="Give all lessons to come to another trainer", responses=_RESPONSES
 )
 async def transfer_lessons(
-    purchase: PurchaseInPath, body: TransferBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: TransferBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """For good: the purchase is this trainer's then. Who gave the lessons before stays with them."""
-    return await _answer(at, who, purchase, TRANSFER, body, {}, response)
+    return await _answer(services, who, purchase, TRANSFER, body, {}, response)
 
 
 async def _answer(
-    at: Services, who: Caller, purchase: str, verb: str, body: ChangeBody, named: dict[str, Any], response: Response
+    services: Services,
+    who: Caller,
+    purchase: str,
+    verb: str,
+    body: ChangeBody,
+    named: dict[str, Any],
+    response: Response,
 ) -> ActAnswer:
-    start = await started(at, purchase_id_from(purchase), who)
+    start = await started(services, purchase_id_from(purchase), who)
     values = {**named, **body.values()}
     change = LessonChange(start.purchase_id, body.request_key, verb, who.subject, body.reason, values)
-    outcome = await _on_record(at, change)
+    outcome = await _on_record(services, change)
     if outcome is None:
-        await _require_lessons(at, change)
+        await _require_lessons(services, change)
         asked = {"verb": verb, "values": values, "reason": body.reason}
-        await claim_key(at.engine, ACTS, start.purchase_id, body.request_key, asked)
-        outcome = await _made(at, change)
+        await claim_key(services.engine, ACTS, start.purchase_id, body.request_key, asked)
+        outcome = await _made(services, change)
     if outcome is not None:
         _require_done(outcome)
     response.status_code = 202 if outcome is None else 200
@@ -98,9 +114,9 @@ async def _answer(
     )
 
 
-async def _on_record(at: Services, change: LessonChange) -> str | None:
+async def _on_record(services: Services, change: LessonChange) -> str | None:
     """The outcome of this very change, if it is on record. Raises KeyReused: the key is another act's."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         kept: ActRow | None = next(
             (act for act in await acts_of(conn, change.purchase_id) if act.request_key == change.request_key), None
         )
@@ -111,9 +127,9 @@ async def _on_record(at: Services, change: LessonChange) -> str | None:
     return kept.outcome
 
 
-async def _require_lessons(at: Services, change: LessonChange) -> None:
+async def _require_lessons(services: Services, change: LessonChange) -> None:
     """Raises for a change that would find no lesson, before anything is stored or started."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         lessons = await lessons_one_by_one(conn, change.purchase_id)
     number = change.values.get("number")
     on = {lesson.number for lesson in lessons if lesson.status == "scheduled"}
@@ -123,14 +139,14 @@ async def _require_lessons(at: Services, change: LessonChange) -> None:
         raise Conflict(code="WRONG_STAGE", detail="This purchase has no lessons to change.")
 
 
-async def _made(at: Services, change: LessonChange) -> str | None:
+async def _made(services: Services, change: LessonChange) -> str | None:
     """Starts the change, or joins the one that runs, and waits; None: not done yet."""
     async with answering("start"):
-        run = await at.temporal.start_workflow(
+        run = await services.temporal.start_workflow(
             LessonChangeWorkflow.run,
             change,
             id=change_workflow_id_of(change.purchase_id, change.request_key),
-            task_queue=at.task_queue,
+            task_queue=services.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,  # one that has run finds its act on record
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             rpc_timeout=RPC_TIMEOUT,
@@ -140,9 +156,9 @@ async def _made(at: Services, change: LessonChange) -> str | None:
             outcome = await run.result(rpc_timeout=timedelta(seconds=ANSWER_WITHIN))
     except (TimeoutError, RPCError, WorkflowFailureError) as err:
         _log.warning("lesson_change_outcome_unknown", request_key=change.request_key, error=type(err).__name__)
-        await require_unpaused(at.temporal, run.id)
+        await require_unpaused(services.temporal, run.id)
         return None
-    return await _on_record(at, change) or outcome
+    return await _on_record(services, change) or outcome
 
 
 def _require_done(outcome: str) -> None:

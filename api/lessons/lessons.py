@@ -52,16 +52,16 @@ class CalendarResponse(Response):
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def list_lessons(
-    purchase: PurchaseInPath, at: ServicesDep, who: CallerDep
+    purchase: PurchaseInPath, services: ServicesDep, who: CallerDep
 ) -> LessonsAnswer | StudentLessonsAnswer:
     """In the order of their times, cancelled ones too; a lesson keeps its number when it is moved. Students are told
     the trainer's name, not the id.
     """
     purchase_id = purchase_id_from(purchase)
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         await found(conn, purchase_id, who)
         rows = await lessons_one_by_one(conn, purchase_id)
-        closed = {each.number: each.why for each in await stranded_lessons(conn, purchase_id, at.clock())}
+        closed = {each.number: each.why for each in await stranded_lessons(conn, purchase_id, services.clock())}
     if who.own is not None:
         theirs = [
             StudentLessonView(**_shared(row), trainer=row.trainer_name, closed=row.number in closed) for row in rows
@@ -78,9 +78,9 @@ async def list_lessons(
     response_class=CalendarResponse,
     responses=CALENDAR_FEED,
 )
-async def student_calendar(student_id: StudentInPath, at: ServicesDep, who: CallerDep) -> Response:
+async def student_calendar(student_id: StudentInPath, services: ServicesDep, who: CallerDep) -> Response:
     """From 90 days back on. An entry keeps its UID when its lesson is moved, and stays, cancelled, when that is."""
-    return await calendar_of_student(at, student_id, who.own)
+    return await calendar_of_student(services, student_id, who.own)
 
 
 @router.get(
@@ -89,24 +89,24 @@ async def student_calendar(student_id: StudentInPath, at: ServicesDep, who: Call
     response_class=CalendarResponse,
     responses=CALENDAR_FEED,
 )
-async def trainer_calendar(trainer_id: GivenInPath, at: ServicesDep) -> Response:
+async def trainer_calendar(trainer_id: GivenInPath, services: ServicesDep) -> Response:
     """From 90 days back on; a lesson that another trainer gives now stays as a cancelled entry."""
-    return await calendar_of_trainer(at, trainer_id)
+    return await calendar_of_trainer(services, trainer_id)
 
 
-async def calendar_of_student(at: Services, student_id: str, own: str | None = None) -> Response:
+async def calendar_of_student(services: Services, student_id: str, own: str | None = None) -> Response:
     """`own`: the only student whose calendar may be read. Raises NotFound."""
-    async with at.reading() as conn:
-        rows = await lessons_of_student(conn, student_id, _since(at.clock()), own)
+    async with services.reading() as conn:
+        rows = await lessons_of_student(conn, student_id, _since(services.clock()), own)
     if rows is None:
         raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id.")
     return await _calendar(rows, with_whom=lambda row: row.trainer_name)
 
 
-async def calendar_of_trainer(at: Services, trainer_id: str) -> Response:
+async def calendar_of_trainer(services: Services, trainer_id: str) -> Response:
     """Raises NotFound."""
-    async with at.reading() as conn:
-        rows = await lessons_of_trainer(conn, trainer_id, _since(at.clock()))
+    async with services.reading() as conn:
+        rows = await lessons_of_trainer(conn, trainer_id, _since(services.clock()))
     if rows is None:
         raise NotFound(code="TRAINER_NOT_FOUND", detail="No trainer has this id.")
     return await _calendar(rows, with_whom=lambda row: row.student_id)

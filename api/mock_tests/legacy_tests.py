@@ -69,10 +69,10 @@ class OldQuestions(Answer):
     summary="Start a test of the older system",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def start_old_test(asked: OldTestAsked, at: ServicesDep, who: CallerDep) -> OldTest:
+async def start_old_test(asked: OldTestAsked, services: ServicesDep, who: CallerDep) -> OldTest:
     """Opens the caller's own attempt. Again, it is answered as it stands; one that has ended stays ended."""
     try:
-        opened = await open_old_attempt(at.engine, asked.attempt_id, who.subject, at.clock())
+        opened = await open_old_attempt(services.engine, asked.attempt_id, who.subject, services.clock())
     except NoSuchAttempt as unknown:
         raise _not_found() from unknown
     return OldTest(**vars(opened))
@@ -83,12 +83,12 @@ async def start_old_test(asked: OldTestAsked, at: ServicesDep, who: CallerDep) -
     summary="The questions of a test of the older system",
     responses=problems(NotFound, Conflict, Unprocessable, Unavailable),
 )
-async def generate_test_questions(asked: OldTestAsked, at: ServicesDep, who: CallerDep) -> OldQuestions:
+async def generate_test_questions(asked: OldTestAsked, services: ServicesDep, who: CallerDep) -> OldQuestions:
     """Those stored with the caller's own attempt; none are made anew. Without any it is 409 `CONTENT_MISSING`, and the
     attempt is left as it is.
     """
     try:
-        async with at.reading() as conn:
+        async with services.reading() as conn:
             questions = await old_questions_of(conn, asked.attempt_id, who.subject)
     except NoSuchAttempt as unknown:
         raise _not_found() from unknown

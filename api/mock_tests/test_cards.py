@@ -85,12 +85,12 @@ class StartedTest(Answer):
 
 
 @router.get("/available-tests", summary="The caller's tests", responses=problems(Unprocessable, Unavailable))
-async def available_tests(at: ServicesDep, who: CallerDep) -> AvailableTests:
+async def available_tests(services: ServicesDep, who: CallerDep) -> AvailableTests:
     """The cards of what the caller has bought and may still use, those whose attempts are used up included, and the
     caller's attempts of the older system.
     """
-    async with at.reading() as conn:
-        cards = await cards_of(conn, who.subject, at.clock())
+    async with services.reading() as conn:
+        cards = await cards_of(conn, who.subject, services.clock())
         old = await old_attempts_of(conn, who.subject)
     return AvailableTests(
         tests=[
@@ -111,7 +111,7 @@ async def available_tests(at: ServicesDep, who: CallerDep) -> AvailableTests:
 )
 async def start_test(
     test_card_id: GivenInPath,
-    at: ServicesDep,
+    services: ServicesDep,
     who: CallerDep,
     key: RequiredKey,
     response: Response,
@@ -120,7 +120,7 @@ async def start_test(
     key is 409 `ATTEMPTS_EXHAUSTED`.
     """
     try:
-        started, is_new = await start_attempt(at.engine, test_card_id, who.subject, key, at.clock())
+        started, is_new = await start_attempt(services.engine, test_card_id, who.subject, key, services.clock())
     except NoSuchCard as unknown:
         raise NotFound(code="TEST_CARD_NOT_FOUND", detail="You have no test card of this id.") from unknown
     except AttemptsExhausted as used_up:

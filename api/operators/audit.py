@@ -58,9 +58,9 @@ class Acts(Answer):
     summary="What operators did to a purchase",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def list_acts(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -> Acts:
+async def list_acts(purchase: PurchaseInPath, services: ServicesDep, who: CallerDep) -> Acts:
     """The audit: one row per act, never changed. Purchases woken by mended data show the actor `system`."""
-    start = await started(at, purchase_id_from(purchase), who)
-    async with at.reading() as conn:
+    start = await started(services, purchase_id_from(purchase), who)
+    async with services.reading() as conn:
         rows = await acts_of(conn, start.purchase_id)
     return Acts(acts=[ActView(**{name: said for name, said in vars(row).items() if name != "values"}) for row in rows])

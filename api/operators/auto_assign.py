@@ -94,7 +94,11 @@ class AutoAssigned(Answer):
     },
 )
 async def auto_assign(
-    body: AutoAssignBody, at: ServicesDep, who: CallerDep, response: Response, idempotency_key: IdempotencyKey = None
+    body: AutoAssignBody,
+    services: ServicesDep,
+    who: CallerDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> AutoAssigned:
     """Acts on the student's active purchase of the course while it waits for a trainer, and on nothing else.
 
@@ -103,10 +107,10 @@ async def auto_assign(
     """
     if faults := lesson_faults(body.wanted()):
         raise Unprocessable(code="METADATA_INCOMPLETE", detail="; ".join(faults)[:500])
-    start, item, held = await _found(at, body)
+    start, item, held = await _found(services, body)
     named = ("auto-assign", who.subject, bare(idempotency_key), body.model_dump())
     if held:
-        await claim_key(at.engine, *named)
+        await claim_key(services.engine, *named)
         return _answer(start, held, "Trainer already assigned")
     changes = {name: value for name, value in body.wanted().items() if item.metadata.get(name) != value}
     key = bare(idempotency_key) or f"auto-assign-{uuid4()}"
@@ -114,14 +118,14 @@ async def auto_assign(
     # A key names one act: sent again, this finds its own time amended already, and looks again.
     verb, said = ("amend", Amend(*signed, f"{key}:amend", changes)) if changes else ("retry_now", Act(*signed, key))
     try:
-        await _require_waiting(at, start)
-        await claim_key(at.engine, *named)
-        done, outcome = await perform(at, start, verb, said)
+        await _require_waiting(services, start)
+        await claim_key(services.engine, *named)
+        done, outcome = await perform(services, start, verb, said)
     except Conflict as no:  # another call, or the purchase by itself, may have been faster
-        if no.code != "KEY_REUSED" and (held := await _held(at, start.purchase_id)):
+        if no.code != "KEY_REUSED" and (held := await _held(services, start.purchase_id)):
             return _answer(start, held, "Trainer already assigned")
         raise
-    if held := await _held(at, start.purchase_id):
+    if held := await _held(services, start.purchase_id):
         return _answer(start, held, "Trainer assigned")
     if not done:
         response.status_code = 202
@@ -130,9 +134,9 @@ async def auto_assign(
     raise Conflict(code=code, detail=f"No trainer was assigned: {outcome}.")
 
 
-async def _found(at: Services, body: AutoAssignBody) -> tuple[StartRow, BoughtRow, AssignedTrainer | None]:
-    async with at.reading() as conn:
-        purchase_id = await active_purchase(conn, body.student_id, body.course_id, at.clock())
+async def _found(services: Services, body: AutoAssignBody) -> tuple[StartRow, BoughtRow, AssignedTrainer | None]:
+    async with services.reading() as conn:
+        purchase_id = await active_purchase(conn, body.student_id, body.course_id, services.clock())
         item = await bought(conn, purchase_id) if purchase_id else None
         if purchase_id is None or item is None:
             raise NotFound(code="NO_ACTIVE_PURCHASE", detail="The student has no active purchase of this course.")
@@ -140,8 +144,8 @@ async def _found(at: Services, body: AutoAssignBody) -> tuple[StartRow, BoughtRo
         return start, item, _live(await assigned_trainer(conn, purchase_id))
 
 
-async def _held(at: Services, purchase_id: str) -> AssignedTrainer | None:
-    async with at.reading() as conn:
+async def _held(services: Services, purchase_id: str) -> AssignedTrainer | None:
+    async with services.reading() as conn:
         return _live(await assigned_trainer(conn, purchase_id))
 
 
@@ -149,9 +153,9 @@ def _live(held: AssignedTrainer | None) -> AssignedTrainer | None:
     return held if held and held.status != "cancelled" else None
 
 
-async def _require_waiting(at: Services, start: StartRow) -> None:
-    await require_unpaused(at.temporal, start.workflow_id)
-    run = await run_state(at.temporal, start.workflow_id)
+async def _require_waiting(services: Services, start: StartRow) -> None:
+    await require_unpaused(services.temporal, start.workflow_id)
+    run = await run_state(services.temporal, start.workflow_id)
     if run is None or not run.running:
         raise too_late(start)
     if run.stage != "assign_trainer" or run.attention is None:

@@ -82,7 +82,7 @@ class _Agreed:
         **problems(Conflict, Unprocessable, Unavailable),
     },
 )
-async def bulk(body: BulkBody, at: ServicesDep, who: CallerDep, response: Response) -> BulkAnswer:
+async def bulk(body: BulkBody, services: ServicesDep, who: CallerDep, response: Response) -> BulkAnswer:
     """A dry run counts and shows a sample. The real run sends the verb at a steady pace, one audit row each.
 
     After some time it answers with what is `left`; the same request again goes on, and never acts twice on one. What
@@ -94,15 +94,19 @@ async def bulk(body: BulkBody, at: ServicesDep, who: CallerDep, response: Respon
     require_valid(verb, _said(body, verb, "any").act(who.subject))
     if not body.filter.model_dump(exclude_none=True):
         raise Unprocessable(code="FILTER_NEEDED", detail='Say which purchases; {"attention": "any"} means all parked.')
-    found = sorted((await parked_runs(at.temporal, *body.filter.conditions())).values(), key=_by_id)
-    agreed = _Agreed([_Person(who.subject, body.reason)]) if body.dry_run else await _agreed(at, who, body, verb, found)
+    found = sorted((await parked_runs(services.temporal, *body.filter.conditions())).values(), key=_by_id)
+    agreed = (
+        _Agreed([_Person(who.subject, body.reason)])
+        if body.dry_run
+        else await _agreed(services, who, body, verb, found)
+    )
     covered = [run for run in found if agreed.covers(run)]
     matched, later = covered[: body.limit], len(found) - len(covered)
     tally = _Tally(left=len(matched))
     if not body.dry_run and matched and agreed.people:
-        if not await workers_poll(at.temporal, at.task_queue):
+        if not await workers_poll(services.temporal, services.task_queue):
             raise Unavailable(code="WORKER_UNAVAILABLE", detail="No worker is up; nothing was sent.")
-        tally = await _send_all(at, agreed.people, body, verb, matched)
+        tally = await _send_all(services, agreed.people, body, verb, matched)
         _log.info(
             "bulk_act",
             verb=verb,
@@ -126,14 +130,14 @@ async def bulk(body: BulkBody, at: ServicesDep, who: CallerDep, response: Respon
     )
 
 
-async def _agreed(at: Services, who: Caller, body: BulkBody, verb: str, found: list[RunState]) -> _Agreed:
+async def _agreed(services: Services, who: Caller, body: BulkBody, verb: str, found: list[RunState]) -> _Agreed:
     """The caller acts, or the two who asked for the same, on what matched when the second of them did.
 
     Raises Conflict when the key was used for anything else.
     """
     said = {"values": body.values, "filter": body.filter.model_dump(exclude_none=True)}
-    ids, key, now = [purchase_id_of(run.workflow_id) for run in found], body.request_key, at.clock()
-    async with at.engine.begin() as conn:
+    ids, key, now = [purchase_id_of(run.workflow_id) for run in found], body.request_key, services.clock()
+    async with services.engine.begin() as conn:
         kept = await ask_for_bulk(conn, key, verb, said, who.subject, body.reason, now)
         if (kept.verb, kept.said) != (verb, said):
             raise Conflict(
@@ -142,7 +146,7 @@ async def _agreed(at: Services, who: Caller, body: BulkBody, verb: str, found: l
         first, caller = _Person(kept.actor, kept.reason), _Person(who.subject, body.reason)
         if kept.second_actor:
             return _Agreed([first, _Person(kept.second_actor, body.reason)], frozenset(kept.covers or ()))
-        if not await _moves_much(at, conn, body, verb, ids):
+        if not await _moves_much(services, conn, body, verb, ids):
             return _Agreed([caller])
         if kept.covers is None:
             await await_second_person(conn, key, who.subject, body.reason, ids, now)
@@ -153,9 +157,9 @@ async def _agreed(at: Services, who: Caller, body: BulkBody, verb: str, found: l
         return _Agreed([first, caller], frozenset(ids))
 
 
-async def _moves_much(at: Services, conn: AsyncConnection, body: BulkBody, verb: str, ids: list[str]) -> bool:
+async def _moves_much(services: Services, conn: AsyncConnection, body: BulkBody, verb: str, ids: list[str]) -> bool:
     """Whether all of them together give back so much that one person is not enough; an unknown amount is much."""
-    limit = at.rules.two_person_limit
+    limit = services.rules.two_person_limit
     if not (limit and verb == "cancel" and body.values.get("refund") != "none"):
         return False
     amount = await amount_of(conn, ids)
@@ -163,10 +167,10 @@ async def _moves_much(at: Services, conn: AsyncConnection, body: BulkBody, verb:
 
 
 async def _send_all(
-    at: Services, people: list[_Person], body: BulkBody, verb: str, matched: Iterable[RunState]
+    services: Services, people: list[_Person], body: BulkBody, verb: str, matched: Iterable[RunState]
 ) -> _Tally:
     ids = {purchase_id_of(run.workflow_id): bulk_key_of(body.request_key, run.workflow_id) for run in matched}
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         starts = await starts_of(conn, ids)
         before = await acted_on(conn, ids, verb, _said(body, verb, "any").act("any").values)
     tally, gate = _Tally(skipped=len(before), failed=len(ids) - len(starts)), asyncio.Semaphore(_AT_ONCE)
@@ -175,24 +179,24 @@ async def _send_all(
     async def one(start: StartRow) -> None:
         async with gate:
             async with waiting():
-                await at.pace.turn()
+                await services.pace.turn()
             if asyncio.get_running_loop().time() > until:
                 tally.left += 1
             else:
                 said = _said(body, verb, ids[start.purchase_id])
                 acts = [said.model_copy(update={"reason": each.reason}).act(each.subject) for each in people]
-                await _send(at, start, verb, acts, tally)
+                await _send(services, start, verb, acts, tally)
 
     await asyncio.gather(*(one(start) for key, start in starts.items() if key not in before))
     return tally
 
 
-async def _send(at: Services, start: StartRow, verb: str, said: list[Act], tally: _Tally) -> None:
+async def _send(services: Services, start: StartRow, verb: str, said: list[Act], tally: _Tally) -> None:
     """As the first person; where the purchase alone waits for a second one, as the second."""
     done, outcome = False, None
     try:
         for act in said:
-            done, outcome = await perform(at, start, verb, act)
+            done, outcome = await perform(services, start, verb, act)
             if outcome != AWAITING_SECOND_PERSON:
                 break
     except (Conflict, Unprocessable, Unavailable) as err:

@@ -120,17 +120,17 @@ class CaseFile(Answer):
 
 
 @router.get("/{purchase}/case", summary="The case file", responses=problems(NotFound, Unprocessable, Unavailable))
-async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -> CaseFile:
+async def case_file(purchase: PurchaseInPath, services: ServicesDep, who: CallerDep) -> CaseFile:
     """Why it waits, what to tell the student, what to do, the money, and what happened; needs no worker."""
     purchase_id = purchase_id_from(purchase)
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         start = await found(conn, purchase_id, who)
-    start, run, reached, worker = await live(at, start)
-    async with at.reading() as conn:  # after its ending was: what it ended with is there
+    start, run, reached, worker = await live(services, start)
+    async with services.reading() as conn:  # after its ending was: what it ended with is there
         item = await bought(conn, purchase_id)
         steps = steps_told(await progress_after(conn, purchase_id, 0))
         lessons = await lessons_of(conn, purchase_id)
-        closed = await stranded_lessons(conn, purchase_id, at.clock())
+        closed = await stranded_lessons(conn, purchase_id, services.clock())
         money = await money_of(conn, start.payment_id, start.line)
         told = await sent_events_of(conn, purchase_id)
         acts = await acts_of(conn, purchase_id)
@@ -158,7 +158,7 @@ async def case_file(purchase: PurchaseInPath, at: ServicesDep, who: CallerDep) -
         money=_money(money) if money else None,
         lessons=_lessons(lessons, item, closed),
         timeline=[Happened(at=when, what=what) for when, what in timeline(start, steps, told, acts, money)],
-        links=_links(at, start),
+        links=_links(services, start),
         worker=worker,
     )
 
@@ -231,7 +231,10 @@ def _lessons(lessons: Lessons, item: BoughtRow | None, closed: list[Stranded]) -
     )
 
 
-def _links(at: Services, start: StartRow) -> CaseLinks:
+def _links(services: Services, start: StartRow) -> CaseLinks:
     named = quote(start.workflow_id, safe="")
-    ui = at.temporal_ui_url and f"{at.temporal_ui_url.rstrip('/')}/namespaces/{at.temporal.namespace}/workflows/{named}"
+    ui = (
+        services.temporal_ui_url
+        and f"{services.temporal_ui_url.rstrip('/')}/namespaces/{services.temporal.namespace}/workflows/{named}"
+    )
     return CaseLinks(temporal_ui=ui, api=f"/api/v1/purchases/{start.purchase_id}")

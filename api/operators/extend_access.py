@@ -36,24 +36,24 @@ router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
     },
 )
 async def extend(
-    purchase: PurchaseInPath, body: ExtendBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: ExtendBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """Access ends after the last day; this names a later one, that day included, in the student's own time zone.
 
     Works while the access lasts and after it has ended. 409 `WRONG_STAGE` when the purchase has no access that ends, was
     renewed or taken back, or when the day is no extension; the detail says which.
     """
-    start = await started(at, purchase_id_from(purchase), who)
-    async with at.reading() as conn:
+    start = await started(services, purchase_id_from(purchase), who)
+    async with services.reading() as conn:
         if await bought(conn, start.purchase_id) is None:
             raise Conflict(code="WRONG_STAGE", detail="There is no purchase yet whose access could be extended.")
     said = body.act(who.subject)
     require_valid("extend", said)
-    await require_unpaused(at.temporal, expiry_id_of(start.purchase_id))
-    await _require_own_key(at, start, said)
+    await require_unpaused(services.temporal, expiry_id_of(start.purchase_id))
+    await _require_own_key(services, start, said)
     async with answering("update"):
         try:
-            update = await send_extension(at, start, said)
+            update = await send_extension(services, start, said)
         except WorkflowUpdateRPCTimeoutOrCancelledError as err:
             raise no_worker() from err
     done, outcome = await outcome_of(update)
@@ -70,9 +70,9 @@ async def extend(
     )
 
 
-async def _require_own_key(at: Services, start: StartRow, said: Extend) -> None:
+async def _require_own_key(services: Services, start: StartRow, said: Extend) -> None:
     """Raises KeyReused when the key was used for another act on this purchase, also one that is still under way."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         kept = next(
             (act for act in await acts_of(conn, start.purchase_id) if act.request_key == said.request_key), None
         )
@@ -80,4 +80,4 @@ async def _require_own_key(at: Services, start: StartRow, said: Extend) -> None:
     if kept is not None and (kept.verb, kept.values or said.values, kept.reason) != asked:
         raise KeyReused
     body = {"verb": "extend", "values": said.values, "reason": said.reason}
-    await claim_key(at.engine, ACTS, start.purchase_id, said.request_key, body)
+    await claim_key(services.engine, ACTS, start.purchase_id, said.request_key, body)

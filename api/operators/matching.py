@@ -125,14 +125,14 @@ class Matching(Answer):
 )
 async def show_matching(
     purchase: PurchaseInPath,
-    at: ServicesDep,
+    services: ServicesDep,
     who: CallerDep,
     trainer: Annotated[str | None, Query(pattern=GIVEN_PATTERN, description="tell of this one alone")] = None,
     limit: Annotated[int, Query(ge=1, le=5000, description="candidates listed of each look at most")] = 200,
 ) -> Matching:
     """The decision as it was stored when it was made; needs neither Temporal nor a worker."""
     purchase_id = purchase_id_from(purchase)
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         start = await found(conn, purchase_id, who)
         item = await bought(conn, purchase_id)
         matched = await matched_of(conn, purchase_id)

@@ -47,77 +47,77 @@ def _verb(name: str, summary: str) -> Callable[[Callable[..., Any]], Callable[..
 
 @_verb("retry_now", "Try the parked step again now")
 async def retry_now(
-    purchase: PurchaseInPath, body: ActBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: ActBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """Instead of at its next time; also a stuck undo of a purchase that is being rolled back."""
-    return await _act(at, who, purchase, "retry_now", body, response)
+    return await _act(services, who, purchase, "retry_now", body, response)
 
 
 @_verb("amend", "Change what was bought or how, then try again")
 async def amend(
-    purchase: PurchaseInPath, body: AmendBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: AmendBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """Only while it is parked. What an admin says wins over every other source of the metadata."""
-    return await _act(at, who, purchase, "amend", body, response)
+    return await _act(services, who, purchase, "amend", body, response)
 
 
 @_verb("skip_step", "Go on without the step it is parked at")
 async def skip_step(
-    purchase: PurchaseInPath, body: SkipStepBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: SkipStepBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """Repair steps only; who skips `assign_trainer` skips approval and lessons, too."""
-    return await _act(at, who, purchase, "skip_step", body, response)
+    return await _act(services, who, purchase, "skip_step", body, response)
 
 
 @_verb("assign_trainer", "Give all lessons to this trainer")
 async def assign_trainer(
-    purchase: PurchaseInPath, body: AssignTrainerBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: AssignTrainerBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """Only while it is parked for a trainer; the trainer must be free for every lesson."""
-    return await _act(at, who, purchase, "assign_trainer", body, response)
+    return await _act(services, who, purchase, "assign_trainer", body, response)
 
 
 @_verb("approve_allocation", "Say yes to the proposed trainer")
 async def approve_allocation(
-    purchase: PurchaseInPath, body: ActBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: ActBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """The lessons follow at once."""
-    return await _act(at, who, purchase, "approve_allocation", body, response)
+    return await _act(services, who, purchase, "approve_allocation", body, response)
 
 
 @_verb("create_sessions", "Create the missing lessons now")
 async def create_sessions(
-    purchase: PurchaseInPath, body: CreateSessionsBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: CreateSessionsBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """With another count or schedule if `overrides` say so; lessons that exist are never made twice."""
-    return await _act(at, who, purchase, "create_sessions", body, response)
+    return await _act(services, who, purchase, "create_sessions", body, response)
 
 
 @_verb("cancel", "Undo everything and give the money back")
 async def cancel(
-    purchase: PurchaseInPath, body: CancelBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: CancelBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """`refund` says how much: full, undelivered or none. A large amount waits (202) for a second person.
 
     The answer then is `awaiting_second_person`; another subject sends the same verb, `requestKey` and `refund`.
     """
-    return await _act(at, who, purchase, "cancel", body, response)
+    return await _act(services, who, purchase, "cancel", body, response)
 
 
 @_verb("settle_refund", "The stuck refund was given outside the provider")
 async def settle_refund(
-    purchase: PurchaseInPath, body: SettleRefundBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: SettleRefundBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """Ends a rollback whose refund can never succeed. Waits (202) for a second person, whatever the amount."""
-    return await _act(at, who, purchase, "settle_refund", body, response)
+    return await _act(services, who, purchase, "settle_refund", body, response)
 
 
 @_verb("withdraw", "Take back an act that waits for a second person")
 async def withdraw(
-    purchase: PurchaseInPath, body: ActBody, at: ServicesDep, who: CallerDep, response: Response
+    purchase: PurchaseInPath, body: ActBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
     """`requestKey` is that of the held act. Anybody who may act may withdraw; the audit keeps who and why."""
-    return await _act(at, who, purchase, "withdraw", body, response)
+    return await _act(services, who, purchase, "withdraw", body, response)
 
 
 @router.post("/{purchase}/{verb}", include_in_schema=False)
@@ -126,9 +126,11 @@ async def unknown_verb(purchase: PurchaseInPath, verb: Annotated[str, Path()]) -
     raise NotFound(code="UNKNOWN_VERB", detail=f"The verbs are {', '.join(BODIES)}.")
 
 
-async def _act(at: Services, who: Caller, purchase: str, verb: str, body: ActBody, response: Response) -> ActAnswer:
-    start = await started(at, purchase_id_from(purchase), who)
-    done, outcome = await perform(at, start, verb, body.act(who.subject))
+async def _act(
+    services: Services, who: Caller, purchase: str, verb: str, body: ActBody, response: Response
+) -> ActAnswer:
+    start = await started(services, purchase_id_from(purchase), who)
+    done, outcome = await perform(services, start, verb, body.act(who.subject))
     response.status_code = 200 if done else 202
     return ActAnswer(
         id=start.purchase_id,

@@ -85,9 +85,9 @@ class CoinsAnswer(BalanceAnswer):
 @router.get(
     "/{student_id}/coins", summary="A student's coins", responses=problems(NotFound, Unprocessable, Unavailable)
 )
-async def show_coins(student_id: StudentInPath, at: ServicesDep, who: CallerDep) -> CoinsAnswer:
+async def show_coins(student_id: StudentInPath, services: ServicesDep, who: CallerDep) -> CoinsAnswer:
     """The balance, and what made it. Who topped up and why is for those who may see everybody's."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         balance = await balance_of(conn, student_id, who.own)
         if balance is None:
             raise _nobody()
@@ -103,21 +103,21 @@ async def show_coins(student_id: StudentInPath, at: ServicesDep, who: CallerDep)
     summary="Top up a student's coins",
     responses=problems(NotFound, Conflict, Unprocessable, Unavailable),
 )
-async def top_up(student_id: StudentInPath, body: TopUpBody, at: ServicesDep, who: CallerDep) -> BalanceAnswer:
+async def top_up(student_id: StudentInPath, body: TopUpBody, services: ServicesDep, who: CallerDep) -> BalanceAnswer:
     """Purchases of this student that are parked as COINS_INSUFFICIENT are tried again at once."""
     balance = await top_up_coins(
-        at.engine,
+        services.engine,
         student_id,
         body.coins,
         request_key=body.request_key,
         actor=who.subject,
         reason=body.reason,
-        now=at.clock(),
+        now=services.clock(),
     )
     if balance is None:
         raise _nobody()
     wake_later(
-        at, Healed(("COINS_INSUFFICIENT",), f"coins of {student_id} topped up", (equals(STUDENT_ID, student_id),))
+        services, Healed(("COINS_INSUFFICIENT",), f"coins of {student_id} topped up", (equals(STUDENT_ID, student_id),))
     )
     return BalanceAnswer(student_id=student_id, balance=balance)
 

@@ -161,11 +161,11 @@ class WakeAnswer(Answer):
     responses={201: {"model": TrainerAnswer, "description": "New."}, **problems(Unprocessable, Unavailable)},
 )
 async def write_trainer(
-    trainer_id: GivenInPath, body: TrainerBody, at: ServicesDep, response: Response
+    trainer_id: GivenInPath, body: TrainerBody, services: ServicesDep, response: Response
 ) -> TrainerAnswer:
     """Purchases parked as NO_TRAINER_AVAILABLE are tried again at once; lessons on days blocked now are moved."""
     is_new = await put_trainer(
-        at.engine,
+        services.engine,
         TrainerRecord(
             id=trainer_id,
             name=body.name,
@@ -179,8 +179,8 @@ async def write_trainer(
             blocked_days=body.blocked_days,
         ),
     )
-    wake_later(at, Healed(("NO_TRAINER_AVAILABLE",), f"trainer {trainer_id} changed"))
-    sweep_lessons_later(at, f"trainer {trainer_id} changed")
+    wake_later(services, Healed(("NO_TRAINER_AVAILABLE",), f"trainer {trainer_id} changed"))
+    sweep_lessons_later(services, f"trainer {trainer_id} changed")
     response.status_code = 201 if is_new else 200
     return TrainerAnswer(id=trainer_id)
 
@@ -190,11 +190,15 @@ async def write_trainer(
     summary="Store where a student lives",
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
-async def write_profile(student_id: StudentInPath, body: ProfileBody, at: ServicesDep, who: CallerDep) -> ProfileAnswer:
+async def write_profile(
+    student_id: StudentInPath, body: ProfileBody, services: ServicesDep, who: CallerDep
+) -> ProfileAnswer:
     """Purchases of this student that wait for the profile, the place or a trainer near it are tried again at once."""
-    if not await set_profile(at.engine, student_id, body.timezone, body.latitude, body.longitude, who.own):
+    if not await set_profile(services.engine, student_id, body.timezone, body.latitude, body.longitude, who.own):
         raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id.")
-    wake_later(at, Healed(WAITING_FOR_PROFILE, f"profile of {student_id} changed", (equals(STUDENT_ID, student_id),)))
+    wake_later(
+        services, Healed(WAITING_FOR_PROFILE, f"profile of {student_id} changed", (equals(STUDENT_ID, student_id),))
+    )
     return ProfileAnswer(student_id=student_id, timezone=body.timezone)
 
 
@@ -204,9 +208,9 @@ async def write_profile(student_id: StudentInPath, body: ProfileBody, at: Servic
     summary="Try again what data may have mended",
     responses=problems(Unprocessable, Unavailable),
 )
-async def wake(at: ServicesDep) -> WakeAnswer:
+async def wake(services: ServicesDep) -> WakeAnswer:
     """After a bulk change (an import): purchases parked for a trainer, a profile or an unknown item are tried again,
     lessons on days closed now are moved."""
-    wake_later(at, Healed(WAITING_FOR_DATA, "data changed in bulk"))
-    sweep_lessons_later(at, "data changed in bulk")
+    wake_later(services, Healed(WAITING_FOR_DATA, "data changed in bulk"))
+    sweep_lessons_later(services, "data changed in bulk")
     return WakeAnswer(reasons=list(WAITING_FOR_DATA))

@@ -47,7 +47,7 @@ class FreeItem(Body):
 )
 async def take_free_item(
     body: FreeItem,
-    at: ServicesDep,
+    services: ServicesDep,
     who: CallerDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
@@ -60,7 +60,7 @@ async def take_free_item(
     for it, or as long as `Prefer: wait` says.
     """
     student, item = who.subject, (body.item_type, body.item_id)
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         shelf = await shelf_of(conn, student, *item)
     if shelf.price_minor:
         raise Forbidden(code="ITEM_NOT_FREE", detail="This item has a price: buy it at checkout.")
@@ -70,6 +70,6 @@ async def take_free_item(
     name = partial(free_workflow_id_of, student, *item)
     key = bare(idempotency_key)
     named = Key("free", student, key, body.model_dump()) if key else None
-    purchase_id = await claim_free(at.engine, name, request, at.clock(), named)
-    begun = await begin(at, purchase_id, student, unpaid(shelf, *item))
-    return answered(response, begun, there=await is_there(at, begun, wait_of(prefer, WAIT)))
+    purchase_id = await claim_free(services.engine, name, request, services.clock(), named)
+    begun = await begin(services, purchase_id, student, unpaid(shelf, *item))
+    return answered(response, begun, there=await is_there(services, begun, wait_of(prefer, WAIT)))

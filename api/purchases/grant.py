@@ -37,14 +37,16 @@ WAIT = 8.0  # seconds for the purchase row, within the 10 s that callers give us
 
 
 async def create_directly(
-    at: Services, who: Caller, body: DirectPurchase, key: str | None, wait: float, response: Response
+    services: Services, who: Caller, body: DirectPurchase, key: str | None, wait: float, response: Response
 ) -> PurchaseEnvelope:
     """Raises Unprocessable, Forbidden, NotFound, Conflict before anything is stored; Unavailable: ask again."""
     _require_signed(who, body)
-    _require_readable(body, at.clock())
+    _require_readable(body, services.clock())
     request = Request(body.student_id, *body.item, body.said(), who.subject, body.reason, supersede=body.supersede)
-    begun = await (_of_payment(at, body, request, key) if body.payment_id else _by_hand(at, body, request, key))
-    return answered(response, begun, there=await is_there(at, begun, wait))
+    begun = await (
+        _of_payment(services, body, request, key) if body.payment_id else _by_hand(services, body, request, key)
+    )
+    return answered(response, begun, there=await is_there(services, begun, wait))
 
 
 def answered(response: Response, begun: Begun, *, there: bool) -> PurchaseEnvelope:
@@ -87,23 +89,23 @@ def _require_readable(body: DirectPurchase, now: datetime) -> None:
         raise Unprocessable(code="METADATA_INCOMPLETE", detail="; ".join(faults)[:500])
 
 
-async def _by_hand(at: Services, body: DirectPurchase, request: Request, key: str | None) -> Begun:
+async def _by_hand(services: Services, body: DirectPurchase, request: Request, key: str | None) -> Begun:
     if key is None:
         raise BadRequest(
             code="IDEMPOTENCY_KEY_MISSING",
             detail="Without a payment the header Idempotency-Key says which purchase this is, however often it is sent.",
         )
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         shelf = await shelf_of(conn, request.student_id, request.item_type, request.item_id)
     require_for_sale(shelf, request.student_id, request.item_type, request.item_id)
     if shelf.fulfilment == "sessions":
         _require_plan(request)
     workflow_id, named = manual_workflow_id_of(key), Key(DOOR, request.actor, key, body.model_dump(mode="json"))
-    purchase_id = await claim_by_key(at.engine, workflow_id, request, at.clock(), named)
+    purchase_id = await claim_by_key(services.engine, workflow_id, request, services.clock(), named)
     if purchase_id == purchase_id_of(workflow_id):
-        await _require_same(at, purchase_id, request)
+        await _require_same(services, purchase_id, request)
     line = unpaid(shelf, request.item_type, request.item_id)
-    return await begin(at, purchase_id, request.student_id, line)
+    return await begin(services, purchase_id, request.student_id, line)
 
 
 def _require_plan(request: Request) -> None:
@@ -113,9 +115,9 @@ def _require_plan(request: Request) -> None:
         raise Unprocessable(code=refused.code, detail=str(refused)[:500]) from refused
 
 
-async def _require_same(at: Services, purchase_id: str, request: Request) -> None:
+async def _require_same(services: Services, purchase_id: str, request: Request) -> None:
     """A key is of one request, whoever sends it: with another's it answers for something that was never asked."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         before = await stored_request(conn, purchase_id)
         start = (await starts_of(conn, [purchase_id]))[purchase_id]
     now = (request.item_type, request.item_id, request.metadata, request.supersede)
@@ -124,22 +126,24 @@ async def _require_same(at: Services, purchase_id: str, request: Request) -> Non
         raise KeyReused
 
 
-async def _of_payment(at: Services, body: DirectPurchase, request: Request, key: str | None) -> Begun:
+async def _of_payment(services: Services, body: DirectPurchase, request: Request, key: str | None) -> Begun:
     assert body.payment_id is not None
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         payment = await payment_to_start(conn, body.payment_id)
     if payment is None:
         raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
     if payment.student_id != body.student_id:
         raise other_owner()
     line = _line_of(payment, body)
-    await claim_key(at.engine, DOOR, request.actor, key, body.model_dump(mode="json"))
+    await claim_key(services.engine, DOOR, request.actor, key, body.model_dump(mode="json"))
     payment = replace(payment, lines=(line,))
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         before = (await starts_of_payment(conn, payment.payment_id)).get(line.line)
-    await record_request(at.engine, before.order if before else order_of(payment, line, "admin"), request, at.clock())
-    (started,) = await start_lines(at, payment, "admin")
-    async with at.reading() as conn:
+    await record_request(
+        services.engine, before.order if before else order_of(payment, line, "admin"), request, services.clock()
+    )
+    (started,) = await start_lines(services, payment, "admin")
+    async with services.reading() as conn:
         return Begun((await starts_of(conn, [started.id]))[started.id], started.state)
 
 

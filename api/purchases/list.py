@@ -69,18 +69,18 @@ class UnstartedPage(Answer):
 
 
 @router.get("/purchases", summary="Purchases, in pages", responses=problems(Unprocessable, Unavailable))
-async def list_purchases(filters: Annotated[Filters, Query()], at: ServicesDep) -> PurchasePage:
+async def list_purchases(filters: Annotated[Filters, Query()], services: ServicesDep) -> PurchasePage:
     """Filter by what they wait for, the step they are at, how they ended, code, student, payment or item."""
     after = _position(filters.cursor) if filters.cursor else None
-    wanted, states = await _narrowed(at, filters)
+    wanted, states = await _narrowed(services, filters)
 
     async def read() -> list[ListedPurchase]:
-        async with at.reading() as conn:
-            return await page_of_purchases(conn, wanted, after, filters.limit + 1, at.clock())
+        async with services.reading() as conn:
+            return await page_of_purchases(conn, wanted, after, filters.limit + 1, services.clock())
 
     found = await read()
     if states is None:
-        states, ended = await standing(at, [row for row in found[: filters.limit] if row.ending is None])
+        states, ended = await standing(services, [row for row in found[: filters.limit] if row.ending is None])
         if ended:  # meanwhile: an ending beside what there was before it would be neither then nor now
             found = await read()
     rows, more = found[: filters.limit], len(found) > filters.limit
@@ -96,17 +96,17 @@ async def list_purchases(filters: Annotated[Filters, Query()], at: ServicesDep) 
     responses=problems(Unprocessable, Unavailable),
 )
 async def list_unstarted(
-    at: ServicesDep,
+    services: ServicesDep,
     after: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{0,64}$", description="`nextAfter` of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> UnstartedPage:
     """What `POST /api/v1/purchases` has to be asked for, so that every paid line has its workflow."""
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         ids = await unstarted_payments(conn, after=after, limit=limit)
     return UnstartedPage(payment_ids=ids, next_after=ids[-1] if len(ids) == limit else None)
 
 
-async def _narrowed(at: Services, filters: Filters) -> tuple[Wanted, dict[str, RunState] | None]:
+async def _narrowed(services: Services, filters: Filters) -> tuple[Wanted, dict[str, RunState] | None]:
     """What to read, and the running ones where the filters need them before the read."""
     wanted = Wanted(student=filters.student, payment=filters.payment, item=filters.item)
     parked_only = filters.attention is not None or filters.ending == "attention"
@@ -123,7 +123,7 @@ async def _narrowed(at: Services, filters: Filters) -> tuple[Wanted, dict[str, R
     if not at_work or parked_only or filters.code:
         reasons = {filters.attention, filters.code} - {None, "any", "true"}
         parked = await needing_somebody(
-            at,
+            services,
             *conditions,
             reasons=[reason for reason in reasons if reason],
             student=filters.student,
@@ -136,7 +136,7 @@ async def _narrowed(at: Services, filters: Filters) -> tuple[Wanted, dict[str, R
             return replace(wanted, running_not_in=list(parked)), None
         return replace(wanted, running_in=list(parked), code=None if parked_only or at_work else filters.code), parked
     problems = f"{REPORTED_PROBLEMS.name} IS NOT NULL" if filters.problems else ""
-    runs = await running_runs(at.temporal, *conditions, where=problems)
+    runs = await running_runs(services.temporal, *conditions, where=problems)
     if filters.ending == "running":
         runs = {name: run for name, run in runs.items() if run.attention is None}
     return replace(wanted, running_in=list(runs)), runs

@@ -44,7 +44,7 @@ _EXAMPLE = 'id: 4\nevent: step\ndata: {"at": "2026-12-01T18:00:00Z", "step": "cr
 )
 async def watch_purchase(
     purchase: PurchaseInPath,
-    at: ServicesDep,
+    services: ServicesDep,
     who: CallerDep,
     last_event_id: Annotated[
         int, Header(ge=0, le=2**62, description="the last one you have; what came after it is sent")
@@ -56,14 +56,14 @@ async def watch_purchase(
     look at the purchase for all that is true now.
     """
     purchase_id = purchase_id_from(purchase)
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         start = await found(conn, purchase_id, who)
         missed = await progress_after(conn, purchase_id, last_event_id)
     if start.ending and not missed:
         return Response(status_code=204)
     with ExitStack() as seat:
-        seat.enter_context(at.seats.taken(f"{who.role} {who.subject}"))
-        return _Stream(_stream(at, who, purchase_id, last_event_id), seat.pop_all())
+        seat.enter_context(services.seats.taken(f"{who.role} {who.subject}"))
+        return _Stream(_stream(services, who, purchase_id, last_event_id), seat.pop_all())
 
 
 class _Stream(EventSourceResponse):
@@ -79,12 +79,12 @@ class _Stream(EventSourceResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _stream(at: Services, who: Caller, purchase_id: str, last: int) -> AsyncGenerator[bytes]:
+async def _stream(services: Services, who: Caller, purchase_id: str, last: int) -> AsyncGenerator[bytes]:
     yield format_sse_event(retry=_RETRY_MS)
-    with at.watchers.bell(purchase_id) as bell:
+    with services.watchers.bell(purchase_id) as bell:
         while True:
             bell.clear()  # before the look, so that what is committed after it rings again
-            async with at.watchers.looks, at.reading() as conn:
+            async with services.watchers.looks, services.reading() as conn:
                 news = await progress_after(conn, purchase_id, last)
             for told in news:
                 yield _event(told)

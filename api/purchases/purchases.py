@@ -41,7 +41,7 @@ router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])
 )
 async def start_purchases(
     body: StartBody,
-    at: ServicesDep,
+    services: ServicesDep,
     who: CallerDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
@@ -62,12 +62,12 @@ async def start_purchases(
     wanted = body.root
     if isinstance(wanted, DirectPurchase):
         wait = wait_of(prefer, WAIT)
-        return StartAnswer(await create_directly(at, who, wanted, bare(idempotency_key), wait, response))
+        return StartAnswer(await create_directly(services, who, wanted, bare(idempotency_key), wait, response))
     wait = wait_of(prefer, 0.0)
     named = (who.subject, bare(idempotency_key))
     if isinstance(wanted, StartAgain):
-        return StartAnswer(await _of_purchase(at, who, wanted.purchase_id, named, wait, response))
-    return StartAnswer(await _of_payment(at, wanted.payment_id, named, wait, response))
+        return StartAnswer(await _of_purchase(services, who, wanted.purchase_id, named, wait, response))
+    return StartAnswer(await _of_payment(services, wanted.payment_id, named, wait, response))
 
 
 @router.get(
@@ -76,60 +76,62 @@ async def start_purchases(
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def show_purchase(
-    purchase: PurchaseInPath, at: ServicesDep, who: CallerDep
+    purchase: PurchaseInPath, services: ServicesDep, who: CallerDep
 ) -> PurchaseView | StudentPurchaseView:
     """Facts come from the database; stage and attention of a running purchase from Temporal, workers needed or not.
 
     Students get a shape of their own: what there is and what it waits for, in their words.
     """
     purchase_id = purchase_id_from(purchase)
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         start = await found(conn, purchase_id, who)
-    start, run, reached, worker = await live(at, start)
-    async with at.reading() as conn:  # after its ending was: what it ended with is there
+    start, run, reached, worker = await live(services, start)
+    async with services.reading() as conn:  # after its ending was: what it ended with is there
         item = await bought(conn, purchase_id)
         steps = await steps_of(conn, purchase_id)
         held = await assigned_trainer(conn, purchase_id)
         lessons = await lessons_of(conn, purchase_id)
-        remaining = await remaining_of(conn, purchase_id, at.clock())
-        access = await access_of(conn, purchase_id, at.clock())
-        renewals = await renewals_of(conn, purchase_id, at.clock())
+        remaining = await remaining_of(conn, purchase_id, services.clock())
+        access = await access_of(conn, purchase_id, services.clock())
+        renewals = await renewals_of(conn, purchase_id, services.clock())
     seen = (start, item, steps, held, lessons, remaining, access, renewals, run)
     return purchase_view(*seen, reached=reached, worker=worker) if who.own is None else student_view(*seen)
 
 
 async def _of_purchase(
-    at: Services, who: Caller, purchase: str, named: tuple[str, str | None], wait: float, response: Response
+    services: Services, who: Caller, purchase: str, named: tuple[str, str | None], wait: float, response: Response
 ) -> StartedLines:
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         start = await found(conn, purchase_id_from(purchase), who)
-    await claim_key(at.engine, DOOR, *named, {"purchase_id": start.purchase_id})
-    return await _answered(at, [await again(at, start)], wait, response)
+    await claim_key(services.engine, DOOR, *named, {"purchase_id": start.purchase_id})
+    return await _answered(services, [await again(services, start)], wait, response)
 
 
 async def _of_payment(
-    at: Services, payment_id: str, named: tuple[str, str | None], wait: float, response: Response
+    services: Services, payment_id: str, named: tuple[str, str | None], wait: float, response: Response
 ) -> StartedLines:
-    async with at.reading() as conn:
+    async with services.reading() as conn:
         payment = await payment_to_start(conn, payment_id)
     if payment is None:
         raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
-    await claim_key(at.engine, DOOR, *named, {"payment_id": payment_id})
-    return await _answered(at, await start_lines(at, await settled(at, payment), "checkout"), wait, response)
+    await claim_key(services.engine, DOOR, *named, {"payment_id": payment_id})
+    return await _answered(
+        services, await start_lines(services, await settled(services, payment), "checkout"), wait, response
+    )
 
 
-async def _answered(at: Services, lines: list[LineStarted], wait: float, response: Response) -> StartedLines:
-    response.status_code = await _status(at, lines, wait)
+async def _answered(services: Services, lines: list[LineStarted], wait: float, response: Response) -> StartedLines:
+    response.status_code = await _status(services, lines, wait)
     if lines:
         response.headers["Location"] = f"{router.prefix}/{lines[0].id}"
     return StartedLines(lines=[StartedLine(**vars(line)) for line in lines])
 
 
-async def _status(at: Services, lines: list[LineStarted], wait: float) -> int:
+async def _status(services: Services, lines: list[LineStarted], wait: float) -> int:
     if all(line.state != "started" for line in lines):
         return 200
     if wait:
-        rows = await wait_for_rows(at, lines, wait)
+        rows = await wait_for_rows(services, lines, wait)
         if all(line.id in rows and rows[line.id].has_row for line in lines):
             return 201
     return 202
