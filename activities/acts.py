@@ -11,7 +11,7 @@ from temporalio import activity
 
 from db.effects import decisions as effects
 from db.effects.allocation import approve_in
-from db.effects.purchase import creation_facts_in
+from db.effects.creation_facts import creation_facts_in
 from domain.acts import ActRecord, Decision, check_values
 from domain.amendments import Settled, amended, last_day_of_access, moves
 from domain.refusals import Refused

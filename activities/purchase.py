@@ -14,6 +14,7 @@ from temporalio import activity
 
 from db import ledger
 from db.effects import purchase as effects
+from db.effects.creation_facts import CreationFacts, creation_facts
 from domain.access import access_ends
 from domain.amendments import Settled, amended, last_day_of_access, without_lessons
 from domain.duplicate_payment import looks_double
@@ -41,7 +42,7 @@ class PurchaseActivities:
         METADATA_INCOMPLETE, DUPLICATE_PAYMENT_SUSPECTED (unless amended to a renewal), CONFLICT_OTHER_OWNER, in this
         order; ALREADY_MADE_WHOLE after void_purchase.
         """
-        facts = effects.creation_facts(self._engine, order)
+        facts = creation_facts(self._engine, order)
         created = ledger.answered(facts.state, facts.result)
         if created is None:
             created = self._create(order, facts)
@@ -59,7 +60,7 @@ class PurchaseActivities:
         """Put the event in the outbox once and write the ending where it outlives Temporal's memory."""
         effects.announce(self._engine, what, self._clock())
 
-    def _create(self, order: PurchaseOrder, facts: effects.CreationFacts) -> ledger.Json:
+    def _create(self, order: PurchaseOrder, facts: CreationFacts) -> ledger.Json:
         confirmed = ledger.answered(facts.confirmed_state, facts.confirmed)
         if confirmed is None:
             raise RuntimeError("create_purchase came before confirm_payment had settled the line")
@@ -113,7 +114,7 @@ def _settled(confirmed: ledger.Json) -> Settled:
     )
 
 
-def _require_for_sale(facts: effects.CreationFacts, fields: Mapping[str, Any]) -> None:
+def _require_for_sale(facts: CreationFacts, fields: Mapping[str, Any]) -> None:
     if facts.fulfilment is None:
         raise Refused("UNKNOWN_ITEM", "the catalogue has no item of this itemType and itemId")
     if not facts.open:
@@ -124,7 +125,7 @@ def _require_for_sale(facts: effects.CreationFacts, fields: Mapping[str, Any]) -
         _require_subjects(facts)
 
 
-def _require_subjects(facts: effects.CreationFacts) -> None:
+def _require_subjects(facts: CreationFacts) -> None:
     if facts.unknown_subjects:
         names = ", ".join(facts.unknown_subjects)
         raise Refused("UNKNOWN_ITEM", f"{facts.item_type} {facts.item_id} names subjects nobody knows: {names}"[:500])
@@ -132,7 +133,7 @@ def _require_subjects(facts: effects.CreationFacts) -> None:
         raise Refused("UNKNOWN_ITEM", f"{facts.item_type} {facts.item_id} has no subjects")
 
 
-def _require_no_double(order: PurchaseOrder, facts: effects.CreationFacts, count: int, now: datetime) -> None:
+def _require_no_double(order: PurchaseOrder, facts: CreationFacts, count: int, now: datetime) -> None:
     renewal = facts.supersede or any(amendment.get("treatAs") == "renewal" for amendment in facts.amendments)
     if not renewal and (why := _double(order, facts, count, now)):
         raise Refused("DUPLICATE_PAYMENT_SUSPECTED", why)
@@ -140,7 +141,7 @@ def _require_no_double(order: PurchaseOrder, facts: effects.CreationFacts, count
         raise Refused("CONFLICT_OTHER_OWNER", f"line {order.line} of payment {order.payment_id} is another student's")
 
 
-def _double(order: PurchaseOrder, facts: effects.CreationFacts, count: int, now: datetime) -> str | None:
+def _double(order: PurchaseOrder, facts: CreationFacts, count: int, now: datetime) -> str | None:
     """Why this looks like the same purchase once more: paid for twice, or given although the student has it (C4)."""
     if not order.payment_id:
         over = facts.older_expires_on is not None and access_ends(facts.older_expires_on, facts.timezone) <= now
