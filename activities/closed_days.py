@@ -21,7 +21,7 @@ from db.effects import lesson_changes as effects
 from db.effects.allocation import let_go
 from db.effects.candidates import look
 from db.effects.closed_days import purchases_with_stranded, stranded_in
-from db.effects.lesson_changes import Scene, Standing
+from db.effects.lesson_scene import Scene, Standing, lock_scene
 from domain.acts import ActRecord
 from domain.ids import stranded_key_of
 from domain.lesson_changes import MOVE_STRANDED, SYSTEM, refused
@@ -76,7 +76,7 @@ class StrandedActivities:
 
 
 def _move_all(connection: Connection, purchase_id: str, trainer_id: str, now: datetime) -> list[str]:
-    scene = effects.lock(connection, purchase_id, "")
+    scene = lock_scene(connection, purchase_id, "")
     if scene is None:
         return []
     let_go(connection, (), now)  # holds that have expired, before the trainer is locked

@@ -18,7 +18,7 @@ from temporalio import activity
 from db.effects import lesson_changes as effects
 from db.effects.allocation import let_go
 from db.effects.candidates import look
-from db.effects.lesson_changes import Scene, Standing
+from db.effects.lesson_scene import Scene, Standing, lock_scene
 from domain.acts import ActRecord
 from domain.lesson_changes import (
     KEY_REUSED,
@@ -68,7 +68,7 @@ class LessonChangeActivities:
             return refused("INVALID_ACT", "; ".join(faults))
         now = self._clock()
         with self._engine.begin() as connection:
-            scene = effects.lock(connection, change.purchase_id, change.request_key)
+            scene = lock_scene(connection, change.purchase_id, change.request_key)
             if scene is None:
                 return refused("WRONG_STAGE", "no such purchase was ever started")
             if scene.outcome is not None:
