@@ -30,7 +30,7 @@ from runtime.stopping import asked_to_stop, rest
 
 TRIES = 3  # of a message that is refused; a server that does not answer costs no try (mission row 34)
 _PAUSES = (0.1, 0.4)  # seconds between them: what a bad message needs to be no more than early
-_AT_ONCE = 16  # messages handled side by side, then committed together
+_MAX_CONCURRENCY = 16  # messages handled side by side, then committed together
 _LISTEN = 0.5  # seconds to wait for messages
 _LONGEST_PAUSE = 10.0  # seconds between looks when a server does not answer; far below Kafka's limit for a member
 
@@ -51,9 +51,9 @@ class Consumer:
         pause = _LISTEN
         while not stop.is_set():
             beat(self._heartbeats, "consume")
-            messages = await asyncio.to_thread(self._inbox.take, _AT_ONCE, _LISTEN)
+            messages = await asyncio.to_thread(self._inbox.take, _MAX_CONCURRENCY, _LISTEN)
             try:
-                await self._settle(messages)
+                await self._handle_batch(messages)
                 pause = _LISTEN
             except (Unavailable, SQLAlchemyError, KafkaTrouble) as err:
                 log.warning("consumer_waits", why=getattr(err, "code", type(err).__name__), seconds=pause)
@@ -61,7 +61,7 @@ class Consumer:
                 await rest(stop, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _settle(self, messages: Sequence[Incoming]) -> None:
+    async def _handle_batch(self, messages: Sequence[Incoming]) -> None:
         """Handle them all and store what became of each, then commit. Raises when a server does not answer."""
         if not messages:
             return

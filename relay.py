@@ -40,7 +40,7 @@ from runtime.process import run
 from runtime.settings import Settings
 from runtime.stopping import asked_to_stop, rest
 
-_AT_ONCE = 200  # events of one round, published together
+_MAX_BATCH = 200  # events of one round, published together
 _TO_ONE = 20  # deliveries of one round to one target
 _LOOK_AGAIN = 0.25  # seconds between looks when there is nothing to do
 _LONGEST_PAUSE = 10.0  # seconds between tries when a server does not answer
@@ -95,7 +95,7 @@ async def publish_some(engine: AsyncEngine, publisher: Publisher) -> tuple[int, 
     The claim is held meanwhile; if this process dies, it is free again and the events are published once more.
     """
     async with engine.begin() as conn:
-        events = await claim_events(conn, _AT_ONCE)
+        events = await claim_events(conn, _MAX_BATCH)
         delivered = await publisher.publish(events) if events else set[str]()
         if delivered:
             await events_published(conn, [event.id for event in events if event.key in delivered])

@@ -13,7 +13,7 @@ from db.effects import decisions as effects
 from db.effects.allocation import approve_in
 from db.effects.creation_facts import creation_facts_in
 from domain.acts import ActRecord, Decision, check_values
-from domain.amendments import Settled, amended, last_day_of_access, moves
+from domain.amendments import PurchaseTerms, amended, last_day_of_access, moves
 from domain.refusals import Refused
 from domain.wanted_lessons import wanted_lessons
 from domain.whole_numbers import is_whole
@@ -129,7 +129,9 @@ def _amend(connection: Connection, decision: Decision, scene: effects.Scene) -> 
         effects.mend_count(connection, decision.order, after)
 
 
-def _require_held_lessons_stay(decision: Decision, scene: effects.Scene, before: Settled, after: Settled) -> None:
+def _require_held_lessons_stay(
+    decision: Decision, scene: effects.Scene, before: PurchaseTerms, after: PurchaseTerms
+) -> None:
     """A trainer holds lessons: only create_sessions can move them or change how many there are."""
     if moves(before, decision.values):
         raise _too_late("a trainer holds the lessons already: move them with create_sessions")

@@ -60,7 +60,9 @@ class PaymentActivities:
             given_back = None
             if order.payment_id:
                 given_back = self._require_paid(order, facts)
-            settled = effects.record_confirmation(self._engine, order, self._settle(facts, given_back), self._clock())
+            settled = effects.record_confirmation(
+                self._engine, order, self._confirmation(facts, given_back), self._clock()
+            )
         log.info(
             "payment_confirmed",
             payment_id=order.payment_id,
@@ -137,7 +139,7 @@ class PaymentActivities:
             given=amount(line.refunded_minor, paid.currency), paid=amount(line.amount_minor, paid.currency)
         )
 
-    def _settle(self, facts: effects.ConfirmationFacts, given_back: str | None) -> ledger.Json:
+    def _confirmation(self, facts: effects.ConfirmationFacts, given_back: str | None) -> ledger.Json:
         merged = merge(
             payment=facts.metadata,
             event=facts.event_metadata,

@@ -16,7 +16,7 @@ from db import ledger
 from db.effects import purchase as effects
 from db.effects.creation_facts import CreationFacts, creation_facts
 from domain.access import access_ends
-from domain.amendments import Settled, amended, last_day_of_access, without_lessons
+from domain.amendments import PurchaseTerms, amended, last_day_of_access, without_lessons
 from domain.duplicate_payment import looks_double
 from domain.metadata import for_others
 from domain.purchase import Announcement, PurchaseCreated, PurchaseOrder, Undone
@@ -64,7 +64,7 @@ class PurchaseActivities:
         confirmed = ledger.answered(facts.confirmed_state, facts.confirmed)
         if confirmed is None:
             raise RuntimeError("create_purchase came before confirm_payment had settled the line")
-        settled = reduce(amended, facts.amendments, _settled(confirmed))
+        settled = reduce(amended, facts.amendments, _terms(confirmed))
         if facts.fulfilment == "test_cards":
             settled = without_lessons(settled)
         _require_for_sale(facts, settled.fields)
@@ -100,10 +100,10 @@ class PurchaseActivities:
         return created
 
 
-def _settled(confirmed: ledger.Json) -> Settled:
+def _terms(confirmed: ledger.Json) -> PurchaseTerms:
     """What confirm_payment settled, before any amendment."""
     starts: str | None = confirmed["seriesStart"]
-    return Settled(
+    return PurchaseTerms(
         fields=confirmed["fields"],
         sources=confirmed["sources"],
         extras=confirmed["extras"],

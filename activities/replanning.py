@@ -14,7 +14,7 @@ from db.effects import replanning as effects
 from db.effects.allocation import let_go
 from db.effects.candidates import LessonRequest, look, read_request
 from db.effects.decisions import read_settled, write_settled
-from domain.amendments import Settled, amended, moves, overrides
+from domain.amendments import PurchaseTerms, amended, moves, overrides
 from domain.matching import place_of
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
@@ -59,7 +59,9 @@ def replan(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
     )  # fmt: skip
 
 
-def _plan(request: LessonRequest, standing: effects.Standing, before: Settled, after: Settled, now: datetime) -> Plan:
+def _plan(
+    request: LessonRequest, standing: effects.Standing, before: PurchaseTerms, after: PurchaseTerms, now: datetime
+) -> Plan:
     """The lessons that have not begun, at the next times of the series; the numbers of those that have are left out."""
     if standing.begun and after.session_count < standing.begun[-1]:
         raise Refused(
@@ -102,7 +104,7 @@ def _require_free(
 
 def _record(
     connection: Connection, order: PurchaseOrder, request: LessonRequest, standing: effects.Standing, plan: Plan,
-    after: Settled,
+    after: PurchaseTerms,
 ) -> None:  # fmt: skip
     warnings = [*after.warnings, *([plan.warning] if plan.warning else [])]
     write_settled(connection, order, replace(after, series_start=plan.first, warnings=warnings))

@@ -18,7 +18,7 @@ from domain.purchase import PurchaseOrder, SessionsCreated, Undone
 from domain.refusals import Refused
 
 _log = structlog.get_logger()
-_LOOKS = 3  # one to plan anew, one to lose to another try at the same moment, one to see what that wrote
+_MAX_RACES = 3  # one to plan anew, one to lose to another try at the same moment, one to see what that wrote
 
 
 class SessionActivities:
@@ -38,7 +38,7 @@ class SessionActivities:
         or when what an operator decided is not possible: then nothing is changed.
         """
         made: effects.Made | None = None
-        for _ in range(_LOOKS):
+        for _ in range(_MAX_RACES):
             ready = effects.read_ready(self._engine, order)
             first = ledger.answered(ready.state, ready.result)
             if first is not None:

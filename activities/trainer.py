@@ -31,7 +31,7 @@ from domain.refusals import Refused
 
 _log = structlog.get_logger()
 # Looks again after a lost race; each loss means that another purchase won, so this many in a row are no accident.
-_LOOKS = 50
+_MAX_RACES = 50
 
 
 class TrainerActivities:
@@ -51,7 +51,7 @@ class TrainerActivities:
         again. Once an operator has chosen a trainer nobody else is considered, until another decision.
         """
         taken: set[str] = set()
-        for _ in range(_LOOKS):
+        for _ in range(_MAX_RACES):
             try:
                 with self._engine.begin() as connection:
                     return self._assign(connection, order, taken)
@@ -63,7 +63,7 @@ class TrainerActivities:
                     lost = refused.lost if isinstance(refused, NobodyFits) else {}
                     keep_refusal(self._engine, order, refused, lost, self._clock())
                 raise
-        raise RuntimeError(f"lost {_LOOKS} races for a trainer")
+        raise RuntimeError(f"lost {_MAX_RACES} races for a trainer")
 
     @activity.defn(name="release_trainer", no_thread_cancel_exception=True)
     def release_trainer(self, order: PurchaseOrder) -> Undone:

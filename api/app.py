@@ -69,7 +69,7 @@ from runtime.logs import set_up_logs
 from runtime.settings import DEV_ISSUER, Settings, load_settings
 from runtime.state import attached
 
-MOST_BODY = 64 * 1024  # bytes
+MAX_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10.0
 
 _ABOUT = """The durable back office of a course marketplace: one workflow per payment line carries a payment to lessons,
@@ -143,7 +143,7 @@ def create_app(settings: Settings | None = None, provider: PaymentProvider | Non
     require_rows(app)
     app.add_middleware(Admission)
     app.add_middleware(Authenticate, public=public_paths(app))
-    app.add_middleware(BodyLimit, limit=MOST_BODY, seconds=BODY_SECONDS)
+    app.add_middleware(BodyLimit, limit=MAX_BODY, seconds=BODY_SECONDS)
     app.add_middleware(WholeSegments)
     app.add_middleware(Answers)
     return app
@@ -158,7 +158,7 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
         app.state.services = services
         services.later(services.watchers.listen(services.engine))
         yield
-        await _settle(services.tasks)
+        await _cancel_background_tasks(services.tasks)
 
 
 def rates_of(settings: Settings) -> Rates:
@@ -190,7 +190,7 @@ def _operation(route: APIRoute) -> str:
     return route.name
 
 
-async def _settle(tasks: set[asyncio.Task[None]]) -> None:
+async def _cancel_background_tasks(tasks: set[asyncio.Task[None]]) -> None:
     """Sweeps under way are dropped: the purchases they would wake try again by themselves."""
     for task in tasks:
         task.cancel()

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from application.context import Services
 from application.errors import NotFound
 from application.event_schema import ConfirmedData, PurchaseConfirmed, read_event
-from application.payment_status import settled
+from application.payment_status import refresh_payment_status
 from application.start_purchases import LineStarted, start_lines
 from db.reads.events import was_handled
 from db.reads.payments import PaymentToStart, payment_to_start
@@ -49,7 +49,7 @@ async def ingest(services: Services, raw: bytes) -> Ingested:
     if handled:
         _log.info("event_duplicate", key=event.key, payment_id=event.data.payment_id)
         return Ingested(event.key, duplicate=True, lines=[])
-    payment = await settled(services, payment)
+    payment = await refresh_payment_status(services, payment)
     lines = await start_lines(services, payment, "event", _incoming(event, payment))
     await event_handled(services.engine, event.key, services.clock())
     new = [line for line in lines if line.state == "started"]

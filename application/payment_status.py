@@ -14,7 +14,7 @@ from gateways.payments import ProviderRefused, ProviderTrouble
 _log = structlog.get_logger()
 
 
-async def settled(services: Services, payment: PaymentToStart) -> PaymentToStart:
+async def refresh_payment_status(services: Services, payment: PaymentToStart) -> PaymentToStart:
     """The payment, its row no longer pending if the provider says so; of several callers one makes the change.
 
     A silent provider is no error: whatever is started asks it again by itself.

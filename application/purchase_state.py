@@ -31,7 +31,7 @@ from domain.refusals import REFUSALS
 from domain.runs import BY_HAND, Helps
 from workflows.attributes import ATTENTION_REASON, NEEDS_ATTENTION
 
-_AT_ONCE = 16  # questions by id in flight
+_MAX_CONCURRENCY = 16  # questions by id in flight
 _STARTING = timedelta(minutes=1)  # a door has committed the row and is about to start the run
 _NEEDY = f"({NEEDS_ATTENTION.name} = true OR ExecutionStatus = 'Paused')"
 
@@ -51,7 +51,7 @@ async def standing(services: Services, rows: Sequence[Started]) -> tuple[dict[st
     """Of rows without an ending: how they stand, by workflow id, and which have ended meanwhile, by purchase id."""
     states = await run_states(services.temporal, [row.workflow_id for row in rows])
     doubtful = [row for row in rows if row.workflow_id not in states or not states[row.workflow_id].kind.open]
-    gate = asyncio.Semaphore(_AT_ONCE)
+    gate = asyncio.Semaphore(_MAX_CONCURRENCY)
 
     async def ask(row: Started) -> tuple[str, RunState | None]:
         async with gate:

@@ -32,7 +32,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Attention:
+class ParkedState:
     """Why a purchase needs somebody, since when, when it tries again by itself and what an operator can do."""
 
     reason: str
@@ -49,7 +49,7 @@ class RunState:
     workflow_id: str
     kind: RunKind
     stage: str | None = None  # where it stood, of one that is closed
-    attention: Attention | None = None
+    attention: ParkedState | None = None
     next_retry: str | None = None  # also of a run on a named timer that needs nobody
     gives_up: str | None = None  # when it is undone by itself
     problems: list[str] = field(default_factory=list[str])  # its workflow tasks fail: an engineer is needed
@@ -118,7 +118,7 @@ def _attention(
     known: TypedSearchAttributes,
     memo: Mapping[str, Any],
     more: WorkflowExecutionExtendedInfo | None,
-) -> Attention | None:
+) -> ParkedState | None:
     needs, reason, since = known.get(NEEDS_ATTENTION), known.get(ATTENTION_REASON), known.get(ATTENTION_SINCE)
     message = _text(memo.get("message"))
     if kind.code and kind.open:
@@ -130,16 +130,16 @@ def _attention(
         return _unknown("its search attributes do not say whether it waits")
     if not needs:
         return None
-    return Attention(reason or "", since, _text(memo.get("next_retry")), _text(memo.get("next_action")), message)
+    return ParkedState(reason or "", since, _text(memo.get("next_retry")), _text(memo.get("next_action")), message)
 
 
-def _by_hand(kind: RunKind, message: str | None, since: datetime | None) -> Attention:
+def _by_hand(kind: RunKind, message: str | None, since: datetime | None) -> ParkedState:
     code = kind.code or UNKNOWN_RUN_STATE
-    return Attention(code, since, None, REFUSALS[code].next_action, message)
+    return ParkedState(code, since, None, REFUSALS[code].next_action, message)
 
 
-def _unknown(message: str) -> Attention:
-    return Attention(UNKNOWN_RUN_STATE, None, None, REFUSALS[UNKNOWN_RUN_STATE].next_action, message)
+def _unknown(message: str) -> ParkedState:
+    return ParkedState(UNKNOWN_RUN_STATE, None, None, REFUSALS[UNKNOWN_RUN_STATE].next_action, message)
 
 
 def _text(value: object) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from application.context import Services
 from application.errors import NotFound
-from application.payment_status import settled
+from application.payment_status import refresh_payment_status
 from application.start_purchases import LineStarted, start_lines, start_row
 from application.start_without_payment import unpaid
 from db.reads.payments import payment_to_start
@@ -35,6 +35,6 @@ async def _of_payment(services: Services, start: StartRow, payment_id: str) -> L
     if payment is None or not lines:
         raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this line; nothing was started.")
     (started,) = await start_lines(
-        services, await settled(services, replace(payment, lines=tuple(lines))), start.origin
+        services, await refresh_payment_status(services, replace(payment, lines=tuple(lines))), start.origin
     )
     return started

@@ -15,7 +15,7 @@ MADE_WHOLE = ("refused", "cancelled")
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartedPurchase:
     """A purchase as a door leaves it. `state`: started (by this call), running, completed, refused, cancelled."""
 
     row: StartRow
@@ -37,7 +37,7 @@ def unpaid(shelf: Shelf, item_type: str, item_id: str) -> PaidLine:
     return PaidLine(1, item_type, item_id, shelf.title, 0, shelf.currency or "")
 
 
-async def begin(services: Services, purchase_id: str, student_id: str, line: PaidLine) -> Begun:
+async def begin(services: Services, purchase_id: str, student_id: str, line: PaidLine) -> StartedPurchase:
     """Start the purchase that a claim has answered with, unless it runs, has ended, or is a payment's.
 
     Raises Conflict (CONFLICT_OTHER_OWNER) when its id turns out to be another student's.
@@ -47,11 +47,11 @@ async def begin(services: Services, purchase_id: str, student_id: str, line: Pai
     if row.student_id != student_id:
         raise other_owner()
     if row.ending or row.payment_id is not None:
-        return Begun(row, row.ending or "running")
-    return Begun(row, await start_row(services, line, row))
+        return StartedPurchase(row, row.ending or "running")
+    return StartedPurchase(row, await start_row(services, line, row))
 
 
-async def is_there(services: Services, begun: Begun, wait: float) -> bool:
+async def is_there(services: Services, begun: StartedPurchase, wait: float) -> bool:
     """Whether the purchase row is there, waited for up to `wait` seconds.
 
     Raises Conflict with the code of its ending when the purchase was made whole.

@@ -17,7 +17,7 @@ from application.errors import TooManyRequests, Unavailable
 PATIENCE, PATIENCE_WHEN_BUSY = 0.5, 0.005
 SLOW = 0.25  # seconds that a request keeps its turn
 BUSY_AFTER, CALM_AFTER = 0.5, 5.0
-MOST_OPEN = 1000  # requests that are worked on, that wait for something or for their turn, streams among them
+MAX_OPEN = 1000  # requests that are worked on, that wait for something or for their turn, streams among them
 BUSY = "This process has as much to do as it can: send the same request again."
 
 
@@ -36,7 +36,7 @@ class Turns:
     @asynccontextmanager
     async def work(self) -> AsyncGenerator[None]:
         """Around a request. Raises NoTurn when it is not its turn in time."""
-        if self._open >= MOST_OPEN:
+        if self._open >= MAX_OPEN:
             raise NoTurn
         self._open += 1
         turn = _Turn(self._free)

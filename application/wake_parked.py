@@ -20,13 +20,13 @@ from application.temporal_client import RPC_TIMEOUT, Condition, answering, one_o
 from workflows.attributes import ATTENTION_REASON
 
 _AGAIN_AFTER = 2.0  # seconds
-_AT_ONCE = 16  # signals in flight
+_MAX_CONCURRENCY = 16  # signals in flight
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Healed:
+class WakeFilter:
     """Which reasons a change may have fixed, of which purchases, and what changed."""
 
     reasons: Sequence[str]
@@ -34,34 +34,34 @@ class Healed:
     only: Sequence[Condition] = ()
 
 
-def wake_later(services: Services, healed: Healed) -> None:
+def wake_later(services: Services, which: WakeFilter) -> None:
     """Sweep in the background; the caller's answer does not wait for it and does not fail with it."""
-    services.later(_sweep_twice(services.temporal, services.task_queue, healed))
+    services.later(_sweep_twice(services.temporal, services.task_queue, which))
 
 
-async def sweep(client: Client, task_queue: str, healed: Healed) -> int:
+async def sweep(client: Client, task_queue: str, which: WakeFilter) -> int:
     """Wake every purchase parked for one of the reasons; how many were told. Raises `Unavailable`."""
     if not await workers_poll(client, task_queue):
         return 0  # nobody would look; when a worker is back they try again by themselves
-    parked = await parked_runs(client, one_of(ATTENTION_REASON.name, healed.reasons), *healed.only)
-    gate = asyncio.Semaphore(_AT_ONCE)
+    parked = await parked_runs(client, one_of(ATTENTION_REASON.name, which.reasons), *which.only)
+    gate = asyncio.Semaphore(_MAX_CONCURRENCY)
 
     async def wake(workflow_id: str) -> bool:
         async with gate:
-            return await _wake(client, workflow_id, healed.because)
+            return await _wake(client, workflow_id, which.because)
 
     return sum(await asyncio.gather(*(wake(workflow_id) for workflow_id in parked)))
 
 
-async def _sweep_twice(client: Client, task_queue: str, healed: Healed) -> None:
+async def _sweep_twice(client: Client, task_queue: str, which: WakeFilter) -> None:
     for pause in (0.0, _AGAIN_AFTER):
         await asyncio.sleep(pause)
         try:
-            woken = await sweep(client, task_queue, healed)
+            woken = await sweep(client, task_queue, which)
         except Unavailable:
-            _log.warning("healing_sweep_missed", because=healed.because)
+            _log.warning("healing_sweep_missed", because=which.because)
         else:
-            _log.info("healing_sweep", because=healed.because, reasons=list(healed.reasons), woken=woken)
+            _log.info("healing_sweep", because=which.because, reasons=list(which.reasons), woken=woken)
 
 
 async def _wake(client: Client, workflow_id: str, because: str) -> bool:

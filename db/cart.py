@@ -16,7 +16,7 @@ from sqlmodel import col
 from db.request_keys import KeyReused, claim_in
 from db.tables import CartItem
 
-MOST_ITEMS = 50  # in one cart, and so in one payment
+MAX_ITEMS = 50  # in one cart, and so in one payment
 
 # Raw: one that is there stays.
 _STUDENT = text("INSERT INTO students (id, name) VALUES (:student_id, :student_id) ON CONFLICT DO NOTHING")
@@ -53,7 +53,7 @@ class ToAdd:
 
 
 class CartFull(Exception):
-    """The cart holds MOST_ITEMS."""
+    """The cart holds MAX_ITEMS."""
 
 
 async def add_to_cart(engine: AsyncEngine, item: ToAdd, key: str | None = None) -> bool:
@@ -77,7 +77,7 @@ async def add_to_cart(engine: AsyncEngine, item: ToAdd, key: str | None = None) 
             return False
         if key and not is_new:
             return False
-        if (await conn.execute(_COUNT, values)).scalar_one() >= MOST_ITEMS:
+        if (await conn.execute(_COUNT, values)).scalar_one() >= MAX_ITEMS:
             raise CartFull
         await conn.execute(_ADD, values)
         return True

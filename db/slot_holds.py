@@ -25,8 +25,8 @@ from db.teaching import SLOTS, slots
 from domain.refusals import Refused
 from domain.schedule import Lesson
 
-MOST_HOLDS = 3  # of one student; a CHECK and a unique index hold it
-MOST_TRIES = 6  # holds of one course by one student in a day: times are held to pay for them, not to keep them
+MAX_HOLDS = 3  # of one student; a CHECK and a unique index hold it
+MAX_HOLDS_A_DAY = 6  # holds of one course by one student in a day: times are held to pay for them, not to keep them
 
 # To be used beside PLAN. `same`: it holds exactly the lessons of the plan; `meets`: it holds a time of the plan.
 HOLDS: LiteralString = """
@@ -104,11 +104,11 @@ SELECT count(*) FROM allocations
 
 
 class TooManyHolds(Exception):
-    """The student has MOST_HOLDS live ones, of other courses."""
+    """The student has MAX_HOLDS live ones, of other courses."""
 
 
 class HeldTooOften(Exception):
-    """The student has held times of this course MOST_TRIES times within a day, and has not bought it."""
+    """The student has held times of this course MAX_HOLDS_A_DAY times within a day, and has not bought it."""
 
 
 class TakenMeanwhile(Exception):
@@ -201,7 +201,7 @@ async def lock_student(conn: AsyncConnection, student_id: str) -> None:
 async def require_not_too_often(conn: AsyncConnection, student_id: str, course_id: str, now: datetime) -> None:
     """Raises HeldTooOften."""
     asked = {"student_id": student_id, "course_id": course_id, "now": now}
-    if (await conn.execute(_TRIES, asked)).scalar_one() >= MOST_TRIES:
+    if (await conn.execute(_TRIES, asked)).scalar_one() >= MAX_HOLDS_A_DAY:
         raise HeldTooOften
 
 

@@ -19,7 +19,7 @@ from db.rows import rows_as
 from db.sealing import Seal, SecretUnreadable
 from db.tables import WebhookTarget
 
-MOST_TRIES = 80  # with the pauses below, some three days
+MAX_ATTEMPTS = 80  # with the pauses below, some three days
 _PAUSE = 5  # seconds after the first failure, doubling ...
 _LONGEST_PAUSE = 3600  # ... up to this
 _LEASE = 60  # seconds in which a claimed delivery is nobody else's; longer than one try takes
@@ -234,7 +234,7 @@ async def delivery_tried(engine: AsyncEngine, due: Due, answer: str, *, delivere
         "tries": due.tries,
         "answer": answer,
         "delivered": delivered,
-        "most": MOST_TRIES,
+        "most": MAX_ATTEMPTS,
         "pause": min(_PAUSE * 2 ** min(due.tries - 1, 20), _LONGEST_PAUSE),
     }
     async with engine.begin() as conn:

@@ -16,7 +16,7 @@ _OF_THE_START, _OF_THE_COUNT = "startDate ", "neither purchaseTier nor sessionCo
 
 
 @dataclass(frozen=True)
-class Settled:
+class PurchaseTerms:
     """What the purchase row holds of its metadata; `series_start` None: not decided (any more)."""
 
     fields: dict[str, Any]
@@ -28,7 +28,7 @@ class Settled:
     series_start: date | None
 
 
-def amended(settled: Settled, values: Mapping[str, Any]) -> Settled:
+def amended(settled: PurchaseTerms, values: Mapping[str, Any]) -> PurchaseTerms:
     """The operator's fields over what was settled, marked `admin`; a null says nothing.
 
     A count that is given (tier first) is the new count, whatever tier was paid for. A schedule that changes leaves the
@@ -53,12 +53,12 @@ def amended(settled: Settled, values: Mapping[str, Any]) -> Settled:
     return after
 
 
-def without_lessons(settled: Settled) -> Settled:
+def without_lessons(settled: PurchaseTerms) -> PurchaseTerms:
     """Of an item that brings no lessons: nothing was assumed of any."""
     return replace(settled, warnings=[said for said in settled.warnings if not said.startswith(_OF_THE_COUNT)])
 
 
-def moves(settled: Settled, values: Mapping[str, Any]) -> bool:
+def moves(settled: PurchaseTerms, values: Mapping[str, Any]) -> bool:
     """Whether the values ask for other times than the settled ones."""
     return any(values.get(name) not in (None, settled.fields.get(name)) for name in SCHEDULE)
 

@@ -26,7 +26,7 @@ _INSIDE = tuple(
     ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "fec0::/10", "168.63.129.16/32")
 )
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # in bits 32 to 63; an IPv4 address follows
-_GOOD = range(200, 300)
+_SUCCESS = range(200, 300)
 # Threads of their own: the name server of a target may keep one waiting far longer than we wait for it.
 _ASKING_NAMES = ThreadPoolExecutor(64, thread_name_prefix="names")
 
@@ -91,7 +91,7 @@ class Webhooks:
                 async with self._client.stream(
                     "POST", there, content=body, headers=headers, extensions={"sni_hostname": host}
                 ) as answer:  # of the answer only the status is read: its body may never end
-                    return answer.status_code in _GOOD, str(answer.status_code)
+                    return answer.status_code in _SUCCESS, str(answer.status_code)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as err:  # nothing was sent: the next one may be there
                 failed = err
         raise failed or TargetRefused("its host has no address")

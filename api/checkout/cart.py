@@ -18,7 +18,7 @@ from api.http.problems import problems
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from application.ids import GivenId
 from application.storable_json import FreeObject
-from db.cart import MOST_ITEMS, CartFull, ToAdd, add_to_cart, empty_cart, take_out
+from db.cart import MAX_ITEMS, CartFull, ToAdd, add_to_cart, empty_cart, take_out
 from db.reads.cart import cart_of
 from db.reads.catalogue import is_open
 from domain.ids import cart_item_id_of
@@ -115,7 +115,7 @@ async def add_cart_item(
         thing = ToAdd(cart_item_id, who.subject, body.item_type, body.item_id, body.metadata)
         is_new = await add_to_cart(services.engine, thing, key)
     except CartFull as full:
-        raise Conflict(code="CART_FULL", detail=f"A cart holds {MOST_ITEMS} items at most.") from full
+        raise Conflict(code="CART_FULL", detail=f"A cart holds {MAX_ITEMS} items at most.") from full
     response.status_code = 201 if is_new else 200
     return CartItemAdded(id=cart_item_id)
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.checkout.preflight import Asked
+from api.checkout.preflight import PlannedItem
 from application.context import Services
 from db.reads.preflight import who_could_teach
 from db.slot_holds import (
@@ -26,54 +26,54 @@ from domain.matching_explanation import choose
 from domain.refusals import Refused
 from domain.schedule import Lesson
 
-_LOOKS = 20  # after so many lost races something is wrong
+_MAX_RACES = 20  # after so many lost races something is wrong
 
 
 @dataclass(frozen=True)
-class Wish:
+class HoldRequest:
     """What is to be held, for whom."""
 
     student_id: str
     course_id: str
-    asked: Asked
+    asked: PlannedItem
     lessons: list[Lesson]
     zone: str
     home: Place
 
 
-async def hold_for(services: Services, wish: Wish) -> LiveHold:
+async def hold_for(services: Services, request: HoldRequest) -> LiveHold:
     """Holds the trainer who would be chosen now; who loses a race looks again. Raises TooManyHolds, and what the step
     would refuse with."""
     taken: set[str] = set()
-    for _ in range(_LOOKS):
+    for _ in range(_MAX_RACES):
         try:
             async with services.engine.begin() as conn:
-                return await _hold_best(services, conn, wish, taken)
+                return await _hold_best(services, conn, request, taken)
         except TakenMeanwhile as lost:
             taken.add(lost.trainer_id)
-    raise RuntimeError(f"lost {_LOOKS} races for a trainer")
+    raise RuntimeError(f"lost {_MAX_RACES} races for a trainer")
 
 
-async def _hold_best(services: Services, conn: AsyncConnection, wish: Wish, taken: set[str]) -> LiveHold:
+async def _hold_best(services: Services, conn: AsyncConnection, request: HoldRequest, taken: set[str]) -> LiveHold:
     """In one transaction: the student is locked, so that holds and purchases of one student take turns."""
-    await lock_student(conn, wish.student_id)
-    await require_not_too_often(conn, wish.student_id, wish.course_id, services.clock())
-    now, wanted = services.clock(), wish.asked.wanted
-    near = wish.home if wanted.learning_mode == "home" else None
-    ahead = await who_could_teach(conn, wish.student_id, wish.course_id, wish.lessons, now, near)
+    await lock_student(conn, request.student_id)
+    await require_not_too_often(conn, request.student_id, request.course_id, services.clock())
+    now, wanted = services.clock(), request.asked.wanted
+    near = request.home if wanted.learning_mode == "home" else None
+    ahead = await who_could_teach(conn, request.student_id, request.course_id, request.lessons, now, near)
     if ahead.conflict is not None:
         raise Refused("SCHEDULE_CONFLICT", f"lesson {ahead.conflict} overlaps another one of the student's")
-    if any(hold.meets and hold.course_id != wish.course_id for hold in ahead.holds.own):
+    if any(hold.meets and hold.course_id != request.course_id for hold in ahead.holds.own):
         raise Refused("SCHEDULE_CONFLICT", "another hold of the student's is of one of these times")
     choice = await asyncio.to_thread(
-        choose, wish.course_id, ahead.trainers, wish.lessons, home=wish.home, wanted=wanted, taken=taken
+        choose, request.course_id, ahead.trainers, request.lessons, home=request.home, wanted=wanted, taken=taken
     )
-    mine = ahead.holds.of(wish.course_id)
+    mine = ahead.holds.of(request.course_id)
     if mine or ahead.holds.expired:
         await let_go(conn, [mine.id] if mine else [], now)
     hold = ToHold(
-        str(uuid4()), wish.student_id, wish.course_id, choice.trainer.id, choice.trainer.last_assigned_at, wish.lessons,
-        wish.zone, choice.won, choice.lost, now + services.slot_hold,
+        str(uuid4()), request.student_id, request.course_id, choice.trainer.id, choice.trainer.last_assigned_at, request.lessons,
+        request.zone, choice.won, choice.lost, now + services.slot_hold,
     )  # fmt: skip
     await hold_slots(conn, hold, now)
-    return next(live for live in await live_holds(conn, wish.student_id, now) if live.id == hold.id)
+    return next(live for live in await live_holds(conn, request.student_id, now) if live.id == hold.id)

@@ -37,7 +37,7 @@ from domain.wanted_lessons import WantedLessons, wanted_lessons
 
 router = APIRouter(prefix="/api/v1/checkout", tags=["shop"])
 
-MOST_LESSONS = 1200  # whose times are looked at for one cart
+MAX_LESSONS = 1200  # whose times are looked at for one cart
 
 _T = TypeVar("_T")
 _WARNING: dict[str, Any] = {
@@ -47,7 +47,7 @@ _WARNING: dict[str, Any] = {
 }
 
 
-class Warned(Answer):
+class PreflightWarning(Answer):
     """`code` is the refusal the purchase would park or end with, `message` its sentence for a student."""
 
     code: str
@@ -64,14 +64,14 @@ class PreflightLine(Answer):
     item_id: str
     owned: bool
     looked_at: bool = Field(description="false: of the many lessons in this cart, these times were not looked at")
-    warnings: list[Warned]
+    warnings: list[PreflightWarning]
 
 
 class Preflight(Answer):
     """Per thing in the cart, and of the cart as a whole. No warning is no promise."""
 
     lines: list[PreflightLine]
-    warnings: list[Warned]
+    warnings: list[PreflightWarning]
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -101,11 +101,11 @@ class _Look:
     student_id: str
     facts: StudentFacts
     lessons: list[Lesson] = field(default_factory=list[Lesson])
-    left: int = MOST_LESSONS
+    left: int = MAX_LESSONS
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedItem:
     """The lessons a thing in the cart asks for, and how many of them."""
 
     wanted: WantedLessons
@@ -147,8 +147,8 @@ async def _line(look: _Look, thing: CartLine) -> PreflightLine:
     )
 
 
-def _warned(refused: Refused) -> Warned:
-    return Warned(code=refused.code, message=REFUSALS[refused.code].student, detail=refused.message)
+def _warned(refused: Refused) -> PreflightWarning:
+    return PreflightWarning(code=refused.code, message=REFUSALS[refused.code].student, detail=refused.message)
 
 
 async def _refusals(look: _Look, thing: CartLine) -> tuple[list[Refused], bool]:
@@ -167,7 +167,7 @@ async def _refusals(look: _Look, thing: CartLine) -> tuple[list[Refused], bool]:
     unplaced = _tried(lambda: _require_place(look.facts))
     found += [each for each in (asked, unplaced) if isinstance(each, Refused)]
     looked_at = True
-    if isinstance(asked, Asked) and unplaced is None:
+    if isinstance(asked, PlannedItem) and unplaced is None:
         look.left -= asked.count
         if looked_at := look.left >= 0:
             found.append(await _no_lessons(look, thing.item_id, asked))
@@ -197,19 +197,19 @@ def _require_place(facts: StudentFacts) -> None:
     place_of(facts.latitude, facts.longitude)
 
 
-def asked_of(thing: CartLine) -> Asked:
+def asked_of(thing: CartLine) -> PlannedItem:
     """The lessons a thing in the cart asks for, read as its payment line will be. Raises METADATA_INCOMPLETE."""
     fields = merge(payment=line_metadata(to_buy(thing))).fields
-    return Asked(wanted_lessons(fields), resolve_session_count(fields).count)
+    return PlannedItem(wanted_lessons(fields), resolve_session_count(fields).count)
 
 
-async def plan_of(asked: Asked, facts: StudentFacts, now: datetime) -> list[Lesson]:
+async def plan_of(asked: PlannedItem, facts: StudentFacts, now: datetime) -> list[Lesson]:
     """When they would be. Raises STUDENT_PROFILE_MISSING, GPS_INVALID."""
     _require_place(facts)
     return await asyncio.to_thread(_plan, asked.wanted, asked.count, facts.timezone or "", now, facts.holidays)
 
 
-async def _no_lessons(look: _Look, course_id: str, asked: Asked) -> Refused | None:
+async def _no_lessons(look: _Look, course_id: str, asked: PlannedItem) -> Refused | None:
     """Why there would be no lessons: the student is busy, here or by the rest of the cart; or nobody can teach all."""
     facts, now, wanted, count = look.facts, look.services.clock(), asked.wanted, asked.count
     home = place_of(facts.latitude, facts.longitude)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
-from api.checkout.choose_and_hold import Wish, hold_for
+from api.checkout.choose_and_hold import HoldRequest, hold_for
 from api.checkout.preflight import asked_of, plan_of
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
@@ -24,12 +24,12 @@ from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.ids import GivenId
 from application.temporal_client import RPC_TIMEOUT, answering
-from application.wake_parked import Healed, wake_later
+from application.wake_parked import WakeFilter, wake_later
 from db.reads.cart import cart_of
 from db.reads.preflight import student_facts
 from db.slot_holds import (
-    MOST_HOLDS,
-    MOST_TRIES,
+    MAX_HOLDS,
+    MAX_HOLDS_A_DAY,
     HeldTooOften,
     LiveHold,
     TooManyHolds,
@@ -44,7 +44,7 @@ from workflows.slot_hold import HoldInput, SlotHoldWorkflow
 
 router = APIRouter(prefix="/api/v1/checkout/holds", tags=["shop"])
 
-MOST_LESSONS = 100  # of one hold
+MAX_LESSONS = 100  # of one hold
 _HOLD: dict[str, Any] = {
     "id": "2f9c61a8-2b5f-5a0e-8f3a-7d1e5b8c9a10",
     "courseId": "course-piano",
@@ -81,7 +81,7 @@ class HoldView(Answer):
 class HoldList(Answer):
     """The caller's live holds, oldest first."""
 
-    holds: list[HoldView] = Field(max_length=MOST_HOLDS)
+    holds: list[HoldView] = Field(max_length=MAX_HOLDS)
     model_config = ConfigDict(json_schema_extra={"examples": [{"holds": [_HOLD]}]})
 
 
@@ -96,7 +96,7 @@ async def hold_times(body: HoldBody, services: ServicesDep, who: CallerDep, resp
     caller has already is replaced. It ends by itself after `SLOT_HOLD`; a purchase of the same lessons takes it over.
     """
     try:
-        wish = await _wish(services, who.subject, body.cart_item_id)
+        wish = await _hold_request(services, who.subject, body.cart_item_id)
         held = await hold_for(services, wish)
     except Refused as refused:
         row = REFUSALS[refused.code]
@@ -105,10 +105,10 @@ async def hold_times(body: HoldBody, services: ServicesDep, who: CallerDep, resp
     except HeldTooOften as often:
         raise Conflict(
             code="HELD_TOO_OFTEN",
-            detail=f"The times of a course are held {MOST_TRIES} times a day at most. Pay for it, or come back tomorrow.",
+            detail=f"The times of a course are held {MAX_HOLDS_A_DAY} times a day at most. Pay for it, or come back tomorrow.",
         ) from often
     except TooManyHolds as full:
-        raise Conflict(code="TOO_MANY_HOLDS", detail=f"{MOST_HOLDS} courses are held already: let one go.") from full
+        raise Conflict(code="TOO_MANY_HOLDS", detail=f"{MAX_HOLDS} courses are held already: let one go.") from full
     await _start_timer(services, held)
     response.headers["Location"] = f"{router.prefix}/{held.id}"
     return _view(held)
@@ -133,10 +133,10 @@ async def let_times_go(hold_id: GivenInPath, services: ServicesDep, who: CallerD
         ended = await end_own(conn, hold_id, who.subject, services.clock())
     if not ended:
         raise NotFound(code="HOLD_NOT_FOUND", detail="You have no live hold of this id.")
-    wake_later(services, Healed(("NO_TRAINER_AVAILABLE",), f"hold {hold_id} was let go"))
+    wake_later(services, WakeFilter(("NO_TRAINER_AVAILABLE",), f"hold {hold_id} was let go"))
 
 
-async def _wish(services: Services, student_id: str, cart_item_id: str) -> Wish:
+async def _hold_request(services: Services, student_id: str, cart_item_id: str) -> HoldRequest:
     async with services.reading() as conn:
         cart = await cart_of(conn, student_id)
         facts = await student_facts(conn, student_id)
@@ -148,11 +148,11 @@ async def _wish(services: Services, student_id: str, cart_item_id: str) -> Wish:
     if thing.fulfilment != "sessions":
         raise Conflict(code="NOTHING_TO_HOLD", detail="This item has no lessons, so there are no times to hold.")
     asked = asked_of(thing)
-    if asked.count > MOST_LESSONS:
-        detail = f"The times of {MOST_LESSONS} lessons at most are held. Pay without: a trainer is found then."
+    if asked.count > MAX_LESSONS:
+        detail = f"The times of {MAX_LESSONS} lessons at most are held. Pay without: a trainer is found then."
         raise Conflict(code="TOO_MANY_LESSONS_TO_HOLD", detail=detail)
     lessons = await plan_of(asked, facts, services.clock())
-    return Wish(
+    return HoldRequest(
         student_id, thing.item_id, asked, lessons, facts.timezone or "", place_of(facts.latitude, facts.longitude)
     )
 

@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import Header
 
 Prefer = Annotated[str, Header(description="`wait=10` waits up to that many seconds (30 at most)")]
-_MOST_WAIT = 30.0
+_MAX_WAIT = 30.0
 
 
 def wait_of(prefer: str, otherwise: float) -> float:
     """Seconds of `Prefer: wait=N`; a preference that cannot be read is ignored (RFC 7240)."""
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", prefer, re.IGNORECASE)
-    return min(float(found[1]), _MOST_WAIT) if found else otherwise
+    return min(float(found[1]), _MAX_WAIT) if found else otherwise

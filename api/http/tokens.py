@@ -21,11 +21,11 @@ from joserfc.jwt import JWTClaimsRegistry
 from domain.roles import ROLES, Role
 from domain.students import is_student_id
 
-_MOST = 8192  # characters
+_MAX_LENGTH = 8192  # characters
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 # A token brings neither its own key nor rules of its own.
 _REFUSED_HEADERS = frozenset({"crit", "jwk", "jku", "x5u", "x5c", "zip", "b64"})
-_MOST_SUBJECT = 128  # characters, as an `actor` always had
+_MAX_SUBJECT = 128  # characters, as an `actor` always had
 _OURS = frozenset({"system", "Temporal UI"})  # what the audit calls what nobody in particular did
 
 
@@ -65,7 +65,7 @@ class Tokens:
             raise TokenRefused from err
 
     def _read(self, token: str) -> Named:
-        if len(token) > _MOST or not _SHAPE.fullmatch(token):
+        if len(token) > _MAX_LENGTH or not _SHAPE.fullmatch(token):
             raise TokenRefused
         header, payload, _ = (_bytes_of(part) for part in token.split("."))
         said = _object(header)
@@ -114,7 +114,7 @@ def _object(content: bytes) -> dict[str, Any]:
 
 
 def _subject(said: object) -> str:
-    if not isinstance(said, str) or not 0 < len(said) <= _MOST_SUBJECT or not said.isprintable() or said in _OURS:
+    if not isinstance(said, str) or not 0 < len(said) <= _MAX_SUBJECT or not said.isprintable() or said in _OURS:
         raise TokenRefused
     if said != said.strip():
         raise TokenRefused

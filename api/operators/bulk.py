@@ -35,7 +35,7 @@ from workflows.messages import Act
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 
-_AT_ONCE = 8  # acts in flight of one request
+_MAX_CONCURRENCY = 8  # acts in flight of one request
 _WITHIN = 20.0  # seconds in which acts are sent; what is left then is for the next request
 _SHOWN = 20  # purchases of the sample, and failures, in an answer
 
@@ -173,7 +173,7 @@ async def _send_all(
     async with services.reading() as conn:
         starts = await starts_of(conn, ids)
         before = await acted_on(conn, ids, verb, _said(body, verb, "any").act("any").values)
-    tally, gate = _Tally(skipped=len(before), failed=len(ids) - len(starts)), asyncio.Semaphore(_AT_ONCE)
+    tally, gate = _Tally(skipped=len(before), failed=len(ids) - len(starts)), asyncio.Semaphore(_MAX_CONCURRENCY)
     until = asyncio.get_running_loop().time() + _WITHIN
 
     async def one(start: StartRow) -> None:

@@ -16,20 +16,20 @@ from api.http.problems import problems
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.ids import Key, Words
 from application.temporal_client import equals
-from application.wake_parked import Healed, wake_later
+from application.wake_parked import WakeFilter, wake_later
 from db.people import top_up_coins
 from db.reads.coins import balance_of, movements_of
 from workflows.attributes import STUDENT_ID
 
 router = APIRouter(prefix="/api/v1/students", tags=["people"])
 
-MOST_COINS = 1_000_000_000  # of one top-up
+MAX_COINS = 1_000_000_000  # of one top-up
 
 
 class TopUpBody(Body):
     """`requestKey` makes it happen once: the same again adds nothing and answers the balance. The token says who."""
 
-    coins: Annotated[int, Field(ge=1, le=MOST_COINS)]
+    coins: Annotated[int, Field(ge=1, le=MAX_COINS)]
     reason: Words
     request_key: Key
     model_config = ConfigDict(
@@ -117,7 +117,8 @@ async def top_up(student_id: StudentInPath, body: TopUpBody, services: ServicesD
     if balance is None:
         raise _nobody()
     wake_later(
-        services, Healed(("COINS_INSUFFICIENT",), f"coins of {student_id} topped up", (equals(STUDENT_ID, student_id),))
+        services,
+        WakeFilter(("COINS_INSUFFICIENT",), f"coins of {student_id} topped up", (equals(STUDENT_ID, student_id),)),
     )
     return BalanceAnswer(student_id=student_id, balance=balance)
 

@@ -17,7 +17,7 @@ from application.closed_days_sweep import sweep_lessons_later
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.ids import Day, GivenId, Words
 from application.temporal_client import equals
-from application.wake_parked import Healed, wake_later
+from application.wake_parked import WakeFilter, wake_later
 from db.people import Hours, TrainerRecord, put_trainer, set_profile
 from domain.matching import place_of
 from domain.refusals import Refused
@@ -179,7 +179,7 @@ async def write_trainer(
             blocked_days=body.blocked_days,
         ),
     )
-    wake_later(services, Healed(("NO_TRAINER_AVAILABLE",), f"trainer {trainer_id} changed"))
+    wake_later(services, WakeFilter(("NO_TRAINER_AVAILABLE",), f"trainer {trainer_id} changed"))
     sweep_lessons_later(services, f"trainer {trainer_id} changed")
     response.status_code = 201 if is_new else 200
     return TrainerAnswer(id=trainer_id)
@@ -197,7 +197,7 @@ async def write_profile(
     if not await set_profile(services.engine, student_id, body.timezone, body.latitude, body.longitude, who.own):
         raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id.")
     wake_later(
-        services, Healed(WAITING_FOR_PROFILE, f"profile of {student_id} changed", (equals(STUDENT_ID, student_id),))
+        services, WakeFilter(WAITING_FOR_PROFILE, f"profile of {student_id} changed", (equals(STUDENT_ID, student_id),))
     )
     return ProfileAnswer(student_id=student_id, timezone=body.timezone)
 
@@ -211,6 +211,6 @@ async def write_profile(
 async def wake(services: ServicesDep) -> WakeAnswer:
     """After a bulk change (an import): purchases parked for a trainer, a profile or an unknown item are tried again,
     lessons on days closed now are moved."""
-    wake_later(services, Healed(WAITING_FOR_DATA, "data changed in bulk"))
+    wake_later(services, WakeFilter(WAITING_FOR_DATA, "data changed in bulk"))
     sweep_lessons_later(services, "data changed in bulk")
     return WakeAnswer(reasons=list(WAITING_FOR_DATA))

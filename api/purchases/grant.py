@@ -15,7 +15,7 @@ from application.caller import Caller
 from application.context import Services
 from application.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from application.start_purchases import order_of, start_lines
-from application.start_without_payment import Begun, begin, is_there, other_owner, require_for_sale, unpaid
+from application.start_without_payment import StartedPurchase, begin, is_there, other_owner, require_for_sale, unpaid
 from db.reads.payments import PaidLine, PaymentToStart, payment_to_start
 from db.reads.shelf import shelf_of, stored_request
 from db.reads.starts import starts_of, starts_of_payment
@@ -49,7 +49,7 @@ async def create_directly(
     return answered(response, begun, there=await is_there(services, begun, wait))
 
 
-def answered(response: Response, begun: Begun, *, there: bool) -> PurchaseEnvelope:
+def answered(response: Response, begun: StartedPurchase, *, there: bool) -> PurchaseEnvelope:
     """`{success, message, data}`, as the older systems read it; status (mission row 50) and Location are set."""
     row, status = begun.row, (201 if begun.state == "started" else 200) if there else 202
     response.status_code = status
@@ -89,7 +89,7 @@ def _require_readable(body: DirectPurchase, now: datetime) -> None:
         raise Unprocessable(code="METADATA_INCOMPLETE", detail="; ".join(faults)[:500])
 
 
-async def _by_hand(services: Services, body: DirectPurchase, request: Request, key: str | None) -> Begun:
+async def _by_hand(services: Services, body: DirectPurchase, request: Request, key: str | None) -> StartedPurchase:
     if key is None:
         raise BadRequest(
             code="IDEMPOTENCY_KEY_MISSING",
@@ -126,7 +126,7 @@ async def _require_same(services: Services, purchase_id: str, request: Request) 
         raise KeyReused
 
 
-async def _of_payment(services: Services, body: DirectPurchase, request: Request, key: str | None) -> Begun:
+async def _of_payment(services: Services, body: DirectPurchase, request: Request, key: str | None) -> StartedPurchase:
     assert body.payment_id is not None
     async with services.reading() as conn:
         payment = await payment_to_start(conn, body.payment_id)
@@ -144,7 +144,7 @@ async def _of_payment(services: Services, body: DirectPurchase, request: Request
     )
     (started,) = await start_lines(services, payment, "admin")
     async with services.reading() as conn:
-        return Begun((await starts_of(conn, [started.id]))[started.id], started.state)
+        return StartedPurchase((await starts_of(conn, [started.id]))[started.id], started.state)
 
 
 def _line_of(payment: PaymentToStart, body: DirectPurchase) -> PaidLine:

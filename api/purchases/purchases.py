@@ -17,7 +17,7 @@ from application.caller import Caller
 from application.context import Services
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
-from application.payment_status import settled
+from application.payment_status import refresh_payment_status
 from application.purchase_state import live
 from application.start_again import again
 from application.start_purchases import LineStarted, start_lines, wait_for_rows
@@ -116,7 +116,10 @@ async def _of_payment(
         raise NotFound(code="PAYMENT_NOT_FOUND", detail="No payment has this id; nothing was started or stored.")
     await claim_key(services.engine, DOOR, *named, {"payment_id": payment_id})
     return await _answered(
-        services, await start_lines(services, await settled(services, payment), "checkout"), wait, response
+        services,
+        await start_lines(services, await refresh_payment_status(services, payment), "checkout"),
+        wait,
+        response,
     )
 
 

@@ -34,7 +34,7 @@ from runtime.errors import CannotRun
 from runtime.settings import Settings, load_settings
 
 _WARM = 3  # the first purchases load code and open connections; they are not measured
-_MOST_ALONE = 20
+_MAX_ALONE = 20
 _PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "provider_port")
 
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))]
@@ -74,7 +74,7 @@ def bench(
     """
     with _home() as home, _interrupts():
         settings = _own(home)
-        alone = min(_MOST_ALONE, purchases)
+        alone = min(_MAX_ALONE, purchases)
         counts = {"warm": _WARM, "alone": alone, "many": purchases, "parked": parked}
         market = marketplace(datetime.now(UTC).date(), mark=secrets.token_hex(3), **counts)
         machine = {"cpus": os.cpu_count(), "loadBefore": os.getloadavg()[0], "python": platform.python_version()}

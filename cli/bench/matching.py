@@ -24,7 +24,7 @@ from domain.wanted_lessons import WantedLessons
 
 _COURSES = 20  # that the trainers share: of 5,000 each has 250; one course more is taught by all
 _SLOTS = 30  # of each trainer
-_LOOKS = 200
+_SEARCHES = 200
 _LOOKS_AT_ALL = 30
 _CENTRE = Place(51.5, -0.12)
 _ZONE = "Europe/London"
@@ -75,8 +75,8 @@ async def measure_matching(database_url: str, trainers: int, watched: Watched) -
             def look(course: str, home: Place | None) -> Callable[[], Awaitable[Ahead]]:
                 return lambda: who_could_teach(conn, "nobody", course, lessons, datetime.now(UTC), home)
 
-            some = await _timed(look("match-0", None), _LOOKS)
-            near = await _timed(look("match-0", _CENTRE), _LOOKS)
+            some = await _timed(look("match-0", None), _SEARCHES)
+            near = await _timed(look("match-0", _CENTRE), _SEARCHES)
             everybody = await _timed(look("match-all", None), _LOOKS_AT_ALL)
             seen = await look("match-0", None)()
             every = await look("match-all", None)()

@@ -37,7 +37,7 @@ _PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "pro
 
 
 @dataclass
-class Told:
+class DemoResult:
     """What the demo has done so far, for --json. `over`: the story was told to its end."""
 
     home: Path
@@ -73,7 +73,7 @@ def demo(*, once: Annotated[bool, Parameter(negative=())] = False, json: Json = 
         Print one JSON object of what happened on stdout, the story on stderr; ends after the story.
     """
     settings = _own(load_settings())
-    told, screen = Told(settings.coursaga_home), screen_for(Terminal(stderr=json))
+    told, screen = DemoResult(settings.coursaga_home), screen_for(Terminal(stderr=json))
     error, code = None, FINE
     end_like_ctrl_c()
     try:
@@ -94,7 +94,7 @@ def demo(*, once: Annotated[bool, Parameter(negative=())] = False, json: Json = 
     return code
 
 
-def _play(settings: Settings, screen: Screen, told: Told, *, stays: bool) -> None:
+def _play(settings: Settings, screen: Screen, told: DemoResult, *, stays: bool) -> None:
     """Starts, tells, waits if it `stays`, and stops whatever happens."""
     _empty(settings.coursaga_home)
     stack = Stack(settings, workers=1, say=screen.phase)
@@ -121,7 +121,7 @@ def _play(settings: Settings, screen: Screen, told: Told, *, stays: bool) -> Non
             screen.close()
 
 
-async def _tell(stack: Stack, screen: Screen, told: Told) -> None:
+async def _tell(stack: Stack, screen: Screen, told: DemoResult) -> None:
     settings, logs = stack.settings, told.home / "logs"
     market = marketplace(clock(settings)().date(), f"-{secrets.token_hex(3)}" if _external(settings) else "")
     file = told.home / "marketplace.json"
@@ -175,7 +175,7 @@ def _short(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def _farewell(screen: Screen, told: Told, *, stays: bool) -> None:
+def _farewell(screen: Screen, told: DemoResult, *, stays: bool) -> None:
     screen.say()
     screen.say(f"API docs      {told.where['docs']}")
     screen.say(f"Temporal UI   {told.where['temporalUi'] or 'see your server'}")

@@ -29,7 +29,7 @@ app.command(watch)
 app.command(bulk)
 
 _PURCHASES = "/api/v1/purchases"
-_AT_ONCE = 16  # requests in flight
+_MAX_CONCURRENCY = 16  # requests in flight
 
 
 @dataclass
@@ -145,7 +145,7 @@ async def matching(
 async def start_payments(api: Api, payment_ids: list[str], *, show: bool = False) -> Started:
     """POST each payment (or purchase), some at a time; the rest goes on when one fails."""
     done = Started()
-    gate = asyncio.Semaphore(_AT_ONCE)
+    gate = asyncio.Semaphore(_MAX_CONCURRENCY)
     console = to_people()
     with Progress(console=console, disable=not (show and console.is_terminal)) as progress:
         bar = progress.add_task("starting", total=len(payment_ids))

@@ -16,7 +16,7 @@ from cli.api_client import Api, open_api
 from cli.operators.acts import ADMIN
 from cli.output import FINE, Json, Terminal, print_json
 
-_MOST_RUNNING = "50"
+_MAX_RUNNING = "50"
 
 
 async def watch(
@@ -53,7 +53,7 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
 
 async def _look(api: Api) -> list[dict[str, Any]]:
     parked = [row async for row in api.pages(ADMIN, {"ending": "attention"}, "purchases", "nextCursor", "cursor")]
-    running = await api.get(ADMIN, {"ending": "running", "limit": _MOST_RUNNING})
+    running = await api.get(ADMIN, {"ending": "running", "limit": _MAX_RUNNING})
     return [*parked, *running["purchases"]]
 
 

@@ -20,7 +20,7 @@ from db.engine import at_once
 from db.rows import optional_row_as, row_as
 from db.tables import Enrollment, Purchase, PurchaseStart, Trainer
 from domain.acts import ActRecord, Decision
-from domain.amendments import Settled
+from domain.amendments import PurchaseTerms
 from domain.purchase import PurchaseOrder
 
 _COUNT_ONE = (
@@ -146,14 +146,14 @@ def store(connection: Connection, decision: Decision, now: datetime) -> None:
     connection.execute(_STORE, values)
 
 
-def read_settled(connection: Connection, order: PurchaseOrder) -> tuple[Settled, str]:
+def read_settled(connection: Connection, order: PurchaseOrder) -> tuple[PurchaseTerms, str]:
     """What the purchase row holds of its metadata, and its fulfilment."""
     found = connection.execute(_METADATA, {"purchase": order.purchase_id}).one()
     fields, sources, extras, warnings, count, source, series_start, fulfilment = found
-    return Settled(fields, sources, extras, warnings, count, source, series_start), fulfilment
+    return PurchaseTerms(fields, sources, extras, warnings, count, source, series_start), fulfilment
 
 
-def write_settled(connection: Connection, order: PurchaseOrder, settled: Settled) -> None:
+def write_settled(connection: Connection, order: PurchaseOrder, settled: PurchaseTerms) -> None:
     """The purchase row holds this from now on; its extras, the buyer's own words, stay as they were."""
     row = update(Purchase).where(col(Purchase.id) == order.purchase_id)
     connection.execute(
@@ -182,7 +182,7 @@ def write_access_until(connection: Connection, order: PurchaseOrder, until: date
     connection.execute(access.values(lasting))
 
 
-def mend_count(connection: Connection, order: PurchaseOrder, settled: Settled) -> None:
+def mend_count(connection: Connection, order: PurchaseOrder, settled: PurchaseTerms) -> None:
     """The live allocation says how many lessons it has."""
     count = {"count": settled.session_count, "source": settled.session_count_source}
     connection.execute(_MEND_COUNT, _key(order) | count)

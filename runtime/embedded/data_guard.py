@@ -16,11 +16,11 @@ from runtime.files import open_folder
 _REMEDY = "put it back, or start afresh with `coursaga down --wipe`"
 
 
-class DataApart(CannotRun):
+class DataMismatch(CannotRun):
     """The parts do not belong together; the message names what is missing or foreign, and the way out."""
 
 
-class Together:
+class DataGuard:
     """The embedded parts of one home: name -> the file or folder that exists once the part has data."""
 
     def __init__(self, home: Path, parts: Mapping[str, Path]) -> None:
@@ -28,19 +28,19 @@ class Together:
         self._parts = dict(parts)
 
     def claim(self) -> None:
-        """Marks the parts as belonging together the first time, and checks it ever after. Raises DataApart."""
+        """Marks the parts as belonging together the first time, and checks it ever after. Raises DataMismatch."""
         ids = {name: self._id(name) for name in self._parts}
         with_data = {name for name, data in self._parts.items() if data.exists()}
         absent = [name for name, found in ids.items() if found is None]
         if len(set(ids.values()) - {None}) > 1:
-            raise DataApart(f"the data of {' and '.join(ids)} is of different stacks: {_REMEDY}")
+            raise DataMismatch(f"the data of {' and '.join(ids)} is of different stacks: {_REMEDY}")
         if self._settled.exists():
             absent = [name for name in self._parts if name in absent or name not in with_data]
         elif not with_data:
             return self._mark(absent, next((found for found in ids.values() if found), secrets.token_hex(8)))
         if absent:
             there = [name for name in self._parts if name not in absent] or ["nothing"]
-            raise DataApart(
+            raise DataMismatch(
                 f"the data of {' and '.join(absent)} is missing while that of {' and '.join(there)} is there, "
                 f"and they belong together: {_REMEDY}"
             )

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from db.migrate import upgrade
 from runtime.child_processes import Child, free_ports, listens
-from runtime.embedded.data_guard import Together
+from runtime.embedded.data_guard import DataGuard
 from runtime.embedded.parts import Parts
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.release import any_open_runs, released, replay_open_runs
@@ -121,7 +121,7 @@ class Stack:
             "temporal": (temporal is not None, home / "temporal" / "temporal.db"),
             "provider": (settings.provider_url is None, ledger),
         }
-        together = Together(home, {name: data for name, (ours, data) in embedded.items() if ours})
+        together = DataGuard(home, {name: data for name, (ours, data) in embedded.items() if ours})
         together.claim()
         if temporal is not None:
             self._say("starting Temporal")

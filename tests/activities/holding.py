@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from temporalio.client import Client
 
-from api.checkout.choose_and_hold import Wish, hold_for
-from api.checkout.preflight import Asked
+from api.checkout.choose_and_hold import HoldRequest, hold_for
+from api.checkout.preflight import PlannedItem
 from application.context import Services
 from db.engine import make_async_engine
 from db.grants import API
@@ -43,7 +43,7 @@ class Holder:
         first = date(2026, 12, 1)
         wanted = WantedLessons(first, at, 60, "daily", sunday_only=False, learning_mode="online", group_size=1)
         lessons = plan_lessons(wanted, count, ZONE, first)
-        wish = Wish(student_id, course_id, Asked(wanted, count), lessons, ZONE, Place(51.5, -0.12))
+        wish = HoldRequest(student_id, course_id, PlannedItem(wanted, count), lessons, ZONE, Place(51.5, -0.12))
         return self._run(hold_for(self.at, wish))
 
     def later(self, by: timedelta) -> None:

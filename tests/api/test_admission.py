@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from sqlalchemy import Engine, text
 
-from application.turns import MOST_OPEN, NoTurn, Turns, only_waits, waiting
+from application.turns import MAX_OPEN, NoTurn, Turns, only_waits, waiting
 from runtime.child_processes import Child, free_ports, listens
 from runtime.settings import Settings
 from tests.api.conftest import booted, fresh, is_problem, serving
@@ -256,8 +256,8 @@ async def test_a_turn_is_given_back_whatever_becomes_of_the_request(monkeypatch:
 
 
 async def test_there_is_a_bound_on_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MOST_OPEN >= 500
-    monkeypatch.setattr("application.turns.MOST_OPEN", 1)
+    assert MAX_OPEN >= 500
+    monkeypatch.setattr("application.turns.MAX_OPEN", 1)
     turns = Turns(5)
     async with turns.work():
         with pytest.raises(NoTurn):

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from sqlalchemy import Engine
 
-from db.cart import MOST_ITEMS
+from db.cart import MAX_ITEMS
 from tests.api.callers import stored
 from tests.api.conftest import is_problem
 from tests.build import cart_item, item, rows, run, student, value
@@ -125,12 +125,12 @@ async def test_one_key_puts_an_item_in_once_however_many_ask_at_once(api: httpx2
 async def test_a_cart_has_a_limit_that_holds_at_once_too(api: httpx2.AsyncClient, engine: Engine) -> None:
     student(engine)
     item(engine)
-    for number in range(MOST_ITEMS - 3):
+    for number in range(MAX_ITEMS - 3):
         cart_item(engine, f"cart-{number}")
     answers = await asyncio.gather(*(add(api) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 5
     is_problem(await add(api), 409, "CART_FULL")
-    assert len(await cart(api)) == MOST_ITEMS
+    assert len(await cart(api)) == MAX_ITEMS
 
 
 async def test_nobody_sees_or_empties_the_cart_of_another(api: httpx2.AsyncClient, engine: Engine) -> None:

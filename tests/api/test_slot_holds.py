@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-from db.slot_holds import MOST_TRIES
+from db.slot_holds import MAX_HOLDS_A_DAY
 from runtime.settings import Settings
 from tests.api.callers import stored
 from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, settings_for, until
@@ -138,7 +138,7 @@ async def test_the_purchase_takes_it_over_and_the_timer_leaves_it_alone(
 async def test_times_are_held_to_pay_and_not_to_keep(
     api: httpx2.AsyncClient, engine: Engine, fake_provider: FakeProvider
 ) -> None:
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_HOLDS_A_DAY):
         await held(api)
     is_problem(await hold(api), 409, "HELD_TOO_OFTEN")
     assert value(engine, HELD) == 10  # what was held goes on until it is over

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from domain.amendments import Settled, amended, moves, overrides
+from domain.amendments import PurchaseTerms, amended, moves, overrides
 
-BEFORE = Settled(
+BEFORE = PurchaseTerms(
     fields={"timeSlot": "18:00", "startDate": "2026-12-01", "purchaseTier": 10},
     sources={"timeSlot": "payment", "startDate": "event", "purchaseTier": "payment"},
     extras={"classTime": "18:00"},

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.outbox import OutboxRow
-from db.webhooks import MOST_TRIES
+from db.webhooks import MAX_ATTEMPTS
 from domain.ids import event_id_of
 from gateways.webhooks import TargetRefused, Webhooks, looked_up, parsed
 from relay import publish, publish_some
@@ -156,7 +156,7 @@ async def test_a_delivery_is_given_up_at_last_and_the_next_one_goes_out(engine: 
             answered = "SELECT count(*) FROM webhook_deliveries WHERE answer = '302'"
             await happens(lambda: value(engine, answered) == 1)
             assert target.tries == ["purchase:1:A"]  # a redirect is not followed
-            run(engine, "UPDATE webhook_deliveries SET tries = :most WHERE tries > 0", most=MOST_TRIES - 1)
+            run(engine, "UPDATE webhook_deliveries SET tries = :most WHERE tries > 0", most=MAX_ATTEMPTS - 1)
             await happens(lambda: impatient(engine) or "purchase:1:B" in target.took())
     assert value(
         engine, "SELECT given_up_at IS NOT NULL AND answer = '302' FROM webhook_deliveries ORDER BY event_id LIMIT 1"

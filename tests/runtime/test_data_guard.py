@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.embedded.data_guard import DataApart, Together
+from runtime.embedded.data_guard import DataGuard, DataMismatch
 
 NAMES = ("postgres", "temporal", "provider")
 
@@ -14,9 +14,9 @@ def parts(home: Path, *names: str) -> dict[str, Path]:
     return {name: home / name / "data" for name in names or NAMES}
 
 
-def made(home: Path) -> Together:
+def made(home: Path) -> DataGuard:
     """A stack that has been up once."""
-    together = Together(home, parts(home))
+    together = DataGuard(home, parts(home))
     together.claim()
     for data in parts(home).values():
         data.touch()
@@ -25,25 +25,25 @@ def made(home: Path) -> Together:
 
 
 def test_a_first_start_makes_all_parts_belong_together(tmp_path: Path):
-    Together(tmp_path, parts(tmp_path)).claim()
+    DataGuard(tmp_path, parts(tmp_path)).claim()
     ids = {(tmp_path / name / "stack-id").read_text() for name in NAMES}
     assert len(ids) == 1
 
 
 def test_a_later_start_finds_them_together(tmp_path: Path):
     made(tmp_path)
-    Together(tmp_path, parts(tmp_path)).claim()
+    DataGuard(tmp_path, parts(tmp_path)).claim()
 
 
 def test_a_start_killed_before_all_parts_had_data_may_go_on(tmp_path: Path):
-    Together(tmp_path, parts(tmp_path)).claim()
+    DataGuard(tmp_path, parts(tmp_path)).claim()
     parts(tmp_path)["postgres"].touch()
-    Together(tmp_path, parts(tmp_path)).claim()
+    DataGuard(tmp_path, parts(tmp_path)).claim()
 
 
 def test_a_start_killed_while_marking_may_go_on(tmp_path: Path):
-    Together(tmp_path, parts(tmp_path, "postgres")).claim()
-    Together(tmp_path, parts(tmp_path)).claim()
+    DataGuard(tmp_path, parts(tmp_path, "postgres")).claim()
+    DataGuard(tmp_path, parts(tmp_path)).claim()
     assert len({(tmp_path / name / "stack-id").read_text() for name in NAMES}) == 1
 
 
@@ -51,16 +51,16 @@ def test_a_start_killed_while_marking_may_go_on(tmp_path: Path):
 def test_a_part_that_was_deleted_is_named_with_the_way_out(tmp_path: Path, lost: str):
     made(tmp_path)
     shutil.rmtree(tmp_path / lost)
-    with pytest.raises(DataApart, match=rf"data of {lost} is missing.*coursaga down --wipe"):
-        Together(tmp_path, parts(tmp_path)).claim()
+    with pytest.raises(DataMismatch, match=rf"data of {lost} is missing.*coursaga down --wipe"):
+        DataGuard(tmp_path, parts(tmp_path)).claim()
 
 
 @pytest.mark.parametrize("lost", NAMES)
 def test_data_that_was_deleted_inside_its_folder_is_missed_too(tmp_path: Path, lost: str):
     made(tmp_path)
     parts(tmp_path)[lost].unlink()
-    with pytest.raises(DataApart, match=lost):
-        Together(tmp_path, parts(tmp_path)).claim()
+    with pytest.raises(DataMismatch, match=lost):
+        DataGuard(tmp_path, parts(tmp_path)).claim()
 
 
 def test_a_part_of_another_stack_is_refused(tmp_path: Path):
@@ -68,13 +68,13 @@ def test_a_part_of_another_stack_is_refused(tmp_path: Path):
         made(tmp_path / name)
     shutil.rmtree(tmp_path / "one" / "temporal")
     shutil.copytree(tmp_path / "two" / "temporal", tmp_path / "one" / "temporal")
-    with pytest.raises(DataApart, match="different stacks"):
-        Together(tmp_path / "one", parts(tmp_path / "one")).claim()
+    with pytest.raises(DataMismatch, match="different stacks"):
+        DataGuard(tmp_path / "one", parts(tmp_path / "one")).claim()
 
 
 def test_a_part_that_becomes_embedded_later_does_not_belong_to_the_others(tmp_path: Path):
     only = parts(tmp_path, "temporal")
-    Together(tmp_path, only).claim()
+    DataGuard(tmp_path, only).claim()
     only["temporal"].touch()
-    with pytest.raises(DataApart, match="postgres and provider"):
-        Together(tmp_path, parts(tmp_path)).claim()
+    with pytest.raises(DataMismatch, match="postgres and provider"):
+        DataGuard(tmp_path, parts(tmp_path)).claim()

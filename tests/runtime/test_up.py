@@ -20,7 +20,7 @@ from temporalio.common import WorkflowIDReusePolicy
 
 from db.sealing import Seal
 from runtime.child_processes import gone, identity
-from runtime.embedded.data_guard import Together
+from runtime.embedded.data_guard import DataGuard
 from runtime.embedded.stack import Stack
 from runtime.settings import Settings
 from runtime.state import find
@@ -250,7 +250,7 @@ def test_down_is_fine_where_nothing_runs(home: Path):
 
 def test_data_without_its_other_half_is_refused_with_the_way_out(home: Path):
     parts = {"postgres": "data", "temporal": "temporal.db", "provider": "ledger.db"}
-    together = Together(home, {name: home / name / file for name, file in parts.items()})
+    together = DataGuard(home, {name: home / name / file for name, file in parts.items()})
     together.claim()
     together.settle()
     for name, file in parts.items():
