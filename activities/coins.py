@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from temporalio import activity
 
 from db.effects import coins as effects
-from db.effects.refund_choice import refund_choice
+from db.effects.refund_amount import refund_choice
 from domain.money import owed_back
 from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 from db.effects import payment as effects
 from db.effects import refunds
-from db.effects.refund_choice import refund_choice
+from db.effects.refund_amount import refund_choice
 from db.effects.refunds import Debt, Refund
 from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused

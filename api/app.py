@@ -32,11 +32,11 @@ from api.http.documentation import add_documentation, add_pages_of_problems, doc
 from api.http.health import router as health
 from api.http.metrics import router as metrics
 from api.http.paths import WholeSegments
-from api.http.policy import public_paths, require_rows
 from api.http.problems import Unauthenticated, add_problems, problems
 from api.http.server import PunctualProtocol
 from api.http.strict_requests import well_said
 from api.http.tokens import Tokens, Trusted
+from api.http.who_may_call import public_paths, require_rows
 from api.lessons.calendar_links import public as public_calendar
 from api.lessons.calendar_links import router as calendar_links
 from api.lessons.changes import router as lesson_changes
@@ -57,7 +57,7 @@ from api.purchases.list import router as admin_list
 from api.purchases.progress_stream import router as progress
 from api.purchases.purchases import router as purchases
 from application.errors import Forbidden, TooManyRequests
-from application.turns import Turns
+from application.request_turns import Turns
 from application.wiring import open_services
 from db.sealing import Seal
 from gateways.payments import PaymentProvider

@@ -16,7 +16,7 @@ from temporalio.client import Client
 
 from application.progress_feed import Watchers
 from application.rate_limit import Pace
-from application.turns import Seats, waiting
+from application.request_turns import Seats, waiting
 from db.engine import connected
 from db.sealing import Seal
 from gateways.payments import PaymentProvider

@@ -23,8 +23,8 @@ from application.context import Services
 from application.errors import Conflict, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.purchase_state import require_unpaused, start_again
+from application.request_turns import waiting
 from application.temporal_client import answering, run_state, send_act
-from application.turns import waiting
 from db.reads.cases import act_of
 from db.reads.starts import StartRow, starts_of
 from domain.outcomes import outcome_in

@@ -21,8 +21,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from application.context import Services
 from application.errors import Unavailable
+from application.request_turns import waiting
 from application.temporal_client import RPC_TIMEOUT, answering, run_state
-from application.turns import waiting
 from db.reads.payments import PaidLine, PaymentToStart
 from db.reads.starts import Outcome, StartRow, Unfinished, outcomes_of, starts_of, starts_of_payment, unfinished_of
 from db.starts import IncomingEvent, record_new_attempt, record_starts, taking_turns

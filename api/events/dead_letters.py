@@ -28,7 +28,7 @@ from application.caller import Caller
 from application.context import Services
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.replay_dead_letters import DUPLICATE, TAKEN, Replays, fix, letter_or_404, replay
-from application.turns import waiting
+from application.request_turns import waiting
 from db.dead_letters import LetterAct
 from db.reads.events import LAST, letter_acts, letters
 from db.request_keys import claim_key

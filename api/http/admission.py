@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.problems import RETRY_AFTER, problem_response
 from application.caller import Caller
-from application.turns import BUSY, NoTurn
+from application.request_turns import BUSY, NoTurn
 from domain.roles import Role
 
 FIRST = frozenset({"/healthz", "/readyz"})

@@ -14,9 +14,9 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http.policy import PUBLIC, row_of
 from api.http.problems import WHO_ARE_YOU, problem_response
 from api.http.tokens import TokenRefused, Tokens
+from api.http.who_may_call import PUBLIC, row_of
 from application.caller import NONE, Caller
 from application.errors import Forbidden
 

@@ -17,7 +17,7 @@ from api.http.json_models import Answer, Body
 from api.http.problems import problems
 from application.errors import Conflict, NotFound, Unavailable, Unprocessable
 from application.ids import GivenId
-from db.old_tests import NoSuchAttempt, old_questions_of, open_old_attempt
+from db.legacy_attempts import NoSuchAttempt, old_questions_of, open_old_attempt
 from domain.refusals import REFUSALS
 
 router = APIRouter(prefix="/api/user", tags=["tests"])

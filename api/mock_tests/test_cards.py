@@ -16,9 +16,9 @@ from api.http.json_models import Answer
 from api.http.problems import problems
 from api.mock_tests.legacy_tests import OLD_TEST, OldTest
 from application.errors import BadRequest, Conflict, NotFound, Unavailable, Unprocessable
-from db.old_tests import old_attempts_of
+from db.attempts import AttemptsExhausted, NoSuchCard, start_attempt
+from db.legacy_attempts import old_attempts_of
 from db.reads.test_cards import ATTEMPTS, cards_of
-from db.test_sessions import AttemptsExhausted, NoSuchCard, start_attempt
 from domain.refusals import REFUSALS
 
 router = APIRouter(prefix="/api/user", tags=["tests"])

@@ -24,8 +24,8 @@ from application.caller import Caller
 from application.context import Services
 from application.errors import AppError, Conflict, Unavailable, Unprocessable
 from application.operator_acts import perform, require_valid
+from application.request_turns import waiting
 from application.temporal_client import RunState, parked_runs, workers_poll
-from application.turns import waiting
 from db.bulk_requests import amount_of, ask_for_bulk, await_second_person, confirm_bulk
 from db.reads.cases import acted_on
 from db.reads.starts import StartRow, starts_of

@@ -21,7 +21,7 @@ from application.caller import Caller
 from application.context import Services
 from application.errors import NotFound, TooManyRequests, Unavailable, Unprocessable
 from application.find_purchase import found
-from application.turns import only_waits
+from application.request_turns import only_waits
 from db.reads.progress import ProgressEvent, progress_after
 
 router = APIRouter(prefix="/api/v1/purchases", tags=["purchases"])

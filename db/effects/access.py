@@ -8,7 +8,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, text
 
 from db.effects.decisions import read_settled, write_access_until, write_settled
-from db.effects.turns import lock_student
+from db.effects.student_lock import lock_student
 from db.reads.cases import ACT, KnownAct
 from db.rows import optional_row_as
 from domain.amendments import amended

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, or_, select, text, update
 from sqlmodel import col
 
-from db.effects.turns import lock_student
+from db.effects.student_lock import lock_student
 from db.engine import at_once
 from db.rows import optional_row_as, row_as
 from db.tables import Enrollment, Purchase, PurchaseStart, Trainer

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from db import ledger
-from db.effects.turns import lock_student
+from db.effects.student_lock import lock_student
 from domain.purchase import PurchaseOrder, Undone
 
 # A course is used as such; a subject or a bundle by its subjects, each of them a row. The purchase is locked as it is by

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from db import ledger
 from db.effects.creation_facts import CreationFacts
-from db.effects.turns import lock_student
+from db.effects.student_lock import lock_student
 from db.engine import at_once
 from domain.ids import event_key_of
 from domain.purchase import Announcement, PurchaseOrder, Undone

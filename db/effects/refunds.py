@@ -8,13 +8,12 @@ from datetime import datetime
 from sqlalchemy import Engine, bindparam, select, text, update
 from sqlmodel import col
 
+from db.effects.refund_amount import RefundChoice
 from db.engine import at_once
 from db.rows import optional_row_as, row_as
 from db.tables import Refund as RefundRow
 from domain.ids import refund_id_of
 from domain.purchase import PurchaseOrder
-
-from .refund_choice import RefundChoice
 
 _LAST = (
     select(

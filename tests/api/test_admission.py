@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from sqlalchemy import Engine, text
 
-from application.turns import MAX_OPEN, NoTurn, Turns, only_waits, waiting
+from application.request_turns import MAX_OPEN, NoTurn, Turns, only_waits, waiting
 from runtime.child_processes import Child, free_ports, listens
 from runtime.settings import Settings
 from tests.api.conftest import booted, fresh, is_problem, serving
@@ -62,7 +62,7 @@ async def test_what_is_too_much_at_a_time_is_refused_early_and_the_process_says_
     settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student(engine)
-    monkeypatch.setattr("application.turns.SLOW", 60)
+    monkeypatch.setattr("application.request_turns.SLOW", 60)
     async with booted(settings.with_values(api_work_at_once=2)) as api:
         async with held_up(engine):
             busy = [asyncio.create_task(api.post(COINS, json={**TOP_UP, "requestKey": key})) for key in ("a", "b")]
@@ -91,8 +91,8 @@ async def test_who_waits_long_for_a_lock_or_a_server_keeps_nobody_waiting(settin
 async def test_who_waits_for_somebody_else_keeps_nobody_waiting(
     settings: Settings, engine: Engine, fake_provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.turns.PATIENCE", 60)  # a slow machine is no refusal
-    monkeypatch.setattr("application.turns.PATIENCE_WHEN_BUSY", 60)
+    monkeypatch.setattr("application.request_turns.PATIENCE", 60)  # a slow machine is no refusal
+    monkeypatch.setattr("application.request_turns.PATIENCE_WHEN_BUSY", 60)
     student(engine)
     item(engine)
     purchase = start(engine, pay(engine, fake_provider, fresh())).purchase_id
@@ -231,7 +231,7 @@ async def test_a_crowd_keeps_no_process_from_being_ready(
 
 
 async def test_a_turn_is_given_back_whatever_becomes_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("application.turns.SLOW", 60)
+    monkeypatch.setattr("application.request_turns.SLOW", 60)
     turns = Turns(1)
 
     async def waits() -> None:
@@ -257,7 +257,7 @@ async def test_a_turn_is_given_back_whatever_becomes_of_the_request(monkeypatch:
 
 async def test_there_is_a_bound_on_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_OPEN >= 500
-    monkeypatch.setattr("application.turns.MAX_OPEN", 1)
+    monkeypatch.setattr("application.request_turns.MAX_OPEN", 1)
     turns = Turns(5)
     async with turns.work():
         with pytest.raises(NoTurn):

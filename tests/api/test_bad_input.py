@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from api.http.openapi_examples import CASE, PURCHASE, PURCHASE_ROW
-from api.http.policy import POLICY
+from api.http.who_may_call import POLICY
 from api.lessons.bodies import StudentLessonsAnswer
 from api.operators.case import CaseFile
 from api.purchases.list_rows import PurchaseRow

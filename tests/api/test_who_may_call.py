@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-import api.http.policy as policy
+import api.http.who_may_call as policy
 from api.app import create_app
 from api.http.health import router as health
 from domain.ids import purchase_id_of

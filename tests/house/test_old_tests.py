@@ -6,14 +6,14 @@ import re
 
 from tests.house.test_imports import code
 
-KNOWS = re.compile(r"\btest_attempts\b|OldTestAttempt|old_tests")
+KNOWS = re.compile(r"\btest_attempts\b|OldTestAttempt|old_tests|legacy_attempts")
 MAY_KNOW = {
     "api/app.py",
     "api/mock_tests/legacy_tests.py",
     "api/mock_tests/test_cards.py",
     "db/grants.py",
     "db/migrations/versions/0012_old_tests_stay.py",
-    "db/old_tests.py",
+    "db/legacy_attempts.py",
     "db/tables/__init__.py",
     "db/tables/test_cards.py",
 }
@@ -29,6 +29,6 @@ def test_no_step_names_the_older_table() -> None:
 
 
 def test_nothing_makes_a_row_of_the_older_table() -> None:
-    asked = next(text for path, text in code() if path == "db/old_tests.py")
+    asked = next(text for path, text in code() if path == "db/legacy_attempts.py")
     assert "INSERT" not in asked
     assert "DELETE" not in asked

@@ -104,7 +104,7 @@ def row_of(operation: str) -> Row:
     """The row of an operation. Raises NoPolicy."""
     if operation not in POLICY:
         raise NoPolicy(
-            f"add a row {operation!r} to POLICY in api/http/policy.py: who may call it, and whose rows they reach"
+            f"add a row {operation!r} to POLICY in api/http/who_may_call.py: who may call it, and whose rows they reach"
         )
     return POLICY[operation]
 
