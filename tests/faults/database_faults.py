@@ -115,12 +115,13 @@ class Hold:
         await happens(lambda: not self._in_transaction())
 
     def break_off(self) -> None:
-        """Ends every backend that waits, also that of a try before: their transactions never commit."""
+        """Ends every backend that waits, and those that wait for one of them, as a next try does: none of them commits."""
         value(
             self._engine,
-            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 30000)) FROM pg_locks"
-            " WHERE locktype = 'advisory' AND NOT granted"
-            " AND (classid, objid) = (CAST(:locks AS oid), CAST(:id AS oid))",
+            "WITH RECURSIVE gone AS (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            " AND (classid, objid) = (CAST(:locks AS oid), CAST(:id AS oid))"
+            " UNION SELECT other.pid FROM pg_stat_activity AS other, gone WHERE gone.pid = ANY(pg_blocking_pids(other.pid)))"
+            " SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 30000)) FROM gone",
             locks=LOCKS,
             id=self._id,
         )
