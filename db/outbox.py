@@ -65,5 +65,5 @@ async def claim_events(conn: AsyncConnection, limit: int) -> list[OutboxRow]:
 
 
 async def events_published(conn: AsyncConnection, ids: Sequence[int]) -> None:
-    """These are told: mark them, and owe each of them to every webhook target that wants its type."""
+    """Mark these events published and create one pending delivery per subscribed webhook target."""
     await conn.execute(_PUBLISHED, {"ids": list(ids)})

@@ -1,4 +1,4 @@
-"""The trainer who is taken, and in words why: this one because of what, each other one because of what not (row 73)."""
+"""Choose the trainer, and record the reason for the choice and for each rejected candidate (row 73)."""
 
 from __future__ import annotations
 

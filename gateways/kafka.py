@@ -94,7 +94,7 @@ class KafkaIn:
         return [_incoming(message) for message in self._consumer.consume(most, seconds) if not _failed(message)]
 
     def commit(self, messages: Sequence[Incoming]) -> None:
-        """These are done. A partition that is another member's by now stays as it is: it is done there again."""
+        """Commit the offsets of these messages. A partition reassigned meanwhile is skipped; its new owner reads them again."""
         try:
             self._consumer.commit(offsets=_positions(messages, max, 1), asynchronous=False)
         except KafkaException as err:

@@ -33,7 +33,7 @@ class NoKeyYet(ServerUnreachable):
 
 
 def dev_key(home: Path) -> RSAKey:
-    """The key pair of this home, made if it has none; of any number who make it at once, one makes it."""
+    """Load this home's key pair, creating it if absent. Safe when several processes start at once."""
     file = home / KEY_FILE
     make_secret_once(file, lambda: json.dumps(RSAKey.generate_key(2048).as_dict(private=True)))
     try:

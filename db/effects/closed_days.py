@@ -1,4 +1,4 @@
-"""Which purchases have lessons on days closed since; which of one."""
+"""Find purchases with lessons to come on a closed day, and those lessons of one purchase."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _UNENROLL = "UPDATE enrollments SET ended_at = :now WHERE purchase_id = :purchas
 
 
 def enroll(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
-    """Access through this purchase, until its expiry day if it has one; over at once if that is over already."""
+    """Enroll the student through this purchase until its last day; already expired if that day has passed."""
     ledger.do(engine, order, "enroll", {}, _ENROLL, now=now)
 
 

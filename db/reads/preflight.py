@@ -55,7 +55,7 @@ class StudentFacts:
 
 
 async def student_facts(conn: AsyncConnection, student_id: str) -> StudentFacts:
-    """What is known of the student; of one nobody knows, nothing."""
+    """The student's profile and active purchases; empty for an unknown student."""
     student = (await conn.execute(_STUDENT, {"id": student_id})).one_or_none()
     timezone, latitude, longitude = student or (None, None, None)
     owned = {
