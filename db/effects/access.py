@@ -1,4 +1,4 @@
-"""The end of access with time, and access given for longer. History stays: nothing is deleted, nothing owned is revoked."""
+"""End access with time, and extend it. History stays: nothing is deleted, no ownership is revoked."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class AccessFacts:
 
 
 def facts(connection: Connection, order: PurchaseOrder) -> AccessFacts | None:
-    """How the access stands, student and purchase locked; None when there is no purchase row."""
+    """Lock student and purchase and read how the access stands; return None when there is no purchase row."""
     lock_student(connection, order)
     return optional_row_as(AccessFacts, connection.execute(_FACTS, {"purchase_id": order.purchase_id}))
 
@@ -94,14 +94,14 @@ def end(connection: Connection, order: PurchaseOrder, last_day: date, now: datet
 
 
 def acted(connection: Connection, order: PurchaseOrder, request_key: str) -> KnownAct | None:
-    """Locks the student and the purchase's start; the act with this key, if there was one."""
+    """Lock the student and the purchase's start; return the act with this key, None if there was none."""
     lock_student(connection, order)
     connection.execute(_LOCK, {"purchase_id": order.purchase_id})
     return optional_row_as(KnownAct, connection.execute(ACT, {"id": order.purchase_id, "request_key": request_key}))
 
 
 def extend(connection: Connection, order: PurchaseOrder, until: date, now: datetime) -> None:
-    """Access lasts until this day, also if it had expired; the metadata says so, by an admin; others are told."""
+    """Extend access to this day, even if it had expired; amend the metadata and write PURCHASE_EXTENDED."""
     settled, _ = read_settled(connection, order)
     write_settled(connection, order, amended(settled, {"expiryDate": until.isoformat()}))
     write_access_until(connection, order, until)
@@ -110,5 +110,5 @@ def extend(connection: Connection, order: PurchaseOrder, until: date, now: datet
 
 
 def _key(order: PurchaseOrder, event: str) -> str:
-    """The start of the event's key; its last day follows."""
+    """Return the start of the event's key; the last day is appended to it."""
     return event_key_of(order.purchase_id, event, "@")

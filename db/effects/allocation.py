@@ -1,7 +1,7 @@
-"""The trainer held for a purchase: holding one with all the slots, approving, letting go.
+"""Hold a trainer with all the slots for a purchase, approve the allocation, release it.
 
-Lock order, everywhere: the student, the purchase's start, its allocation, then one trainer. A transaction never holds one
-trainer while it waits for another, so racing purchases cannot deadlock. The EXCLUDE constraints are the last guard.
+Lock order, everywhere: the student, the purchase's start, its allocation, then one trainer. A transaction never holds
+one trainer while it waits for another, so racing purchases cannot deadlock. The EXCLUDE constraints are the last guard.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Hold:
 
 
 def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
-    """Holds the trainer with all the slots, and writes the ledger row: one statement.
+    """Hold the trainer with all the slots and write the ledger row, in one statement.
 
     Raises TakenMeanwhile when the trainer or this step was taken, or an operator decided; SCHEDULE_CONFLICT when the
     student was: then the transaction is broken and must be rolled back.
@@ -178,7 +178,7 @@ def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: dateti
 
 
 def take_over(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
-    """The student's hold, `wanted.assigned.allocation_id`, becomes the purchase's allocation, and the ledger says so.
+    """Make the student's hold, `wanted.assigned.allocation_id`, the purchase's allocation and write the ledger row.
 
     Raises TakenMeanwhile when the hold has ended or this step was taken, or an operator decided.
     """
@@ -193,7 +193,7 @@ def take_over(connection: Connection, order: PurchaseOrder, wanted: Hold, now: d
 
 
 def let_go(connection: Connection, hold_ids: Sequence[str], now: datetime) -> None:
-    """These slot holds end, and all that have expired. To be asked before a trainer is locked."""
+    """End these slot holds, and all that have expired; to be called before a trainer is locked."""
     connection.execute(LET_GO, {"ids": list(hold_ids), "now": now})
 
 
@@ -210,7 +210,7 @@ def _values(order: PurchaseOrder, wanted: Hold, now: datetime) -> dict[str, obje
 
 
 def keep_refusal(engine: Engine, order: PurchaseOrder, refused: Refused, lost: dict[str, str], now: datetime) -> None:
-    """Why nobody was taken, for who asks later; a look that finds the same again writes nothing."""
+    """Store why no trainer was taken; a search that finds the same again writes nothing."""
     values = {
         **step_key(order), "code": refused.code, "message": refused.message, "lost": json.dumps(lost),
         "now": now,
@@ -221,7 +221,7 @@ def keep_refusal(engine: Engine, order: PurchaseOrder, refused: Refused, lost: d
 
 @dataclass(frozen=True)
 class Approval:
-    """What became of one try to approve. `status` None: there is no allocation to approve."""
+    """The result of one try to approve. `status` None: there is no allocation; `claimed`: it wrote the ledger row."""
 
     allocation_id: str | None
     status: str | None
@@ -231,13 +231,13 @@ class Approval:
 
 
 def approve(engine: Engine, order: PurchaseOrder, *, automatic: bool, now: datetime) -> Approval:
-    """One statement: approves the proposed allocation if `automatic` or an operator said so, and writes the ledger row,
-    with who said so, once it is approved."""
+    """Approve the proposed allocation if `automatic` or an operator said so, in one statement that also writes the
+    ledger row, with who said so, once it is approved."""
     with at_once(engine) as connection:
         return approve_in(connection, order, automatic=automatic, now=now)
 
 
 def approve_in(connection: Connection, order: PurchaseOrder, *, automatic: bool, now: datetime) -> Approval:
-    """The same in the caller's transaction."""
+    """Act as `approve` in the caller's transaction."""
     values = {**step_key(order), "automatic": automatic, "now": now}
     return row_as(Approval, connection.execute(_APPROVE, values))

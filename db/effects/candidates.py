@@ -1,4 +1,4 @@
-"""Who could teach a purchase's lessons: what it asks for, and everybody who teaches the course, as of now."""
+"""Read what a purchase asks for, and everybody who teaches the course, as of now."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ LEFT JOIN ({TRAINERS}
 class LessonRequest:
     """What a purchase asks for, and where its student is. `purchase_id` None: there is no purchase row (any more).
 
-    `given`: the trainer an operator, `given_by`, chose; `decisions`: how many decisions there were when all this was read.
+    `given`: the trainer chosen by the operator `given_by`; `decisions`: how many there were when all this was read.
     """
 
     purchase_id: str | None
@@ -96,7 +96,7 @@ class _CandidateRow(TrainerRow, HoldsRow):
 
 
 def read_request(connection: Connection, order: PurchaseOrder) -> LessonRequest:
-    """Reads the purchase and its student, and locks the student until the transaction ends."""
+    """Read the purchase and its student, and lock the student until the transaction ends."""
     return row_as(LessonRequest, connection.execute(_REQUEST, step_key(order)))
 
 
@@ -108,10 +108,10 @@ def look(
     now: datetime,
     home: Place | None = None,
 ) -> CandidateSearch:
-    """Everybody who teaches the course, with hours, blocked days, future load, and whether busy at these lessons.
+    """Find everybody who teaches the course, with hours, blocked days, future load, and whether busy at these lessons.
 
-    `home`: where home lessons are to be; who is too far from it comes without hours, blocked days and slots. Holds that
-    have expired and the student's own count as free: let them go (`db.slot_holds.LET_GO`) before anything is held.
+    `home`: where home lessons are to be; a trainer too far from it comes without hours, blocked days and slots. Holds
+    that have expired and the student's own count as free: end them (`db.slot_holds.LET_GO`) before anything is held.
     """
     values = {**step_key(order), **times_of(lessons, now, home), "course_id": course_id}
     rows = rows_as(_CandidateRow, connection.execute(_CANDIDATES, values))
@@ -120,5 +120,5 @@ def look(
 
 
 def step_key(order: PurchaseOrder) -> dict[str, object]:
-    """The parameters that name a step of an order."""
+    """Return the parameters that name a step of an order."""
     return {"purchase_id": order.purchase_id, "attempt": order.attempt, "student_id": order.student_id}

@@ -1,4 +1,4 @@
-"""The bought line leaves the cart."""
+"""Remove the bought line from the cart."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class CartFacts:
 
 
 def cart_facts(engine: Engine, order: PurchaseOrder) -> CartFacts:
-    """How the cart stands to the bought line, in one round trip."""
+    """Read which cart item is the bought line, and the ledger row, in one round trip."""
     values = {"purchase_id": order.purchase_id, "attempt": order.attempt}
     with at_once(engine) as connection:
         return row_as(CartFacts, connection.execute(_FACTS, values))
 
 
 def remove(engine: Engine, order: PurchaseOrder, found: str | None, now: datetime) -> None:
-    """Remove that one item, once: a repeat must not take an equal one that was put in twice."""
+    """Remove the item `found`, once: a repeat must not remove an equal one that was put in twice."""
     values = {"found": found, "student_id": order.student_id}
     ledger.do(engine, order, "clear_cart", {"removed": found}, _REMOVE, now=now, **values)

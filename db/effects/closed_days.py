@@ -13,7 +13,7 @@ _STRANDED = text(STRANDED)
 
 
 def purchases_with_stranded(engine: Engine, now: datetime, after: str, most: int) -> list[str]:
-    """Up to `most` purchases that have some, by id, those after `after`."""
+    """Return the ids of up to `most` purchases that have such lessons, in order, beginning after `after`."""
     with at_once(engine) as connection:
         stranded = stranded_of(connection.execute(_STRANDED, {"now": now, "purchase_id": None}))
     ids = sorted({each.purchase_id for each in stranded})
@@ -21,5 +21,5 @@ def purchases_with_stranded(engine: Engine, now: datetime, after: str, most: int
 
 
 def stranded_in(connection: Connection, purchase_id: str, now: datetime) -> list[Stranded]:
-    """The lessons of one purchase that stand on a closed day."""
+    """Return the lessons of one purchase that are on a closed day."""
     return stranded_of(connection.execute(_STRANDED, {"now": now, "purchase_id": purchase_id}))

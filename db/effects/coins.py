@@ -1,4 +1,4 @@
-"""The coins of a payment line: taken from the student's balance, given back. The balance follows by itself (0003)."""
+"""Take a payment line's coins from the student's balance and give them back; a trigger keeps the balance (0003)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SELECT coalesce((SELECT coins FROM payment_lines WHERE payment_id = :payment_id 
 
 @dataclass(frozen=True)
 class Price:
-    """What a line costs in coins, and what the student has."""
+    """What a line costs in coins, and how many the student has."""
 
     coins: int
     balance: int
@@ -76,14 +76,14 @@ def redeem(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
 
 
 def recredit(engine: Engine, order: PurchaseOrder, coins: int, now: datetime) -> Undone:
-    """Give so many of the redeemed coins back, once; 0 gives none back and is an undo all the same."""
+    """Give back `coins` of the redeemed coins, once; 0 gives none back and is an undo all the same."""
     redemption, back = (coins_key(order.payment_id, order.line, movement) for movement in ("redemption", "recredit"))
     values = {"key": redemption, "back": back, "coins": coins}
     return ledger.undo(engine, order, "redeem_coins", _RECREDIT, now=now, **values)
 
 
 def price(engine: Engine, order: PurchaseOrder) -> Price:
-    """What the line costs in coins and what the student has at this moment."""
+    """Read what the line costs in coins and what the student has at this moment."""
     values = {"payment_id": order.payment_id, "line": order.line, "student_id": order.student_id}
     with at_once(engine) as connection:
         return row_as(Price, connection.execute(_PRICE, values))

@@ -1,4 +1,4 @@
-"""What create_purchase decides by, as of one moment."""
+"""Read what create_purchase decides by, as of one moment."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ class CreationFacts:
 
 
 def creation_facts(engine: Engine, order: PurchaseOrder) -> CreationFacts:
-    """What create_purchase decides by, in one round trip."""
+    """Read what create_purchase decides by, in one round trip."""
     with at_once(engine) as connection:
         return creation_facts_in(connection, order)
 
 
 def creation_facts_in(connection: Connection, order: PurchaseOrder) -> CreationFacts:
-    """The same in the caller's transaction."""
+    """Act as `creation_facts` in the caller's transaction."""
     values = {
         "purchase_id": order.purchase_id,
         "attempt": order.attempt,

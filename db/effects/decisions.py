@@ -1,4 +1,4 @@
-"""What operators decided, stored once, and its direct effect on the purchase row; the audit of their acts.
+"""Store what operators decide, once, and its direct effect on the purchase row; record their acts in the audit.
 
 Lock order, everywhere: the student, then the purchase's start, then its allocation, then one trainer. Whoever decides
 locks the start first, so the decisions of one purchase come one after the other; and counts them there, so that a step
@@ -93,7 +93,7 @@ class _StepsAndAllocation:
 
 @dataclass(frozen=True)
 class Scene(_StepsAndAllocation):
-    """Where a purchase stands when something is decided of it; the start is locked until the transaction ends.
+    """How a purchase stands when an operator decides about it; its start is locked until the transaction ends.
 
     `steps`: done or undone, of the order's attempt. `allocated`: how many lessons its live allocation says it has.
     """
@@ -104,7 +104,7 @@ class Scene(_StepsAndAllocation):
 
 @dataclass(frozen=True)
 class Named:
-    """The act that a request key names. `values` None: not kept (an act of before). `outcome` None: it is under way."""
+    """The act that a request key names. `values` None: not kept (an older act). `outcome` None: it is under way."""
 
     verb: str
     values: dict[str, Any] | None
@@ -112,15 +112,15 @@ class Named:
 
 
 def named(connection: Connection, decision: Decision) -> Named | None:
-    """What this key was used for, of this purchase, whatever start it is at; None: it is new."""
+    """Return the act that used this key on this purchase, at whatever attempt; None when the key is new."""
     key = _key(decision.order) | {"request_key": decision.request_key}
     return optional_row_as(Named, connection.execute(_NAMED, key))
 
 
 def scene(connection: Connection, decision: Decision) -> Scene | None:
-    """Locks the purchase's start and counts one more decision; None when no such purchase was ever started.
+    """Lock the purchase's start and count one more decision; return None when no such purchase was ever started.
 
-    Whoever changes until when access lasts takes turns with those who give and end it, too.
+    A decision on `expiryDate` locks the student first, to take turns with those who give and end access.
     """
     if "expiryDate" in decision.values:
         lock_student(connection, decision.order)
@@ -133,12 +133,12 @@ def scene(connection: Connection, decision: Decision) -> Scene | None:
 
 
 def trainer_known(connection: Connection, trainer_id: str) -> bool:
-    """Whether there is such a trainer."""
+    """Return whether there is such a trainer."""
     return connection.execute(_TRAINER, {"id": trainer_id}).one_or_none() is not None
 
 
 def store(connection: Connection, decision: Decision, now: datetime) -> None:
-    """The decision's row, later than all others of the purchase."""
+    """Insert the decision's row, timed later than all others of the purchase."""
     values = {
         **_key(decision.order), "request_key": decision.request_key, "verb": decision.verb,
         "values": json.dumps(decision.values), "actor": decision.actor, "reason": decision.reason, "now": now,
@@ -147,14 +147,14 @@ def store(connection: Connection, decision: Decision, now: datetime) -> None:
 
 
 def read_settled(connection: Connection, order: PurchaseOrder) -> tuple[PurchaseTerms, str]:
-    """What the purchase row holds of its metadata, and its fulfilment."""
+    """Return the terms that the purchase row holds, and its fulfilment."""
     found = connection.execute(_METADATA, {"purchase": order.purchase_id}).one()
     fields, sources, extras, warnings, count, source, series_start, fulfilment = found
     return PurchaseTerms(fields, sources, extras, warnings, count, source, series_start), fulfilment
 
 
 def write_settled(connection: Connection, order: PurchaseOrder, settled: PurchaseTerms) -> None:
-    """The purchase row holds this from now on; its extras, the buyer's own words, stay as they were."""
+    """Store the terms in the purchase row; its extras, the buyer's own words, stay as they were."""
     row = update(Purchase).where(col(Purchase.id) == order.purchase_id)
     connection.execute(
         row.values(
@@ -171,7 +171,7 @@ def write_settled(connection: Connection, order: PurchaseOrder, settled: Purchas
 
 
 def write_access_until(connection: Connection, order: PurchaseOrder, until: date | None) -> None:
-    """The purchase and the access it gives end on this day; access that had expired is there again."""
+    """Set the last day of the purchase and of its access (None: no end); access that had expired is given again."""
     purchase = update(Purchase).where(col(Purchase.id) == order.purchase_id)
     connection.execute(purchase.values({col(Purchase.expires_on): until, col(Purchase.expired_at): None}))
     access = update(Enrollment).where(
@@ -183,19 +183,19 @@ def write_access_until(connection: Connection, order: PurchaseOrder, until: date
 
 
 def mend_count(connection: Connection, order: PurchaseOrder, settled: PurchaseTerms) -> None:
-    """The live allocation says how many lessons it has."""
+    """Store in the live allocation how many lessons it has."""
     count = {"count": settled.session_count, "source": settled.session_count_source}
     connection.execute(_MEND_COUNT, _key(order) | count)
 
 
 def record(engine: Engine, act: ActRecord, now: datetime) -> None:
-    """The act's row in the audit; a repeat leaves the first as it is."""
+    """Insert the act's row in the audit; a repeat leaves the first as it is."""
     with at_once(engine) as connection:
         record_in(connection, act, now)
 
 
 def record_in(connection: Connection, act: ActRecord, now: datetime) -> bool:
-    """The same in the caller's transaction; whether this is the first of its key."""
+    """Act as `record` in the caller's transaction; return whether this is the first act of its key."""
     values = {
         **_key(act.order), "request_key": act.request_key, "verb": act.verb, "values": json.dumps(act.values), "actor": act.actor,
         "second_actor": act.second_actor or None, "reason": act.reason, "before": json.dumps(act.before),

@@ -1,4 +1,4 @@
-"""Access to what was bought."""
+"""Give and end access to what was bought."""
 
 from __future__ import annotations
 

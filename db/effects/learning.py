@@ -1,4 +1,4 @@
-"""The version in the key of a student's cached learning page."""
+"""Count up the version in the key of a student's cached learning page."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ON CONFLICT (student_id) DO UPDATE SET version = kept.version + 1
 
 
 def bump(engine: Engine, student_id: str) -> None:
-    """Every page cached under an older version is stale from now on, in every process (mission row C8)."""
+    """Make every page cached under an older version stale, in every process (mission row C8)."""
     with at_once(engine) as connection:
         bump_in(connection, student_id)
 
 
 def bump_in(connection: Connection, student_id: str) -> None:
-    """The same in the caller's transaction."""
+    """Act as `bump` in the caller's transaction."""
     connection.execute(_BUMP, {"student_id": student_id})

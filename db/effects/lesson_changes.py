@@ -1,4 +1,4 @@
-"""Lessons that stand, changed one by one: another time, another trainer. The EXCLUDE constraints have the last word.
+"""Change the time or the trainer of lessons that stand, one by one. The EXCLUDE constraints have the last word.
 
 Lock order as everywhere: the student, the purchase's start, its allocation, then the one trainer who is to give the
 lessons. Triggers keep what a slot was before and count the changes of a lesson.
@@ -68,19 +68,22 @@ UPDATE student_course_purchases SET warnings = warnings || CAST(:warnings AS jso
 
 
 def let_go(connection: Connection, scene: Scene, numbers: Sequence[int]) -> None:
-    """The slots of these lessons are free."""
+    """Free the slots of these lessons."""
     connection.execute(_LET_GO, {"allocation_id": scene.allocation_id, "numbers": list(numbers)})
 
 
 def lock_trainer(connection: Connection, trainer_id: str, now: datetime, *, assigned: bool) -> None:
-    """Nobody else gives this trainer lessons until the transaction ends. Raises TRAINER_NOT_FREE: there is none."""
+    """Lock the trainer, so that nobody else gives them lessons until the transaction ends.
+
+    `assigned`: also count it as an assignment. Raises TRAINER_NOT_FREE when there is no such trainer.
+    """
     values = {"trainer_id": trainer_id, "now": now, "assigned": assigned}
     if connection.execute(_TRAINER, values).one_or_none() is None:
         raise Refused("TRAINER_NOT_FREE", "there is no trainer of this trainerId")
 
 
 def hold(connection: Connection, scene: Scene, trainer_id: str, lessons: Sequence[Lesson], zone: str) -> None:
-    """The trainer holds these lessons, and those made follow their slots.
+    """Hold these lessons for the trainer, and move those already made to their slots.
 
     Raises TRAINER_NOT_FREE or SCHEDULE_CONFLICT when somebody was quicker: roll back to before.
     """
@@ -98,20 +101,20 @@ def hold(connection: Connection, scene: Scene, trainer_id: str, lessons: Sequenc
 
 
 def give_to(connection: Connection, scene: Scene, trainer_id: str) -> None:
-    """The purchase's allocation is this trainer's from now on; who gave the lessons before stays with their slots."""
+    """Make this trainer the one of the purchase's allocation; the slots keep who gave the lessons before."""
     connection.execute(_GIVEN_TO, {"allocation_id": scene.allocation_id, "trainer_id": trainer_id})
 
 
 def free_for(connection: Connection, scene: Scene, trainer_id: str, lessons: Sequence[Lesson]) -> set[int]:
-    """The numbers of those that neither trainer nor student has another lesson at."""
+    """Return the numbers of the lessons at whose times neither trainer nor student has another lesson."""
     values = {**slots(lessons), "trainer_id": trainer_id, "student_id": scene.order.student_id}
     return set(connection.execute(_FREE, values).scalars())
 
 
 def record(connection: Connection, act: ActRecord, now: datetime, event: str | None, warnings: Sequence[str]) -> None:
-    """The act's row, the event for others (None: nothing happened), warnings on the purchase, a new learning page.
+    """Record the act and, unless `event` is None (nothing happened), the event, the warnings and a new learning page.
 
-    All of it once per request key.
+    All of it happens once per request key.
     """
     order = act.order
     if not record_in(connection, act, now) or event is None:
@@ -128,7 +131,7 @@ def record(connection: Connection, act: ActRecord, now: datetime, event: str | N
 
 
 def told_of(lesson: Standing | Lesson, trainer_id: str, zone: str) -> Json:
-    """A lesson in the words of audit and event."""
+    """Return a lesson in the form in which audit and event show it."""
     local = lesson.local_start if isinstance(lesson, Standing) else lesson.local
     return {
         "number": lesson.number, "trainerId": trainer_id, "local": local.isoformat(timespec="minutes"),

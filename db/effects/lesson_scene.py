@@ -1,4 +1,4 @@
-"""The lessons of a purchase that stand, locked and read, before any of them changes.
+"""Lock and read the lessons of a purchase that stand, before any of them changes.
 
 Lock order as everywhere: the student, the purchase's start, its allocation.
 """
@@ -64,7 +64,7 @@ class Standing:
     revision: int
 
     def lesson(self) -> Lesson:
-        """As it is planned."""
+        """Return the slot as a planned Lesson."""
         return Lesson(self.number, self.local_start, self.starts_at, self.ends_at, self.clock, self.asked_start)
 
 
@@ -114,7 +114,7 @@ class _SceneRow:
 
 
 def lock_scene(connection: Connection, purchase_id: str, request_key: str) -> Scene | None:
-    """Locks student, start and allocation, then reads; None when no such purchase was ever started."""
+    """Lock student, start and allocation, then read; return None when no such purchase was ever started."""
     key = {"purchase_id": purchase_id, "request_key": request_key}
     for statement in _LOCK:
         connection.execute(statement, key)

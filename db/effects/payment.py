@@ -1,4 +1,4 @@
-"""What confirm_payment reads and records; what becomes of our row of the payment."""
+"""Read and record what confirm_payment decides by; mark our row of a payment that was cancelled."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _CANCELLED = (
 @dataclass(frozen=True)
 class ConfirmationFacts:
     """A line's facts and the step's ledger row. `payment_id` None: there is no such payment line, or no payment, and so
-    no `student_id`, `amount_minor`, `currency` and `metadata`. `metadata` may be stored as no object: look first."""
+    no `student_id`, `amount_minor`, `currency` and `metadata`. Stored `metadata` may not be an object: check it."""
 
     payment_id: str | None
     student_id: str | None
@@ -61,7 +61,7 @@ class ConfirmationFacts:
 
 
 def confirmation_facts(engine: Engine, order: PurchaseOrder, *, metadata: bool = True) -> ConfirmationFacts:
-    """What confirm_payment decides by; without `metadata` the payment's is not touched, and None."""
+    """Read what confirm_payment decides by; without `metadata` the payment's is not read, and None."""
     query = _WHOLE if metadata else _WITHOUT_METADATA
     with at_once(engine) as connection:
         found = connection.execute(query, {"purchase_id": order.purchase_id, "attempt": order.attempt})
@@ -69,16 +69,16 @@ def confirmation_facts(engine: Engine, order: PurchaseOrder, *, metadata: bool =
 
 
 def record_confirmation(engine: Engine, order: PurchaseOrder, settled: ledger.Json, now: datetime) -> ledger.Json:
-    """Keep what was settled: canonical fields, their sources, the session count, the first day (mission row C3)."""
+    """Store what was settled: canonical fields, their sources, the session count, the first day (mission row C3)."""
     return ledger.do(engine, order, "confirm_payment", settled, now=now)
 
 
 def refuse_confirmation(engine: Engine, order: PurchaseOrder, now: datetime) -> bool:
-    """From now on no confirmation of this attempt succeeds; whether one did before."""
+    """Make every later confirmation of this attempt fail; return whether one succeeded before."""
     return ledger.undo(engine, order, "confirm_payment", now=now).changed
 
 
 def payment_cancelled(engine: Engine, order: PurchaseOrder) -> None:
-    """A pending payment was cancelled at the provider; any other state stays (states never move backwards)."""
+    """Mark a pending payment, cancelled at the provider, as failed; any other stays (states never move backwards)."""
     with at_once(engine) as connection:
         connection.execute(_CANCELLED, {"payment_id": order.payment_id})

@@ -1,4 +1,4 @@
-"""The purchase row with its ownership and events: made, voided, told about. Nobody else writes purchases (row 49)."""
+"""Create, void and announce purchases, with ownership and events. No other file creates or voids one (row 49)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ WHERE purchase_id = :purchase_id AND attempt = :attempt AND CAST(:ending AS text
 def create(
     engine: Engine, order: PurchaseOrder, facts: CreationFacts, *, now: datetime, **settled: object
 ) -> ledger.Json:
-    """Row, ownership, subjects, the older purchase superseded, PURCHASE_CREATED and the ledger: all or nothing (rows 24, 27).
+    """Write row, ownership, subjects, PURCHASE_CREATED, ledger; supersede the older one: all or nothing (rows 24, 27).
 
     Raises ledger.Stale when an operator decided something since the facts were read.
     """
@@ -116,7 +116,7 @@ def create(
 
 
 def void(engine: Engine, order: PurchaseOrder, now: datetime) -> Undone:
-    """Mark the purchase voided, never delete it; ownership is revoked and the older purchase lives again."""
+    """Mark the purchase voided, never delete it; revoke its ownership and restore the purchase that it renewed."""
     with engine.begin() as connection:
         lock_student(connection, order)
         return ledger.undo_within(
@@ -125,7 +125,7 @@ def void(engine: Engine, order: PurchaseOrder, now: datetime) -> Undone:
 
 
 def announce(engine: Engine, what: Announcement, now: datetime) -> None:
-    """The event, once per purchase and kind, and the first ending, on the row that outlives the workflow."""
+    """Write the event, once per purchase and kind, and the first ending, on the row that outlives the workflow."""
     order = what.order
     data = {
         "purchaseId": order.purchase_id,
@@ -152,5 +152,5 @@ def announce(engine: Engine, what: Announcement, now: datetime) -> None:
 
 
 def _key(order: PurchaseOrder, event: str, code: str = "") -> str:
-    """An event is told once per purchase and kind (spec section 3), of what pages once per reason, too."""
+    """Return the event's key: one per purchase and kind (spec section 3); of what pages, one per reason, too."""
     return event_key_of(order.purchase_id, event, f".{code}" if code else "")

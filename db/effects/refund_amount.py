@@ -1,4 +1,4 @@
-"""What goes back of money and coins: what an operator's cancel said, and which lessons were given."""
+"""Read what decides how much money and coins go back: an operator's cancel, and which lessons were given."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ SELECT coalesce((SELECT decision.values ->> 'refund' FROM operator_decisions AS 
 
 @dataclass(frozen=True)
 class RefundChoice:
-    """`refund`: full, undelivered or none; `lessons` None before there is a purchase row; `delivered`: their numbers.
+    """What decides how much goes back. `refund`: full, undelivered or none; `lessons`: how many were bought, None
+    before there is a purchase row; `delivered`: the numbers of those given.
 
-    `settled_outside`: two operators said that the money was given back past the provider.
+    `settled_outside`: two operators said that the money was given back outside the provider.
     """
 
     refund: str
@@ -38,12 +39,12 @@ class RefundChoice:
     settled_outside: bool
 
     def owed(self, held_minor: int) -> int:
-        """What goes back of so much, in minor units."""
+        """Return how much of `held_minor` goes back, in minor units."""
         return owed_back(held_minor, self.refund, self.lessons, self.delivered)
 
 
 def refund_choice(engine: Engine, order: PurchaseOrder, now: datetime) -> RefundChoice:
-    """The last word of an operator, `full` if nobody said one, and what of the lessons was given by `now`."""
+    """Read an operator's last choice, `full` without one, and which lessons were given by `now`."""
     values = {"purchase_id": order.purchase_id, "attempt": order.attempt, "now": now}
     with at_once(engine) as connection:
         return row_as(RefundChoice, connection.execute(_CHOICE, values))

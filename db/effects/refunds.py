@@ -1,4 +1,4 @@
-"""The tries to give a line's money back, each a row of its own: committed before the provider is asked, never changed."""
+"""Tries to give a line's money back, a row each: committed before the provider is asked, amounts never changed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ VALUES (:id, :payment_id, :line, :amount, :currency, 'settled_outside', :now, :n
 
 @dataclass(frozen=True)
 class Debt:
-    """What of the line is owed, said once per attempt, in minor units.
+    """What of the line is owed, fixed once per attempt, in minor units.
 
     `settled_at_minor`: what the provider has given back in all when nothing is owed any more; None before its first
     answer. `known_paid`: its money was known of before. `cost_minor` and `currency`: our own row's, None without one;
@@ -121,17 +121,17 @@ class Refund:
 
     @property
     def settled(self) -> bool:
-        """The money is back: this was the last try."""
+        """Whether the money is back, so that this was the last try."""
         return self.status in ("succeeded", "settled_outside")
 
     @property
     def open(self) -> bool:
-        """The provider is asked, or about to be."""
+        """Whether the provider is asked, or about to be."""
         return self.status == "requested"
 
 
 def debt(engine: Engine, order: PurchaseOrder, *, confirmed: bool) -> Debt:
-    """What is owed as far as it is said; that it is asked for now is committed, before the provider is asked."""
+    """Commit, before the provider is asked, that the money is asked back; return what is owed as far as it is fixed."""
     values = {**_line(order), **_attempt(order), "confirmed": confirmed}
     with at_once(engine) as connection:
         connection.execute(_OWED, values)
@@ -139,7 +139,7 @@ def debt(engine: Engine, order: PurchaseOrder, *, confirmed: bool) -> Debt:
 
 
 def owe(engine: Engine, order: PurchaseOrder, settled_at: int) -> int:
-    """Nothing is owed once the provider has given back so much in all; what the first call said stays."""
+    """Fix the total given back, in minor units, at which nothing is owed any more; return the one fixed first."""
     values = {**_line(order), **_attempt(order), "settled_at": settled_at}
     with at_once(engine) as connection:
         connection.execute(_OWE, values)
@@ -149,7 +149,7 @@ def owe(engine: Engine, order: PurchaseOrder, settled_at: int) -> int:
 
 
 def last(engine: Engine, order: PurchaseOrder) -> Refund | None:
-    """The newest try of the line; None when its money was never asked back by us."""
+    """Return the newest try of the line, None when there was none."""
     with at_once(engine) as connection:
         return optional_row_as(Refund, connection.execute(_LAST, _line(order)))
 
@@ -157,7 +157,7 @@ def last(engine: Engine, order: PurchaseOrder) -> Refund | None:
 def request(
     engine: Engine, order: PurchaseOrder, before: Refund | None, amount: int, currency: str, given: int, now: datetime
 ) -> Refund:
-    """The try that follows `before`, committed; if another call was quicker, what that one made of it."""
+    """Commit the try that follows `before` and return it; if another call was quicker, return that one's."""
     number = before.number + 1 if before else 1
     values = {
         **_line(order), "id": refund_id_of(order.payment_id, order.line, number), "number": number, "amount": amount, "currency": currency,
@@ -169,7 +169,7 @@ def request(
 
 
 def succeeded(engine: Engine, order: PurchaseOrder, refund: Refund, provider_id: str, now: datetime) -> None:
-    """The money is back: refund, line, payment and start say so together. Lines of one payment take turns."""
+    """Record in refund, line, payment and start together that the money is back. Lines of one payment take turns."""
     values = {
         **_line(order), "purchase_id": order.purchase_id, "id": refund.id, "provider_id": provider_id, "now": now,
         "given": refund.given_before_minor + refund.amount_minor,
@@ -180,13 +180,13 @@ def succeeded(engine: Engine, order: PurchaseOrder, refund: Refund, provider_id:
 
 
 def failed(engine: Engine, refund: Refund, now: datetime) -> None:
-    """Nothing was given back by this try, for good: it never shows as refunded (invariant I3)."""
+    """Mark a try that the provider did not carry out as failed: it never shows as refunded (invariant I3)."""
     with at_once(engine) as connection:
         connection.execute(_FAILED, {"refund": refund.id, "now": now})
 
 
 def seen(engine: Engine, order: PurchaseOrder, given: int) -> None:
-    """The provider says that it has given so much of the line back, by whomever; the payment's row follows."""
+    """Store how much of the line the provider says it has given back, by whomever; the payment's row follows."""
     if not given:
         return
     values = {**_line(order), "given": given}
@@ -199,7 +199,7 @@ def seen(engine: Engine, order: PurchaseOrder, given: int) -> None:
 def settle_outside(
     engine: Engine, order: PurchaseOrder, before: Refund | None, debt: Debt, choice: RefundChoice, now: datetime
 ) -> None:
-    """What was still owed of the line counts as given back past the provider: by the open try, or by a row for it."""
+    """Count what is still owed of the line as given back outside the provider, by the open try or by a new row."""
     values = {**_line(order), "purchase_id": order.purchase_id, "now": now}
     with engine.begin() as connection:
         connection.execute(_REFUNDED, values)
@@ -218,7 +218,7 @@ def settle_outside(
 
 
 def _owed(debt: Debt, choice: RefundChoice) -> int:
-    """What is left to give, as far as is known."""
+    """Return what is left to give back, in minor units, as far as is known."""
     if debt.cost_minor is None:
         return 0
     if debt.settled_at_minor is not None:
@@ -227,7 +227,7 @@ def _owed(debt: Debt, choice: RefundChoice) -> int:
 
 
 def mark_refunded(engine: Engine, order: PurchaseOrder) -> None:
-    """The start says that money went back, also when it was begun anew since."""
+    """Mark the start as refunded, even if it was begun anew since."""
     with at_once(engine) as connection:
         connection.execute(_REFUNDED, {"purchase_id": order.purchase_id})
 

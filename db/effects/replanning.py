@@ -1,4 +1,4 @@
-"""Other lessons for an allocation that stands: slots let go and held again, lessons moved with them, one transaction."""
+"""Replan an allocation that stands: free its slots, hold new ones and move its lessons along, in one transaction."""
 
 from __future__ import annotations
 
@@ -99,21 +99,21 @@ class Standing:
 
 
 def lock_standing(connection: Connection, order: PurchaseOrder, now: datetime) -> Standing | None:
-    """Locks start, allocation and trainer, then reads; None when there is no approved allocation (any more)."""
+    """Lock start, allocation and trainer, then read; return None when none is approved or no decision was made."""
     for lock in _LOCK:
         connection.execute(lock, step_key(order))
     return optional_row_as(Standing, connection.execute(_STANDING, {**step_key(order), "now": now}))
 
 
 def let_go(connection: Connection, standing: Standing) -> None:
-    """The slots of all lessons that have not begun are free."""
+    """Free the slots of all lessons that have not begun."""
     connection.execute(_LET_GO, {"allocation_id": standing.allocation_id, "begun": standing.begun})
 
 
 def hold_again(
     connection: Connection, order: PurchaseOrder, standing: Standing, lessons: Sequence[Lesson], zone: str
 ) -> None:
-    """The trainer holds these lessons too, and lessons made before follow their slots; numbers left over are cancelled.
+    """Hold these lessons for the trainer, move lessons made before to their slots, cancel the numbers left over.
 
     Raises SESSIONS_FAILED when trainer or student was taken meanwhile: the transaction is broken, roll it back.
     """
@@ -133,11 +133,11 @@ def hold_again(
 
 
 def say_so(connection: Connection, standing: Standing, metadata: Json) -> None:
-    """The allocation says what it holds now, and for which decision."""
+    """Store in the allocation what it holds now, and for which decision it was planned."""
     told = {**metadata, "plannedBy": standing.request_key}
     connection.execute(_SAY_SO, {"allocation_id": standing.allocation_id, "metadata": json.dumps(told)})
 
 
 def left_over(wanted: int, standing: Standing) -> list[int]:
-    """The numbers of 1..`wanted` whose lesson has not begun."""
+    """Return the numbers of 1..`wanted` whose lesson has not begun."""
     return sorted(set(range(1, wanted + 1)) - set(standing.begun))

@@ -1,4 +1,4 @@
-"""The lessons of an allocation: made from its held slots, one statement however many; cancelled, never deleted."""
+"""Make the lessons of an allocation from its held slots, in one statement however many; cancel, never delete them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Made:
-    """One try: numbers it made, how many stood before, numbers of 1..N that still have none.
+    """What one try did: the numbers it created, how many existed before, the numbers of 1..N that still have no lesson.
 
     `as_planned`: the allocation stood as it was read, approved and for the same decision.
     """
@@ -123,7 +123,7 @@ class Made:
 
 
 def read_ready(engine: Engine, order: PurchaseOrder) -> Ready:
-    """Reads what create_sessions needs to know, in one round trip."""
+    """Read what create_sessions needs to know, in one round trip."""
     values = {"purchase_id": order.purchase_id, "attempt": order.attempt, "student_id": order.student_id}
     with at_once(engine) as connection:
         return row_as(Ready, connection.execute(_READY, values))
@@ -132,7 +132,7 @@ def read_ready(engine: Engine, order: PurchaseOrder) -> Ready:
 def make_missing(
     engine: Engine, order: PurchaseOrder, allocation_id: str, planned_by: str | None, wanted: int, now: datetime
 ) -> Made:
-    """Makes exactly the missing numbers of 1..`wanted`, and the ledger row when all stand: one statement.
+    """Make exactly the missing numbers of 1..`wanted`, and the ledger row when all stand, in one statement.
 
     Raises Raced when the step was done or undone, or planned anew, meanwhile.
     """
@@ -153,7 +153,7 @@ def make_missing(
 
 
 def cancel_future(engine: Engine, order: PurchaseOrder, now: datetime) -> bool:
-    """Cancels the lessons that have not begun at `now`; whether any lesson of the purchase is cancelled."""
+    """Cancel the lessons that have not begun at `now`; return whether any lesson of the purchase is cancelled."""
     with engine.begin() as connection:
         connection.execute(_CANCEL, {"purchase": order.purchase_id, "now": now})
         return connection.execute(_ANY_CANCELLED, {"purchase": order.purchase_id}).scalar_one()

@@ -1,4 +1,4 @@
-"""The end of a slot hold whose time is over."""
+"""End slot holds whose time is over."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ SELECT count(*) FROM ended
 
 
 def release(engine: Engine, hold_id: str, now: datetime) -> bool:
-    """Frees the times of a hold; False when it had ended or had become a purchase's allocation."""
+    """End a hold and free its times; return False when it had ended or had become a purchase's allocation."""
     with at_once(engine) as connection:
         return bool(connection.execute(_RELEASE, {"id": hold_id, "now": now}).scalar_one())

@@ -1,4 +1,4 @@
-"""Whoever changes what a student has takes turns with the others: the lock on the student's row comes before all else."""
+"""Lock the student's row before all else, so that those who change what a student has take turns."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _LOCK = text("SELECT FROM students WHERE id = :student_id FOR NO KEY UPDATE")
 
 
 def lock_student(connection: Connection, order: PurchaseOrder) -> None:
-    """Wait for the turn, until the transaction ends. A statement of its own: the next ones see what the others did."""
+    """Lock the student until the transaction ends. A statement of its own: the next ones see what others committed."""
     connection.execute(_LOCK, {"student_id": order.student_id})

@@ -1,4 +1,4 @@
-"""The test cards of a purchase: issued all together, counted before they stand; voided, never deleted."""
+"""Issue the test cards of a purchase all together, and count them before the commit; void them, never delete them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Count:
 
 
 class WrongCount(Exception):
-    """A subject would not have its cards: nothing was done. `counts`: how many each subject would have."""
+    """A subject would not have exactly its cards: nothing was done. `counts`: how many each subject would have."""
 
     def __init__(self, counts: dict[str, int]) -> None:
         super().__init__(counts)
@@ -54,9 +54,9 @@ class WrongCount(Exception):
 
 
 def issue(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
-    """Cards 1..50 of each subject of the purchase, once, all or none; cards that are there are left alone.
+    """Issue cards 1..50 of each subject of the purchase, once, all or none; cards that are there are left alone.
 
-    Raises WrongCount when after that a subject has not just its cards.
+    Raises WrongCount when after that a subject does not have exactly its cards.
     """
     with engine.begin() as connection:
         first, _ = ledger.do_within(connection, order, _STEP, {}, _ISSUE, now=now, per_subject=CARDS_PER_SUBJECT)
