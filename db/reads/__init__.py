@@ -1,1 +1,1 @@
-"""What the API and the commands read. A read-only transaction, frozen dataclasses out."""
+"""The reads of the API and of the commands. They run in a read-only transaction and return frozen dataclasses."""

@@ -1,4 +1,4 @@
-"""Until when a purchase gives access, whether the student has it, and what else belongs to the same story."""
+"""Read until when a purchase gives access, whether the student has it, and which purchases renewed each other."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from domain.access import access_day, access_ends
 
 @dataclass(frozen=True)
 class Access:
-    """`enrolled`: the student may use all of it now, by this purchase or another; None when it enrolls in nothing (yet).
+    """How access stands. `enrolled`: the student may use all of it now, by this purchase or another; None when it
+    enrolls in nothing (yet).
 
-    `ends_at`: the moment after the last day, None of access that does not end. `lessons_after`: the numbers of lessons
-    after the last day that no other purchase of the student covers; they stay (mission row C16).
+    `ends_at`: the moment after the last day, None if access does not end. `lessons_after`: the numbers of lessons after
+    the last day that no other purchase of the student covers; they stay (mission row C16).
     """
 
     until: date | None
@@ -108,9 +109,9 @@ _CHAIN = text(
 
 
 async def access_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> Access | None:
-    """How the access of a purchase stands; None before there is a purchase row.
+    """Return how the access of a purchase stands, None before there is a purchase row.
 
-    Told from the days, not from what the timer did: access ends on time also when no worker is up.
+    It follows from the days, not from what the timer did: access ends on time also when no worker is up.
     """
     row = optional_row_as(_AccessRow, await conn.execute(_ACCESS, {"id": purchase_id}))
     if row is None:
@@ -127,7 +128,7 @@ async def access_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> A
 
 
 async def renewals_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> list[Renewal]:
-    """The purchases that renewed each other, oldest first, this one among them (mission row 61)."""
+    """Return the purchases that renewed each other, oldest first, this one among them (mission row 61)."""
     return rows_as(Renewal, await conn.execute(_CHAIN, {"id": purchase_id, "now": now}))
 
 
@@ -136,5 +137,5 @@ def _lasts(day: str, zone: str | None, now: datetime) -> bool:
 
 
 async def today_of(conn: AsyncConnection, student_id: str, now: datetime) -> date:
-    """The day it is where the student is, which is the day that access is counted by; UTC's without a profile."""
+    """Return the day it is in the student's zone, by which access is counted; without a profile it is UTC's."""
     return access_day(now, (await conn.execute(_ZONE, {"id": student_id})).scalar_one_or_none())

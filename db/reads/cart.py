@@ -1,4 +1,4 @@
-"""What lies in a student's cart, with what the catalogue says of it now."""
+"""Read a student's cart, with what the catalogue says of its items now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from db.rows import rows_as
 
 @dataclass(frozen=True)
 class CartLine:
-    """One thing in a cart. `title`, `price_minor`, `currency`, `fulfilment` None: the catalogue does not have it."""
+    """One item in a cart. `title`, `price_minor`, `currency`, `fulfilment` None: the catalogue does not have it."""
 
     id: str
     item_type: str
@@ -40,5 +40,5 @@ _CART = text(
 
 
 async def cart_of(conn: AsyncConnection, student_id: str) -> list[CartLine]:
-    """The student's cart in the order it was filled."""
+    """Return the student's cart in the order it was filled."""
     return rows_as(CartLine, await conn.execute(_CART, {"student_id": student_id}))

@@ -1,4 +1,4 @@
-"""What a case file tells beside the purchase itself: its money, what others were told, and the acts of operators."""
+"""Read what a case file shows beside the purchase itself: its money, its events, and the acts of operators."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LineMoney:
 
 @dataclass(frozen=True)
 class Money(LineMoney):
-    """The same with the tries to give it back."""
+    """The money of a payment line, with the tries to give it back."""
 
     refunds: list[RefundTry]
 
@@ -80,7 +80,7 @@ class ActRow:
 
 @dataclass(frozen=True)
 class KnownAct:
-    """What a request key names, and what came of it. `values` None: not kept (an act of before)."""
+    """The act that a request key names, and its outcome. `values` None: not kept (an older act)."""
 
     verb: str
     values: dict[str, Any] | None
@@ -143,7 +143,7 @@ _DONE = text(
 
 
 async def money_of(conn: AsyncConnection, payment_id: str | None, line: int) -> Money | None:
-    """The line's money; None when the payment is not known here."""
+    """Return the line's money, None when the payment is not known here."""
     values: dict[str, object] = {"payment_id": payment_id, "line": line}
     values |= {movement: coins_key(payment_id or "", line, movement) for movement in ("redemption", "recredit")}
     money = optional_row_as(LineMoney, await conn.execute(_MONEY, values))
@@ -153,23 +153,23 @@ async def money_of(conn: AsyncConnection, payment_id: str | None, line: int) -> 
 
 
 async def sent_events_of(conn: AsyncConnection, purchase_id: str) -> list[SentEvent]:
-    """What others were told of the purchase, in time order."""
+    """Return those events of the purchase that tell more than the step ledger does, in time order."""
     kinds = [*_EVENT_TYPES, *(f"{event}.{code}" for event in _EVENT_TYPES[:2] for code in PAGING)]
     keys = [event_key_of(purchase_id, kind) for kind in kinds]
     return rows_as(SentEvent, await conn.execute(_EVENTS, {"keys": keys}))
 
 
 async def acts_of(conn: AsyncConnection, purchase_id: str) -> list[ActRow]:
-    """The audit of a purchase, in time order."""
+    """Return the acts of operators on a purchase, in time order."""
     return rows_as(ActRow, await conn.execute(_ACTS, {"id": purchase_id}))
 
 
 async def act_of(conn: AsyncConnection, purchase_id: str, request_key: str) -> KnownAct | None:
-    """The act on record under this key, None if there is none."""
+    """Return the act on record under this key, None if there is none."""
     return optional_row_as(KnownAct, await conn.execute(ACT, {"id": purchase_id, "request_key": request_key}))
 
 
 async def acted_on(conn: AsyncConnection, keys: Mapping[str, str], verb: str, values: Mapping[str, Any]) -> set[str]:
-    """Which of these purchases have this act on record under their key; `keys` by purchase id."""
+    """Return the ids of the purchases that have this act on record; `keys` holds the request key by purchase id."""
     asked = {"ids": list(keys), "keys": list(keys.values()), "verb": verb, "values": json.dumps(values)}
     return set((await conn.execute(_DONE, asked)).scalars())

@@ -1,4 +1,4 @@
-"""What can be bought: open items, by type and id."""
+"""Read what can be bought: open items, by type and id."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ _KNOWN = select(col(CatalogueItem.open)).where(
 async def items_for_sale(
     conn: AsyncConnection, item_type: str | None, after: tuple[str, str], limit: int
 ) -> list[ItemForSale]:
-    """Open items in order, beginning after (type, id) `after`; `item_type` None: of every type."""
+    """Return up to `limit` open items in order, after the (type, id) `after`; `item_type` None: of every type."""
     values = {"item_type": item_type, "after_type": after[0], "after_id": after[1], "limit": limit}
     return rows_as(ItemForSale, await conn.execute(_PAGE, values))
 
 
 async def item_for_sale(conn: AsyncConnection, item_type: str, item_id: str) -> ItemForSale | None:
-    """An open item; None when there is none or it is closed."""
+    """Return an open item, None when there is none or it is closed."""
     return optional_row_as(ItemForSale, await conn.execute(_ONE, {"item_type": item_type, "id": item_id}))
 
 
 async def is_open(conn: AsyncConnection, item_type: str, item_id: str) -> bool | None:
-    """Whether the item is open; None when the catalogue has none of this name."""
+    """Return whether the item is open, None when the catalogue has no such item."""
     return (await conn.execute(_KNOWN, {"item_type": item_type, "id": item_id})).scalar_one_or_none()

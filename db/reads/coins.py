@@ -1,4 +1,4 @@
-"""A student's coins: the balance, and what moved it."""
+"""Read a student's coins: the balance, and what moved it."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ _NEWEST = (
 
 
 async def balance_of(conn: AsyncConnection, student_id: str, own: str | None) -> int | None:
-    """What the student has; None when there is no such student or it is not `own` (None: everybody)."""
+    """Return the student's balance, None when there is no such student or it is not `own` (None: everybody)."""
     if own not in (None, student_id):
         return None
     return (await conn.execute(_BALANCE, {"id": student_id})).scalar_one_or_none()
 
 
 async def movements_of(conn: AsyncConnection, student_id: str) -> list[Movement]:
-    """The last movements, newest first."""
+    """Return the last MOVEMENTS_SHOWN movements, newest first."""
     return rows_as(Movement, await conn.execute(_NEWEST, {"id": student_id}))

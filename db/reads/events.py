@@ -1,4 +1,4 @@
-"""Reads of events: what was taken, what could not be, what is still to be told."""
+"""Read events: those that were taken, the dead letters, and those still to be delivered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from db.tables import DeadLetterAct, TakenEvent
 
 @dataclass(frozen=True)
 class LetterRow:
-    """A dead letter. `payload` and `message_key` are the bytes as they came; `size` of the payload in bytes."""
+    """A dead letter. `payload` and `message_key` are the original bytes; `size` is the payload's, in bytes."""
 
     id: int
     topic: str
@@ -49,7 +49,7 @@ class LetterActRow:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits to be told: events of the outbox, deliveries to webhooks. Ages in seconds, of the oldest."""
+    """The outbox events and webhook deliveries that wait, and those given up. Ages in seconds, of the oldest."""
 
     events: int
     events_age: float
@@ -106,7 +106,7 @@ LAST = 2**63 - 1  # no id is larger
 
 
 async def was_handled(conn: AsyncConnection, key: str) -> bool:
-    """Whether the event of this key was taken before and all it asks for was started."""
+    """Return whether the event of this key was taken before and all it asks for was started."""
     return (await conn.execute(_HANDLED_AT, {"key": key})).scalar_one_or_none() is not None
 
 
@@ -120,9 +120,9 @@ async def letters(
     code: str | None = None,
     untouched_by: str | None = None,
 ) -> list[LetterRow]:
-    """Dead letters in the order they came, with the first bytes of each; `waiting` None: replayed ones, too.
+    """Return dead letters in the order they came, with the first 200 bytes of each; `waiting` None: replayed ones, too.
 
-    `untouched_by`: a request key; without those that it has acted on.
+    `untouched_by`: a request key; letters that it has acted on are left out.
     """
     values = {"after": after, "until": until, "waiting": waiting, "code": code, "limit": limit}
     values["untouched_by"] = untouched_by
@@ -130,15 +130,15 @@ async def letters(
 
 
 async def letter(conn: AsyncConnection, letter_id: int) -> LetterRow | None:
-    """One dead letter, whole."""
+    """Return one dead letter with its whole payload, None when there is none of this id."""
     return optional_row_as(LetterRow, await conn.execute(_ONE, {"id": letter_id}))
 
 
 async def letter_acts(conn: AsyncConnection, letter_id: int) -> list[LetterActRow]:
-    """What was done about a dead letter, oldest first."""
+    """Return the acts of operators on a dead letter, oldest first."""
     return rows_as(LetterActRow, await conn.execute(_ACTS, {"id": letter_id}))
 
 
 async def backlog(conn: AsyncConnection) -> Backlog:
-    """How far the telling is behind."""
+    """Return how many events and deliveries wait, and for how long."""
     return row_as(Backlog, await conn.execute(_BACKLOG))

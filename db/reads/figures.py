@@ -1,4 +1,4 @@
-"""Counts for those who watch the whole: purchases by ending, steps by outcome, what the outbox still owes."""
+"""Count purchases by ending, steps by outcome, events by type, and what waits to be delivered."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Figures:
 
 
 async def figures(conn: AsyncConnection) -> Figures:
-    """All of them, in one transaction's view if the caller has one."""
+    """Return all of these counts, of one moment if the caller's transaction has one."""
     purchases: Labelled = {(ending or "", code or ""): count for ending, code, count in await conn.execute(_PURCHASES)}
     steps: Labelled = {(step, state): count for step, state, count in await conn.execute(_STEPS)}
     events: Labelled = {(kind,): count for kind, count in await conn.execute(_EVENTS)}

@@ -1,4 +1,4 @@
-"""Lessons one by one: of a purchase, of a student, of a trainer."""
+"""Read lessons one by one: of a purchase, of a student, of a trainer."""
 
 from __future__ import annotations
 
@@ -77,21 +77,24 @@ _TRAINER = select(col(Trainer.id)).where(col(Trainer.id) == bindparam("id"))
 
 
 async def lessons_one_by_one(conn: AsyncConnection, purchase_id: str) -> list[LessonRow]:
-    """The lessons of a purchase in the order of their times, cancelled ones too."""
+    """Return the lessons of a purchase in the order of their times, cancelled ones too."""
     return rows_as(LessonRow, await conn.execute(_OF_PURCHASE, {"id": purchase_id}))
 
 
 async def lessons_of_student(
     conn: AsyncConnection, student_id: str, since: datetime, own: str | None
 ) -> list[LessonRow] | None:
-    """Those that end after `since`; None when there is no such student or it is not `own` (None: everybody)."""
+    """Return those that end after `since`, None without such a student or if it is not `own` (None: everybody)."""
     if own not in (None, student_id) or (await conn.execute(_STUDENT, {"id": student_id})).one_or_none() is None:
         return None
     return rows_as(LessonRow, await conn.execute(_OF_STUDENT, {"id": student_id, "since": since}))
 
 
 async def lessons_of_trainer(conn: AsyncConnection, trainer_id: str, since: datetime) -> list[LessonRow] | None:
-    """Those that end after `since`, and those given to another trainer as cancelled; None: there is no such trainer."""
+    """Return lessons that end after `since`, and as cancelled those that another trainer was given.
+
+    Returns None when there is no such trainer.
+    """
     if (await conn.execute(_TRAINER, {"id": trainer_id})).one_or_none() is None:
         return None
     values = {"id": trainer_id, "since": since}
@@ -100,5 +103,5 @@ async def lessons_of_trainer(conn: AsyncConnection, trainer_id: str, since: date
 
 
 async def stranded_lessons(conn: AsyncConnection, purchase_id: str, now: datetime) -> list[Stranded]:
-    """The lessons to come of a purchase that stand on a day closed after they were planned."""
+    """Return the lessons to come of a purchase that are on a day closed after they were planned."""
     return stranded_of(await conn.execute(_STRANDED, {"purchase_id": purchase_id, "now": now}))

@@ -1,4 +1,4 @@
-"""How a purchase came by its trainer: every allocation there was, and the last look that found nobody."""
+"""Read how a purchase came by its trainer: every allocation there was, and the last search that found nobody."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Matched:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """Why nobody was taken; `refused_at`: when this result was first found."""
+    """Why no trainer was taken; `refused_at`: when this result was first found."""
 
     code: str
     message: str
@@ -70,15 +70,15 @@ _NAMES = select(col(Trainer.id), col(Trainer.name)).where(col(Trainer.id).in_(bi
 
 
 async def matched_of(conn: AsyncConnection, purchase_id: str) -> list[Matched]:
-    """The allocation in force first, then those cancelled, latest first."""
+    """Return the allocation in force first, then those cancelled, latest first."""
     return rows_as(Matched, await conn.execute(_MATCHED, {"id": purchase_id}))
 
 
 async def unmatched_of(conn: AsyncConnection, purchase_id: str) -> Unmatched | None:
-    """The last result of a look that found nobody; None when every look found somebody."""
+    """Return the last result of a search that found nobody, None when every search found somebody."""
     return optional_row_as(Unmatched, await conn.execute(_UNMATCHED, {"id": purchase_id}))
 
 
 async def names_of(conn: AsyncConnection, trainer_ids: Iterable[str]) -> dict[str, str]:
-    """The names of these trainers, by id."""
+    """Return the names of these trainers, by id."""
     return dict((await conn.execute(_NAMES, {"ids": list(trainer_ids)})).all())

@@ -1,4 +1,4 @@
-"""What a door reads before it starts anything: the payment and its lines."""
+"""Read the payment and its lines, before a door starts anything."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _UNSTARTED = text(
 
 
 async def payment_to_start(conn: AsyncConnection, payment_id: str) -> PaymentToStart | None:
-    """The payment with its lines in order; None when nobody knows it."""
+    """Return the payment with its lines in order, None when it is not stored."""
     rows = rows_as(_PaymentLine, await conn.execute(_PAYMENT, {"payment_id": payment_id}))
     if not rows:
         return None
@@ -102,5 +102,5 @@ async def payment_to_start(conn: AsyncConnection, payment_id: str) -> PaymentToS
 
 
 async def unstarted_payments(conn: AsyncConnection, *, after: str, limit: int) -> list[str]:
-    """Ids of payments with a line no workflow has taken up, in order, beginning after the id `after`."""
+    """Return ids of payments with a line no workflow has taken up, in order, at most `limit`, after the id `after`."""
     return list((await conn.execute(_UNSTARTED, {"after": after, "limit": limit})).scalars())

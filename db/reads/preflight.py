@@ -1,4 +1,4 @@
-"""What a look ahead of a checkout asks: the student, what they own, and who could teach a plan. Nothing is locked."""
+"""Read what a preflight needs: the student, what they own, and who could teach a plan. Nothing is locked."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class StudentFacts:
 
 
 async def student_facts(conn: AsyncConnection, student_id: str) -> StudentFacts:
-    """The student's profile and active purchases; empty for an unknown student."""
+    """Return the student's profile and active purchases, none for an unknown student, and the holidays."""
     student = (await conn.execute(_STUDENT, {"id": student_id})).one_or_none()
     timezone, latitude, longitude = student or (None, None, None)
     owned = {
@@ -68,8 +68,8 @@ async def student_facts(conn: AsyncConnection, student_id: str) -> StudentFacts:
 
 @dataclass(frozen=True)
 class Ahead:
-    """`conflict`: number of the first lesson at which the student is busy, None if free; everybody who teaches the
-    course; the holds that stand in the way of nothing here."""
+    """`conflict`: number of the first lesson at which the student is busy, None if free; `trainers`: everybody who
+    teaches the course; `holds`: those whose times count as free here."""
 
     conflict: int | None
     trainers: tuple[TrainerFacts, ...]
@@ -89,7 +89,7 @@ async def who_could_teach(
     now: datetime,
     home: Place | None = None,
 ) -> Ahead:
-    """What a purchase of these lessons would find now. `home`: where home lessons are to be."""
+    """Return what a purchase of these lessons would find now. `home`: where home lessons are to be."""
     values = {**times_of(lessons, now, home), "student_id": student_id, "course_id": course_id}
     rows = rows_as(_AheadRow, await conn.execute(_AHEAD, values))
     return Ahead(rows[0].conflict, trainers_of(rows), holds_of(rows[0]))

@@ -1,4 +1,4 @@
-"""What a purchase has told its watchers, and the notices that there is more."""
+"""Read the progress events of a purchase, and listen for new ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ProgressEvent:
 
 
 def steps_told(told: Iterable[ProgressEvent]) -> list[ProgressEvent]:
-    """Of what was told the steps that were done, and those undone that had been done before."""
+    """Return the events of steps that were done, and of undone ones that had been done before."""
     done: set[str] = set()
     found: list[ProgressEvent] = []
     for each in told:
@@ -56,13 +56,13 @@ def steps_told(told: Iterable[ProgressEvent]) -> list[ProgressEvent]:
 
 
 async def progress_after(conn: AsyncConnection, purchase_id: str, after: int) -> list[ProgressEvent]:
-    """All that was told after this number, in order."""
+    """Return all progress events after this number, in order."""
     return rows_as(ProgressEvent, await conn.execute(_AFTER, {"purchase_id": purchase_id, "after": after}))
 
 
 @asynccontextmanager
 async def notices(engine: AsyncEngine) -> AsyncGenerator[AsyncGenerator[str]]:
-    """Purchase ids as their changes are committed, from the moment the block is entered. Holds a connection."""
+    """Listen for ids of purchases whose changes are committed from when the block is entered. Holds a connection."""
     connection = await connected(engine)
     try:
         raw: Any = (await connection.get_raw_connection()).driver_connection
@@ -76,7 +76,7 @@ async def notices(engine: AsyncEngine) -> AsyncGenerator[AsyncGenerator[str]]:
 
 
 async def _heard(driver: Psycopg[Any]) -> AsyncGenerator[str]:
-    """For ever. After a time of silence the server is asked for a sign of life, or a dead one would be listened to."""
+    """Yield ids for ever. After _SILENCE the server is asked for a sign of life, or a dead one would be listened to."""
     while True:
         async for notice in driver.notifies(timeout=_SILENCE):
             yield notice.payload

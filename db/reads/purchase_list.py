@@ -1,4 +1,4 @@
-"""The list of purchases, in keyset pages: newest pages cost what first pages cost."""
+"""List purchases in keyset pages: the newest page costs no more than the first."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ListedPurchase:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which purchases, all conditions at once.
+    """Which purchases to list; all conditions must hold.
 
     `running_in`: only running ones with these workflow ids (or, with `code`, also those that ended with it).
     `running_not_in`: only running ones with other workflow ids.
@@ -57,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Position:
-    """Where the next page begins: after this row."""
+    """The row after which the next page begins."""
 
     started_at: datetime
     purchase_id: str
@@ -108,7 +108,7 @@ _OF_ITEM = """(
 async def page_of_purchases(
     conn: AsyncConnection, wanted: Wanted, after: Position | None, limit: int, now: datetime
 ) -> list[ListedPurchase]:
-    """At most `limit` rows, oldest start first, beginning after `after`; lessons are still to come after `now`."""
+    """Return up to `limit` rows, oldest start first, after `after`; `remaining` counts lessons that end after `now`."""
     conditions, values = _conditions(wanted)
     if after:
         conditions.append("(s.started_at, s.purchase_id) > (:after_at, :after_id)")

@@ -1,4 +1,4 @@
-"""One purchase, whole: its row, its steps, its trainer and its lessons."""
+"""Read one purchase: its row, its steps, its trainer and its lessons."""
 
 from __future__ import annotations
 
@@ -117,25 +117,25 @@ _REMAINING = text(
 
 
 async def steps_of(conn: AsyncConnection, purchase_id: str) -> list[StepDone]:
-    """The ledger of a purchase in the order things happened."""
+    """Return the ledger of a purchase in the order things happened."""
     return rows_as(StepDone, await conn.execute(_STEPS, {"id": purchase_id}))
 
 
 async def bought(conn: AsyncConnection, purchase_id: str) -> BoughtRow | None:
-    """The purchase row; None before `create_purchase`, and of lines that were refused before it."""
+    """Return the purchase row, None before `create_purchase` and for lines that were refused before it."""
     return optional_row_as(BoughtRow, await conn.execute(_BOUGHT, {"id": purchase_id}))
 
 
 async def assigned_trainer(conn: AsyncConnection, purchase_id: str) -> AssignedTrainer | None:
-    """The allocation in force, or the last one cancelled."""
+    """Return the allocation in force, else the last one cancelled, None when there was none."""
     return optional_row_as(AssignedTrainer, await conn.execute(_ASSIGNED, {"id": purchase_id}))
 
 
 async def lessons_of(conn: AsyncConnection, purchase_id: str) -> Lessons:
-    """The lessons that exist and are not cancelled."""
+    """Return a summary of the lessons that exist and are not cancelled."""
     return row_as(Lessons, await conn.execute(_LESSONS, {"id": purchase_id}))
 
 
 async def remaining_of(conn: AsyncConnection, purchase_id: str, now: datetime) -> int:
-    """Lessons of this purchase and of those it renewed that have not ended and are not cancelled (mission row 61)."""
+    """Count lessons of this purchase and of those it renewed, not ended and not cancelled (mission row 61)."""
     return (await conn.execute(_REMAINING, {"id": purchase_id, "now": now})).scalar_one()

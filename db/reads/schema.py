@@ -1,4 +1,4 @@
-"""Whether the database has the schema this code was written for."""
+"""Read whether the database has the schema this code was written for."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from db.migrate import MIGRATIONS
 
 @cache
 def newest_revision() -> str:
-    """The last migration of this code."""
+    """Return the id of the last migration of this code."""
     return ScriptDirectory(str(MIGRATIONS)).get_current_head() or ""
 
 
 async def revision_of(conn: AsyncConnection) -> str | None:
-    """The last migration that ran on the database; None when none ever did."""
+    """Return the id of the last migration that ran on the database, None when none ever did."""
     if (await conn.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
         return None
     return (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()

@@ -1,4 +1,4 @@
-"""What a door without a payment reads first: the student, the item, and what was asked for before."""
+"""Read what a door without a payment needs first: the student, the item, and what was asked for before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from db.tables import Purchase, PurchaseRequest
 
 @dataclass(frozen=True)
 class Shelf:
-    """`student_known`; the rest is the item's, None when the catalogue has no such item."""
+    """`student_known`, and the item: all other fields are None when the catalogue does not have it."""
 
     student_known: bool
     title: str | None
@@ -63,18 +63,18 @@ _ACTIVE = select(col(Purchase.id)).where(
 
 
 async def shelf_of(conn: AsyncConnection, student_id: str, item_type: str, item_id: str) -> Shelf:
-    """Whether this student could have this item."""
+    """Read whether there is such a student, and the item."""
     values = {"student_id": student_id, "item_type": item_type, "item_id": item_id}
     return row_as(Shelf, await conn.execute(_SHELF, values))
 
 
 async def stored_request(conn: AsyncConnection, purchase_id: str) -> StoredRequest | None:
-    """The request behind a purchase; None when a payment alone is."""
+    """Return the request behind a purchase, None when only a payment is behind it."""
     return optional_row_as(StoredRequest, await conn.execute(_REQUEST, {"id": purchase_id}))
 
 
 async def active_purchase(conn: AsyncConnection, student_id: str, course_id: str, now: datetime) -> str | None:
-    """The purchase through which the student has the course now: one at most, an index holds it."""
+    """Return the id of the purchase that gives the student the course now, or None; an index allows only one."""
     today = await today_of(conn, student_id, now)
     values = {"student_id": student_id, "course_id": course_id, "today": today}
     return (await conn.execute(_ACTIVE, values)).scalar_one_or_none()

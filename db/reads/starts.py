@@ -1,4 +1,4 @@
-"""Reads of `purchase_starts`: what was started, and how it ended, also after Temporal forgot it."""
+"""Read `purchase_starts`: what was started, and how it ended, even after Temporal has forgotten it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_MONEY_TAKEN = frozenset({"PAYMENT_NOT_FOUND", "PAYMENT_NOT_SUCCEEDED", "PAYME
 
 @dataclass(frozen=True)
 class StartRow:
-    """One row. `ending` None: it goes on. `attempt` counts the starts of the line; `begun`: it has done something."""
+    """One row. `ending` None: it goes on. `attempt` counts the starts of the line; `begun`: its ledger has rows."""
 
     purchase_id: str
     workflow_id: str
@@ -36,7 +36,7 @@ class StartRow:
 
     @property
     def order(self) -> PurchaseOrder:
-        """What its workflow was told, at this attempt."""
+        """The order its workflow was given, at this attempt."""
         return PurchaseOrder(
             self.purchase_id, self.workflow_id, self.payment_id or "", self.line, self.student_id, self.origin,
             self.attempt,
@@ -44,7 +44,7 @@ class StartRow:
 
     @property
     def took_no_money(self) -> bool:
-        """It ended before anything was charged, so nothing stands in the way of another start."""
+        """Whether it ended before any money was taken, so that the line may start again."""
         return self.ending is not None and self.code in NO_MONEY_TAKEN and self.refunded is not True
 
 
@@ -91,7 +91,7 @@ _ENDINGS = text(
 
 
 async def starts_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[str, StartRow]:
-    """The start rows of these purchases, by purchase id; absent when never started."""
+    """Return the start rows of these purchases, by purchase id; those never started are absent."""
     ids = list(purchase_ids)
     if not ids:
         return {}
@@ -100,13 +100,13 @@ async def starts_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[
 
 
 async def starts_of_payment(conn: AsyncConnection, payment_id: str) -> dict[int, StartRow]:
-    """The start rows of a payment, by line, under the ids they were given."""
+    """Return the start rows of a payment, by line."""
     rows = rows_as(StartRow, await conn.execute(_OF_PAYMENT, {"id": payment_id}))
     return {row.line: row for row in rows}
 
 
 async def start_of(conn: AsyncConnection, purchase_id: str, own: str | None) -> StartRow | None:
-    """The start row; None when it was never started or is not `own`'s, a student's (None: everybody's)."""
+    """Return the start row, None when it was never started or is not of the student `own` (None: everybody's)."""
     return optional_row_as(StartRow, await conn.execute(_VISIBLE, {"id": purchase_id, "own": own}))
 
 
@@ -122,14 +122,14 @@ class OpenStart:
 async def open_starts(
     conn: AsyncConnection, *, but_not: Iterable[str], student: str | None, payment: str | None
 ) -> list[OpenStart]:
-    """Purchases without an ending, but those with these workflow ids."""
+    """Return the purchases without an ending, except those with the workflow ids `but_not`."""
     values = {"but_not": list(but_not), "student": student, "payment": payment}
     return rows_as(OpenStart, await conn.execute(_OPEN, values))
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a run that was closed before its ending has left of decisions, and whether it was taking things back."""
+    """What a run closed before its ending has left: the decisions made, and whether it was taking things back."""
 
     skipped: list[str]
     cancelled: bool
@@ -138,7 +138,7 @@ class Unfinished:
 
 
 async def unfinished_of(conn: AsyncConnection, purchase_id: str) -> Unfinished:
-    """Of the attempt the purchase is at."""
+    """Read what the purchase's current attempt has left."""
     return row_as(Unfinished, await conn.execute(_RESTART, {"id": purchase_id}))
 
 
@@ -152,6 +152,6 @@ class Outcome:
 
 
 async def outcomes_of(conn: AsyncConnection, purchase_ids: Iterable[str]) -> dict[str, Outcome]:
-    """What a waiting door looks at, by purchase id."""
+    """Return what a waiting door looks at, by purchase id; those never started are absent."""
     rows = rows_as(Outcome, await conn.execute(_ENDINGS, {"ids": list(purchase_ids)}))
     return {row.purchase_id: row for row in rows}

@@ -1,4 +1,4 @@
-"""The test cards a student may use."""
+"""Read the test cards a student may use."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ class AvailableCard:
 
 
 async def cards_of(conn: AsyncConnection, student_id: str, now: datetime) -> list[AvailableCard]:
-    """The student's cards that may be used now, subject by subject."""
+    """Return the student's cards that may be used now, ordered by subject."""
     today = await today_of(conn, student_id, now)
     return rows_as(AvailableCard, await conn.execute(_CARDS, {"student_id": student_id, "today": today}))
