@@ -1,4 +1,4 @@
-"""What the API writes of tests, no part of a saga: an attempt at a card is started."""
+"""Start a student's attempts at test cards: a write of the API, no part of a saga."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RETURNING id, attempt, state, started_at
 
 @dataclass(frozen=True)
 class Attempt:
-    """A test session: attempt 1, 2 or 3 at its card. `state`: in_progress, submitted or expired."""
+    """One attempt at a test card, numbered 1 to 3. `state`: in_progress, submitted or expired."""
 
     id: str
     attempt: int
@@ -51,7 +51,7 @@ class _Card:
 
 
 class NoSuchCard(Exception):
-    """No card of this student's that may be used has this id."""
+    """The student has no card with this id that may be used."""
 
 
 class AttemptsExhausted(Exception):
@@ -61,7 +61,7 @@ class AttemptsExhausted(Exception):
 async def start_attempt(
     engine: AsyncEngine, card_id: str, student_id: str, key: str, now: datetime
 ) -> tuple[Attempt, bool]:
-    """The attempt of this key, and whether this call started it; the same key again uses no other attempt (row 8).
+    """Start the next attempt at a card. Return it and True, or the attempt this key started before and False (row 8).
 
     Raises NoSuchCard, AttemptsExhausted, KeyReused (the key started a test on another card).
     """

@@ -1,4 +1,4 @@
-"""Acts on many purchases at once: what a key names, who asked, who else said yes; and how much money that is."""
+"""Requests to act on many purchases at once: store who asked and who confirmed, and sum up the money concerned."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from db.rows import row_as
 
 @dataclass(frozen=True)
 class BulkRequestRow:
-    """The first request under a key. `said`: its values and filter. `covers`: the purchases that matched when it began to
-    wait for a second person, then those that matched when that person said yes; None: it never waited. `reason`: the first
-    person's."""
+    """The first request under a key. `said` holds the values and the filter of the act. `covers` holds the purchases
+    that matched when the request began to wait for a second person, then those that matched when that person confirmed
+    it; None: it never waited. `reason` is the first person's."""
 
     verb: str
     said: dict[str, Any]
@@ -66,7 +66,7 @@ _AMOUNT = text(
 async def ask_for_bulk(
     conn: AsyncConnection, request_key: str, verb: str, said: dict[str, Any], actor: str, reason: str, now: datetime
 ) -> BulkRequestRow:
-    """The request that this key names: this one, unless there was one before. Its row is locked."""
+    """Store the request unless its key has one already; return the stored one, with its row locked."""
     values: dict[str, Any] = {
         "request_key": request_key, "verb": verb, "said": json.dumps(said), "actor": actor, "reason": reason, "now": now,
     }  # fmt: skip
@@ -77,7 +77,10 @@ async def ask_for_bulk(
 async def await_second_person(
     conn: AsyncConnection, request_key: str, actor: str, reason: str, covers: Sequence[str], now: datetime
 ) -> None:
-    """From now on it waits for somebody else to say yes; whoever acted alone under the key before is not the first."""
+    """Make the request wait for a second person; `actor` becomes the first, whoever acted alone under the key before.
+
+    A request that waits already or was confirmed stays as it is.
+    """
     values = {"request_key": request_key, "actor": actor, "reason": reason, "covers": list(covers), "now": now}
     await conn.execute(_AWAIT, values)
 
@@ -85,13 +88,13 @@ async def await_second_person(
 async def confirm_bulk(
     conn: AsyncConnection, request_key: str, second_actor: str, covers: Sequence[str], now: datetime
 ) -> None:
-    """A second person says yes to these purchases; the first who does stays."""
+    """Record that a second person confirmed these purchases; of several such persons only the first is recorded."""
     values = {"request_key": request_key, "second_actor": second_actor, "covers": list(covers), "now": now}
     await conn.execute(_CONFIRM, values)
 
 
 async def amount_of(conn: AsyncConnection, purchase_ids: Sequence[str]) -> int | None:
-    """What these purchases cost together, in minor units; None when that of one of them is not known."""
+    """Return what these purchases cost together, in minor units; None when the amount of one of them is not known."""
     if not purchase_ids:
         return 0
     amount = (await conn.execute(_AMOUNT, {"ids": list(purchase_ids)})).scalar_one()

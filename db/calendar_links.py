@@ -1,4 +1,4 @@
-"""Private links to calendars: one per student and per trainer; only a hash of what opens it is kept."""
+"""Store private calendar links, one per student and per trainer; only a hash of the token that opens a link is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Kind = Literal["student", "trainer"]
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose lessons a calendar shows."""
+    """The student or trainer whose lessons a calendar shows."""
 
     kind: Kind
     id: str
@@ -47,25 +47,25 @@ _OWNER = text("SELECT owner AS kind, owner_id AS id FROM calendar_links WHERE to
 
 
 async def is_known(conn: AsyncConnection, owner: Owner) -> bool:
-    """Whether there is such a student or trainer."""
+    """Return whether there is such a student or trainer."""
     return (await conn.execute(_KNOWN[owner.kind], {"id": owner.id})).one_or_none() is not None
 
 
 async def keep_link(conn: AsyncConnection, owner: Owner, token: str, actor: str, now: datetime) -> None:
-    """From now on this token opens the calendar, and no other."""
+    """Make this token the only one that opens the owner's calendar."""
     await conn.execute(_KEEP, {**vars(owner), "hash": _hash(token), "actor": actor, "now": now})
 
 
 async def remove_link(conn: AsyncConnection, owner: Owner) -> None:
-    """Nothing opens the calendar any more; fine without a link."""
+    """Remove the owner's link, so that no token opens the calendar; do nothing without a link."""
     await conn.execute(_REMOVE, vars(owner))
 
 
 async def owner_of(conn: AsyncConnection, token: str) -> Owner | None:
-    """Whose calendar this token opens."""
+    """Return the owner whose calendar this token opens, None when it opens none."""
     return optional_row_as(Owner, await conn.execute(_OWNER, {"hash": _hash(token)}))
 
 
 def _hash(token: str) -> str:
-    """Fast on purpose: what is hashed is as long as the hash, so there is nothing to guess."""
+    """Hash a token, fast on purpose: a token is as long as its hash, so it cannot be guessed."""
     return hashlib.sha256(token.encode()).hexdigest()

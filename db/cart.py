@@ -1,6 +1,6 @@
-"""What the API writes of a cart, no part of a saga: in, out, empty. One transaction each.
+"""Add items to a student's cart, remove one, remove all: writes of the API, no part of a saga, one transaction each.
 
-Accounts live elsewhere, so a student who was never heard of before is noted when the first thing goes into the cart.
+Accounts live elsewhere, so a student who is not known yet gets a row when the first item goes into the cart.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _EMPTY = delete(CartItem).where(col(CartItem.student_id) == bindparam("student_i
 
 @dataclass(frozen=True)
 class ToAdd:
-    """What goes into the cart. `id` is the cart item's, `details` its metadata as it was said."""
+    """An item to put into the cart. `id` is the cart item's own id, `details` its metadata as the caller sent it."""
 
     id: str
     student_id: str
@@ -53,11 +53,14 @@ class ToAdd:
 
 
 class CartFull(Exception):
-    """The cart holds MAX_ITEMS."""
+    """The cart holds MAX_ITEMS items already."""
 
 
 async def add_to_cart(engine: AsyncEngine, item: ToAdd, key: str | None = None) -> bool:
-    """Put it in, once per key: False when that was done before, wherever it is now. Raises CartFull, KeyReused."""
+    """Add the item once per key; return False when that was done before, even if the item has left the cart since.
+
+    Raises CartFull, KeyReused (the key or the cart item's id came with something else before).
+    """
     values = {
         "id": item.id,
         "student_id": item.student_id,
@@ -84,13 +87,13 @@ async def add_to_cart(engine: AsyncEngine, item: ToAdd, key: str | None = None) 
 
 
 async def take_out(engine: AsyncEngine, cart_item_id: str, student_id: str) -> bool:
-    """Remove one thing; False when this student's cart does not hold it."""
+    """Remove one item; return False when this student's cart does not hold it."""
     async with engine.begin() as conn:
         taken = await conn.execute(_REMOVE, {"id": cart_item_id, "student_id": student_id})
         return taken.scalar_one_or_none() is not None
 
 
 async def empty_cart(engine: AsyncEngine, student_id: str) -> None:
-    """Remove everything."""
+    """Remove all items from the student's cart."""
     async with engine.begin() as conn:
         await conn.execute(_EMPTY, {"student_id": student_id})

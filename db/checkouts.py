@@ -1,7 +1,8 @@
-"""What checkout writes: the caller's key, the payment and its lines in one transaction; the answer once there is one.
+"""Write the caller's key, the payment and its lines in one transaction at checkout, and the answer once there is one.
 
-The payment is committed before the provider is asked for it, under an id that never changes, so whatever becomes of
-the question can be looked up. While one request is at it the key is taken for LEASE; a request that died lets go then.
+The payment is committed before the provider is asked for it, under an id that never changes, so that its state at the
+provider can be looked up whatever happens. A request that works on a key holds it for LEASE; the key of a request that
+died is free again after that.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ _LET_GO = text("UPDATE idempotency_keys SET taken_until = now() WHERE payment_id
 
 @dataclass(frozen=True)
 class Key:
-    """Whose request, which operation, by which key; `request_hash` is of what it says."""
+    """A caller's idempotency key for an operation; `request_hash` is the hash of the request it came with."""
 
     actor: str
     operation: str
@@ -97,7 +98,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Claim:
-    """The key is ours. `is_new`: its payment is to be written in this transaction. `answer`: given already."""
+    """A key this request holds. `is_new`: its payment must be written in this transaction; `answer`: given before."""
 
     payment_id: str
     is_new: bool
@@ -140,10 +141,10 @@ class KeyInFlight(Exception):
 
 @asynccontextmanager
 async def claiming(engine: AsyncEngine, key: Key, payment_id: str) -> AsyncGenerator[tuple[AsyncConnection, Claim]]:
-    """Take the key, for `payment_id` if it is new; the block writes the payment in the same transaction.
+    """Hold the key, for `payment_id` if the key is new; the block then writes the payment in the same transaction.
 
-    A second caller waits for the first one's commit, and finds its payment or, if it failed, is the first. Raises
-    KeyReused, KeyInFlight.
+    A second caller waits for the first one's commit; it then finds that payment or, if the first one failed, is itself
+    the first. Raises KeyReused, KeyInFlight.
     """
     values = {"actor": key.actor, "operation": key.operation, "key": key.key, "lease": LEASE}
     async with engine.begin() as conn:
@@ -163,7 +164,7 @@ async def claiming(engine: AsyncEngine, key: Key, payment_id: str) -> AsyncGener
 
 
 async def store_payment(conn: AsyncConnection, payment_id: str, student_id: str, bill: Bill, now: datetime) -> None:
-    """The pending payment with its lines, numbered from 1 in the order of the bill."""
+    """Insert the pending payment with its lines, numbered from 1 in the order of the bill."""
     lines = [{"line": number, **vars(line)} for number, line in enumerate(bill.lines, start=1)]
     values = {
         "payment_id": payment_id,
@@ -177,7 +178,7 @@ async def store_payment(conn: AsyncConnection, payment_id: str, student_id: str,
 
 
 async def stored_payment(conn: AsyncConnection, payment_id: str) -> StoredPayment:
-    """What was stored under this id."""
+    """Read the payment stored under this id, with its lines in order."""
     rows = rows_as(_LineOfPayment, await conn.execute(_STORED, {"payment_id": payment_id}))
     lines = [
         StoredLine(row.line, row.item_type, row.item_id, row.amount_minor, row.coins, row.metadata) for row in rows
@@ -186,20 +187,23 @@ async def stored_payment(conn: AsyncConnection, payment_id: str) -> StoredPaymen
 
 
 async def record_answer(engine: AsyncEngine, payment_id: str, answer: Json, status: str) -> None:
-    """From now on the key repeats this answer; the payment takes the provider's `status` if it was pending."""
+    """Record the answer that the key repeats from now on; a pending payment takes the provider's `status`."""
     async with engine.begin() as conn:
         await conn.execute(_ANSWERED, {"payment_id": payment_id, "answer": json.dumps(answer)})
         await conn.execute(_UPDATE_PENDING, {"payment_id": payment_id, "new_status": status})
 
 
 async def update_payment_status(engine: AsyncEngine, payment_id: str, status: str) -> bool:
-    """A pending payment takes the provider's status, once; any other stays: states never move backwards (row 68)."""
+    """Set a pending payment to the provider's status; return whether it was pending.
+
+    Any other stays: states never move backwards (row 68).
+    """
     async with engine.begin() as conn:
         done = await conn.execute(_UPDATE_PENDING, {"payment_id": payment_id, "new_status": status})
         return done.rowcount == 1
 
 
 async def let_go(engine: AsyncEngine, payment_id: str) -> None:
-    """Nobody is at it any more: the next request with the key goes on at once."""
+    """Release the key, so that the next request with it goes on at once."""
     async with engine.begin() as conn:
         await conn.execute(_LET_GO, {"payment_id": payment_id})

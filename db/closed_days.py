@@ -1,6 +1,6 @@
-"""Lessons to come that stand on a day closed after they were planned: their trainer's blocked day, or a holiday.
+"""Find stranded lessons: lessons to come on a trainer's blocked day or holiday that was closed after they were planned.
 
-Nothing is marked and nothing can be forgotten: what stands there is found anew each time by its data.
+No lesson is marked as stranded, so no mark can be forgotten: each search finds them anew by their data.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ORDER BY allocation.purchase_id, slot.number"""
 
 @dataclass(frozen=True)
 class Stranded:
-    """A lesson to come on a closed `day`; `why` in words."""
+    """A lesson to come on a closed `day`; `why` says in words what closed it."""
 
     purchase_id: str
     number: int
@@ -71,7 +71,7 @@ class _Row:
 
 
 def stranded_of(rows: Result[*tuple[Any, ...]]) -> list[Stranded]:
-    """Of the rows of STRANDED those that really stand on a closed day, each lesson once."""
+    """Return the lessons of these rows of STRANDED that really are on a closed day, each lesson once."""
     found: dict[tuple[str, int], Stranded] = {}
     for row in rows_as(_Row, rows):
         day, why = row.holiday, f"{row.holiday} is a holiday"

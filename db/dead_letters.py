@@ -1,4 +1,4 @@
-"""Dead letters: kept as they came, mended beside the original, replayed; every act on record in the same transaction."""
+"""Keep dead letters unchanged, store fixes beside them, mark replays; each act is recorded in the same transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from db.tables import DeadLetterAct
 
 @dataclass(frozen=True)
 class DeadMessage:
-    """A message that could not be taken: where it stood, its bytes, why, after how many tries."""
+    """A message that could not be taken: its place in the topic, its bytes, the reason, and how often it was tried."""
 
     topic: str
     partition: int
@@ -33,7 +33,7 @@ class DeadMessage:
 
 @dataclass(frozen=True)
 class LetterAct:
-    """Who does what about a dead letter, and why; `request_key` makes it once."""
+    """An operator's act on a dead letter, and why it is done; an act with the same `request_key` is done once."""
 
     request_key: str
     verb: str
@@ -77,14 +77,17 @@ _ACT = text(
 
 
 async def keep_dead_letter(engine: AsyncEngine, dead: DeadMessage) -> None:
-    """Keep the message; the same bytes again are the same letter."""
+    """Store the message; one with the same key and payload is the same letter and is stored once."""
     digest = hashlib.sha256(b"%d:" % len(dead.key or b"") + (dead.key or b"") + dead.payload).hexdigest()
     async with engine.begin() as conn:
         await conn.execute(_KEEP, {**vars(dead), "digest": digest})
 
 
 async def acted_before(conn: AsyncConnection, letter_id: int, act: LetterAct, payload: str | None = None) -> str | None:
-    """The outcome of this very act, `payload` what a fix makes of it; None when it is new. Raises KeyReused."""
+    """Return the outcome of this act if it was recorded before, else None; `payload` is the one a fix stores.
+
+    Raises KeyReused when the key was used for another act on this letter.
+    """
     row = (await conn.execute(_ACTED, {"id": letter_id, "request_key": act.request_key})).one_or_none()
     if row is None:
         return None
@@ -95,17 +98,17 @@ async def acted_before(conn: AsyncConnection, letter_id: int, act: LetterAct, pa
 
 
 async def fix_letter(engine: AsyncEngine, letter_id: int, payload: str, act: LetterAct) -> str:
-    """Keep a mended payload beside the original; the latest counts. The outcome, or the first one of this key."""
+    """Store a fixed payload beside the original; the latest counts. Return the outcome, or the first of this key."""
     return await _once(engine, letter_id, act, _FIX, {"payload": payload}, "fixed", {"payload": payload})
 
 
 async def letter_replayed(engine: AsyncEngine, letter_id: int, outcome: str, act: LetterAct) -> str:
-    """The event was taken: the letter is done. The outcome, or the first one of this key."""
+    """Mark the letter replayed, as its event was taken. Return the outcome, or the first one of this key."""
     return await _once(engine, letter_id, act, _REPLAYED, {}, outcome, {"replayed": True})
 
 
 async def letter_refused(engine: AsyncEngine, letter_id: int, code: str, detail: str, act: LetterAct) -> str:
-    """The event was refused again: the letter stays, with the newest reason. The outcome, or the first one of this key."""
+    """Store why a letter's event was refused again. Return the outcome, or the first one of this key."""
     return await _once(engine, letter_id, act, _REFUSED, {"code": code, "detail": detail}, code, {"detail": detail})
 
 

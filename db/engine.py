@@ -1,4 +1,4 @@
-"""Engines: how this program talks to PostgreSQL. Nothing connects before the first statement."""
+"""Make the engines by which this program talks to PostgreSQL; none of them connects before its first statement."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DEADLINE = 9.0  # seconds; the server's own timeouts come first, if it is alive
 def make_engine(
     database_url: str, *, pool_size: int = 10, lock_timeout_ms: int = 4_000, statement_timeout_ms: int = 8_000
 ) -> Engine:
-    """An engine for threads; `pool_size` = the threads that may use it at once, more of them wait.
+    """Make an engine for threads; at most `pool_size` threads use it at once, others wait.
 
-    No pre-ping: it would cost a round trip per use. A broken connection is trouble, the step is retried, and the
-    pool drops all its connections with it. Both timeouts stay below the 10 s that one try of a step may take.
+    No pre-ping: it would cost a round trip per use. A broken connection is trouble, the step is retried, and the pool
+    drops all its connections with it. Both timeouts stay below the 10 s that one try of a step may take.
     """
     options = _options(pool_size, lock_timeout_ms, statement_timeout_ms)
     return create_engine(_psycopg(database_url), **options)
@@ -37,10 +37,10 @@ def make_async_engine(
     statement_timeout_ms: int = 8_000,
     read_only: bool = False,
 ) -> AsyncEngine:
-    """The same for the API's event loop; what the server does not answer within DEADLINE fails here, too.
+    """Make an engine for the API's event loop; what the server does not answer within DEADLINE fails here, too.
 
-    `read_only`: of all its connections and for good. To make and unmake one so would leave it to others half done, when
-    who asked is gone in between.
+    `read_only` makes all its connections read-only for good. To switch a connection for one use only would leave it
+    half switched to others when the caller is cancelled in between.
     """
     options = _options(pool_size, lock_timeout_ms, statement_timeout_ms)
     options["connect_args"]["async_creator_fn"] = _Bounded.connect
@@ -50,10 +50,10 @@ def make_async_engine(
 
 
 class _Bounded(AsyncConnection[Any]):
-    """Hangs up on a server that is silent for too long: one that stands still keeps no timeout of its own."""
+    """Hangs up on a server that is silent for too long: a server that hangs keeps no timeout of its own."""
 
     async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- psycopg calls it so
-        """Called by psycopg around all that it waits for; `timeout` only of notices, for which silence is fine."""
+        """Wait for psycopg, at most DEADLINE. It gives a `timeout` only for notices, which is added to DEADLINE."""
         late = asyncio.get_running_loop().call_later((timeout or 0) + DEADLINE, self._hang_up)
         try:
             return await super().wait(gen, interval, timeout)
@@ -67,12 +67,12 @@ class _Bounded(AsyncConnection[Any]):
 
 
 def at_once(engine: Engine) -> Connection:
-    """A connection on which every statement is a transaction of its own: one round trip, no BEGIN, no COMMIT."""
+    """Open a connection on which every statement is a transaction of its own: one round trip, no BEGIN, no COMMIT."""
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
 async def connected(engine: AsyncEngine) -> AsyncDbConnection:
-    """A connection; a cancel waits until it is there and gives it back. Half made, nobody would close it."""
+    """Open a connection. A cancel waits until it is open and closes it: nobody else would close a half-open one."""
     connecting = asyncio.ensure_future(_connect(engine))
     try:
         return await asyncio.shield(connecting)

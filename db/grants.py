@@ -1,11 +1,11 @@
-"""Who may what in the database: one role per process, with what its statements need and nothing more.
+"""What each process may do in the database: one role per process, with what its statements need and nothing more.
 
-Nobody here owns a table, so nobody here can change one, take off a trigger or empty it: only the role that migrates
-can. A table that is not named here is nobody's but the owner's, and a test is red. Numbers of identity columns need no
-privilege, nor do foreign keys and the triggers that write: these act as the owner of the tables.
+None of these roles owns a table, so none can change one, drop a trigger or truncate: only the role that migrates can.
+Only the owner may use a table that is not named here, and a test fails. Numbers of identity columns need no privilege,
+nor do foreign keys and the triggers that write: these act as the owner of the tables.
 
-`coursaga migrate` brings the database to exactly this, for those of the roles that there are (deploy/postgres/roles.sh
-makes them). Where there is none, as in development, one role does everything.
+`coursaga migrate` brings the database to exactly this, for those of the roles that exist (deploy/postgres/roles.sh
+makes them). Where none exists, as in development, one role does everything.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ NOTHING, READ = "", "SELECT"
 class May(NamedTuple):
     """What each process may do with a table, as GRANT says it.
 
-    UPDATE of the key alone is there to lock rows, which takes the right to change one column: foreign keys hold a key
-    that something refers to.
+    UPDATE of the key column alone is granted to lock rows, for which PostgreSQL wants the right to change one column;
+    foreign keys keep a key that something refers to from being changed.
     """
 
     api: str
@@ -205,8 +205,8 @@ _THERE = text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:roles) ORDER BY
 
 
 def grant(connection: Connection) -> list[str]:
-    """Give every role that there is what it may do, take the rest back; which roles those are. Part of the caller's
-    transaction, which is the owner's: others fail with 42501 (insufficient_privilege)."""
+    """Give every role that exists exactly the privileges of GRANTS and return these roles. It is part of the caller's
+    transaction, which must be the owner's: others fail with 42501 (insufficient_privilege)."""
     roles = list(connection.scalars(_THERE, {"roles": list(ROLES)}))
     if not roles:
         return roles

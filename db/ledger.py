@@ -83,12 +83,12 @@ def do(
     now: datetime,
     **values: object,
 ) -> Json:
-    """Happen once: `effect` and the ledger row in one statement, one round trip; answer the first result.
+    """Run `effect` and write the ledger row once, in one statement and one round trip; return the first result.
 
     `effect` is one or more CTEs, separated by commas, that read from `claim (purchase_id)`: one row when this call is
     the first, none otherwise, so that a repeat changes nothing. `values` are its parameters; :purchase_id and :now are
-    there too. All parts of one statement see the database as it was before it: what one writes the others learn only from
-    its RETURNING. Raises Refused("ALREADY_MADE_WHOLE") after an undo.
+    there too. All parts of one statement see the database as it was before it: what one writes the others learn only
+    from its RETURNING. Raises Refused("ALREADY_MADE_WHOLE") after an undo.
 
     A step that acts on operators' decisions passes `decisions`, their count as it was when it read them; raises Stale
     when there are more by now.
@@ -107,9 +107,9 @@ def do_within(
     now: datetime,
     **values: object,
 ) -> tuple[bool, Json]:
-    """`do` in the caller's transaction, for a step that looks at its effect before it is committed.
+    """Act as `do` in the caller's transaction, for a step that looks at its effect before it is committed.
 
-    Answers whether this call was the first, too.
+    Returns whether this call was the first, and the first result.
     """
     parts = [UNCHANGED if "decisions" in values else _ALWAYS, _CLAIM, *([effect] if effect else [])]
     statement = text(f"WITH {','.join(parts)} SELECT count(*) FROM claim")  # noqa: S608 - literals of our own, typed so
@@ -120,7 +120,7 @@ def do_within(
 
 
 def answered(state: str | None, result: Json | None) -> Json | None:
-    """For a step that has read its ledger row along with its facts: the first result, or None when it is to be done.
+    """Return the first result of a step that has read its ledger row along with its facts, None when it is to be done.
 
     Raises Refused("ALREADY_MADE_WHOLE") after an undo.
     """
@@ -132,10 +132,11 @@ def answered(state: str | None, result: Json | None) -> Json | None:
 def undo(
     engine: Engine, order: PurchaseOrder, step: str, *reversals: LiteralString, now: datetime, **values: object
 ) -> Undone:
-    """Take back once what `step` did: the statements `reversals` and the ledger row in one transaction.
+    """Take back once what `step` did: run the statements `reversals` and write the ledger row in one transaction.
 
-    Nothing had been done: a tombstone, `Undone(changed=False)`. Undone before: the same answer as then, no effect.
-    Each reversal is a statement of its own, so it sees all that the do wrote, even one that has only just committed.
+    If nothing had been done, leave a tombstone and return `Undone(changed=False)`; if it was undone before, return the
+    same answer as then, without effect. Each reversal is a statement of its own, so it sees all that the do wrote, even
+    one that has only just committed.
     """
     with engine.begin() as connection:
         return undo_within(connection, order, step, *reversals, now=now, **values)
@@ -144,7 +145,7 @@ def undo(
 def undo_within(
     connection: Connection, order: PurchaseOrder, step: str, *reversals: LiteralString, now: datetime, **values: object
 ) -> Undone:
-    """`undo` in the caller's transaction, for one that locks more than the ledger's row."""
+    """Act as `undo` in the caller's transaction, for an undo that locks more than the ledger's row."""
     timed = {**_key(order, step), "now": now}
     claimed = optional_row_as(_Claimed, connection.execute(_UNDO, timed))
     if claimed is None:

@@ -1,6 +1,6 @@
-"""The tests of the older system, all that asks of its table: a student's attempts, one opened, its questions (row 6).
+"""Read and open old attempts, the tests of the older system; no other code queries their table (row 6).
 
-No step comes here, and no row is made here. Ids may be numbers in a table that came with its rows.
+No step uses this file, and it inserts no row. Ids may be numbers in a table that was taken over with its rows.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ class _Questions:
 
 
 class NoSuchAttempt(Exception):
-    """No attempt of this student's has this id."""
+    """The student has no attempt with this id."""
 
 
 async def old_attempts_of(conn: AsyncConnection, student_id: str) -> list[OldAttempt]:
-    """All of the student's, the ended ones too."""
+    """Return all old attempts of the student, the ended ones too, ordered by title."""
     return rows_as(OldAttempt, await conn.execute(_ALL, {"student_id": student_id}))
 
 
 async def open_old_attempt(engine: AsyncEngine, attempt_id: str, student_id: str, now: datetime) -> OldAttempt:
-    """The attempt, started now unless it was before; an ended one is answered as it is. Raises NoSuchAttempt."""
+    """Start the attempt unless it was before, and return it; an ended one stays as it is. Raises NoSuchAttempt."""
     mine = {"attempt_id": attempt_id, "student_id": student_id}
     async with engine.begin() as conn:
         await conn.execute(_OPEN, {**mine, "now": now})
@@ -71,7 +71,7 @@ async def open_old_attempt(engine: AsyncEngine, attempt_id: str, student_id: str
 
 
 async def old_questions_of(conn: AsyncConnection, attempt_id: str, student_id: str) -> list[Any]:
-    """The questions stored with the attempt, none if there are none. Raises NoSuchAttempt."""
+    """Return the questions stored with the attempt, an empty list if there are none. Raises NoSuchAttempt."""
     mine = {"attempt_id": attempt_id, "student_id": student_id}
     found = optional_row_as(_Questions, await conn.execute(_QUESTIONS, mine))
     if found is None:

@@ -1,7 +1,7 @@
-"""Loads a marketplace into the tables: inserts what is absent, tells what differs, overwrites only when asked.
+"""Load a marketplace into the tables: insert what is absent, report what differs, overwrite only when asked.
 
-A *document* is one entry of the file as plain JSON with its `key`; a stored row is read back as the same document,
-so the two compare field by field. What a document does not say is not compared. The kinds are students, catalogue,
+A *document* is one entry of the file as plain JSON with its `key`; a stored row is read back as the same document, so
+the two compare field by field. Fields that a document leaves out are not compared. The kinds are students, catalogue,
 trainers, holidays, cartItems, payments.
 """
 
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """A field of something stored that is not as the file says, and was left alone."""
+    """A field whose stored value differs from the file's and was left as it is."""
 
     kind: str
     key: str
@@ -40,7 +40,7 @@ class _Known:
 
 @dataclass
 class Stored:
-    """What became of the documents: the keys of each kind inserted and updated, and what differs still."""
+    """The outcome of an import: the keys inserted and updated, by kind, and the differences that remain."""
 
     inserted: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     updated: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -52,8 +52,8 @@ def store(
 ) -> Stored:
     """Insert what is absent, in the caller's transaction; a second time nothing changes (spec section 9).
 
-    `update` also makes stored catalogue items, trainers and profiles as the file says. `now` is when payments
-    without `createdAt` were made. Two imports at once wait for each other.
+    `update` also changes stored catalogue items, trainers and profiles to what the file says. `now` is the creation
+    time of payments without `createdAt`. Two imports at once wait for each other.
     """
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('coursaga:import'))"))
     outcome = Stored()
@@ -66,7 +66,7 @@ def store(
 
 
 def unknown(connection: Connection, *, students: Iterable[str], items: Iterable[str]) -> set[str]:
-    """Which of these students (ids) and items (`course/id`) are not stored."""
+    """Return those of these students (ids) and items (`course/id`) that are not stored."""
     wanted = {"students": sorted(set(students)), "items": sorted(set(items))}
     known = connection.execute(
         text("""
@@ -83,7 +83,7 @@ def _known(connection: Connection, kind: Kind, documents: Sequence[Document]) ->
 
 
 def _insert(connection: Connection, kind: Kind, absent: Sequence[Document], now: datetime, outcome: Stored) -> None:
-    """Parts go only to what this statement inserted: another door may have been faster."""
+    """Insert absent documents; parts only for rows this statement inserted, as another door may have been faster."""
     made = set(_run(connection, kind.insert, absent, now).scalars()) if absent else set[str]()
     for part in kind.parts:
         _run(connection, part, [document for document in absent if document["key"] in made], now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """How documents of a kind are read and written. `parts` go to tables of their own, after `clear` on an update."""
+    """The SQL that reads and writes documents of a kind. `parts` fill other tables, on an update after `clear`."""
 
     name: str
     read: str

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, one process at a time."""
+"""Bring a database to the newest schema, one process at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def upgrade(database_url: str, revision: str = NEWEST) -> list[str]:
     """Run the migrations that are missing; a second process waits for the first, then finds nothing to do.
 
-    At the newest schema the roles of the processes get what `db.grants` says; which of them there are.
+    At the newest schema, give the roles of the processes what `db.grants` says; return those of the roles that exist.
     """
     return _run(database_url, command.upgrade, revision)
 

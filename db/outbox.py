@@ -1,4 +1,4 @@
-"""The outbox as the relay works it: any number of relays at once, the events of one subject in order, none lost.
+"""Claim events of the outbox and mark them published: any number of relays at once, each subject in order, none lost.
 
 A relay holds the rows it publishes until they are marked. It takes only the first unpublished event of each subject: a
 later one is not the first while another relay still holds the one before it.
@@ -19,7 +19,7 @@ from db.rows import rows_as
 
 @dataclass(frozen=True)
 class OutboxRow:
-    """An event to be told."""
+    """An event that is still to be published."""
 
     id: int
     key: str
@@ -60,7 +60,7 @@ _PUBLISHED = text(
 
 
 async def claim_events(conn: AsyncConnection, limit: int) -> list[OutboxRow]:
-    """Up to `limit` events to publish now, held until the caller's transaction ends; oldest first."""
+    """Return up to `limit` events to publish now, oldest first, locked until the caller's transaction ends."""
     return rows_as(OutboxRow, await conn.execute(_CLAIM, {"limit": limit}))
 
 

@@ -1,4 +1,4 @@
-"""What the API writes of trainers and students: the side of life that is no part of a saga. One transaction each."""
+"""Store trainers, students' profiles and coin top-ups: writes of the API, no part of a saga, one transaction each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from domain.ids import older_top_up_key, top_up_key
 
 @dataclass(frozen=True)
 class Hours:
-    """Weekly hours in the trainer's zone: ISO weekday, times as HH:MM:SS."""
+    """Weekly working hours in the trainer's zone: ISO weekday, times as HH:MM:SS."""
 
     weekday: int
     starts: str
@@ -28,7 +28,7 @@ class Hours:
 
 @dataclass(frozen=True)
 class TrainerRecord:
-    """A trainer, whole. `blocked_days` as YYYY-MM-DD; `max_group_size` None: any."""
+    """A whole trainer as the API stores it. `blocked_days` as YYYY-MM-DD; `max_group_size` None: any size."""
 
     id: str
     name: str
@@ -99,7 +99,7 @@ class _TopUp:
 
 
 async def put_trainer(engine: AsyncEngine, trainer: TrainerRecord) -> bool:
-    """Make the trainer be exactly this; True when it is new. Two writers of one trainer follow each other."""
+    """Store exactly this trainer in place of the stored one; return True when it is new. Two writers take turns."""
     values = asdict(trainer)
     parts = {"id": trainer.id} | {
         name: json.dumps(values.pop(name)) for name in ("courses", "availability", "blocked_days")
@@ -115,7 +115,7 @@ async def put_trainer(engine: AsyncEngine, trainer: TrainerRecord) -> bool:
 async def set_profile(
     engine: AsyncEngine, student_id: str, timezone: str, latitude: float, longitude: float, own: str | None
 ) -> bool:
-    """Store where the student lives; False when there is no such student or it is not `own` (None: everybody)."""
+    """Store where a student lives; return False when there is no such student or it is not `own` (None: everybody)."""
     if own not in (None, student_id):
         return False
     profile = update(Student).where(col(Student.id) == student_id)
@@ -129,7 +129,10 @@ async def set_profile(
 async def top_up_coins(
     engine: AsyncEngine, student_id: str, coins: int, *, request_key: str, actor: str, reason: str, now: datetime
 ) -> int | None:
-    """Add coins to a student's balance, once per request key; the balance now, None when there is no such student. Raises KeyReused."""
+    """Add coins to a student's balance, once per request key; return the balance now, None without such a student.
+
+    Raises KeyReused when the key came with other coins or another reason.
+    """
     keys = {"key": top_up_key(student_id, request_key), "older": older_top_up_key(student_id, request_key)}
     values = {**keys, "id": student_id, "coins": coins, "actor": actor, "reason": reason, "now": now}
     async with engine.begin() as conn:

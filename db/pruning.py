@@ -1,6 +1,6 @@
-"""What is kept for a time only: told events, answered deliveries, replayed dead letters, used keys.
+"""Remove what is kept for a time only: published events, ended deliveries, bytes of replayed dead letters, used keys.
 
-A purchase that goes on keeps all of its own, however old: what it has told is what keeps it from telling it twice.
+All events of a purchase that goes on are kept, however old: they keep it from publishing an event twice.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ DELETE FROM request_keys WHERE (door, scope, key) IN (
 
 
 def prune(engine: Engine, until: datetime) -> dict[str, int]:
-    """Lets go of AT_ONCE rows of each kind that was over before then; how many there were, 0 once none is left."""
+    """Remove up to AT_ONCE rows of each kind that were over before `until` (of dead letters only the bytes).
+
+    Returns how many were removed, by kind; 0 once none is left.
+    """
     gone: dict[str, int] = {}
     for kind, statement in _PRUNE.items():
         with engine.begin() as connection:

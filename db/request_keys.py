@@ -1,4 +1,4 @@
-"""A request key names one request: whoever sends it again says the same again, or is refused (KEY_REUSED)."""
+"""A request key names one request: the same request may come again with it, another one is refused (KEY_REUSED)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KeyReused(Exception):
 
 @dataclass(frozen=True)
 class Key:
-    """A key that came with a request. `scope`: the caller, or what is acted on; `said`: the request."""
+    """A key that came with a request. `scope`: the caller, or what is acted on; `said`: the content of the request."""
 
     door: str
     scope: str
@@ -45,9 +45,9 @@ class Key:
 
 
 async def claim_in(conn: AsyncConnection, door: str, scope: str, key: str, said: Mapping[str, Any]) -> bool:
-    """The key is this request's from the commit on; whether it is new. `scope`: the caller, or what is acted on.
+    """Claim the key for this request in the caller's transaction; return whether it is new.
 
-    Raises KeyReused.
+    `scope`: the caller, or what is acted on. Raises KeyReused.
     """
     values = {"door": door, "scope": scope, "key": key, "said": digest(said)}
     if (await conn.execute(_CLAIM, values)).rowcount == 1:
@@ -58,14 +58,17 @@ async def claim_in(conn: AsyncConnection, door: str, scope: str, key: str, said:
 
 
 async def claim_key(engine: AsyncEngine, door: str, scope: str, key: str | None, said: Mapping[str, Any]) -> None:
-    """The same in a transaction of its own; without a key there is nothing to claim. Raises KeyReused."""
+    """Claim the key in a transaction of its own; do nothing without a key. Raises KeyReused."""
     if key is not None:
         async with engine.begin() as conn:
             await claim_in(conn, door, scope, key, said)
 
 
 async def answered_once(conn: AsyncConnection, key: Key | None, find: Callable[[], Awaitable[str]]) -> str:
-    """What the key was answered with before, else what `find` finds now; without a key always that. Raises KeyReused."""
+    """Return the answer stored for the key, else call `find` and store its answer; without a key only call it.
+
+    Raises KeyReused.
+    """
     if key is None:
         return await find()
     values = {"door": key.door, "scope": key.scope, "key": key.key}
@@ -79,5 +82,5 @@ async def answered_once(conn: AsyncConnection, key: Key | None, find: Callable[[
 
 
 def digest(said: Mapping[str, Any]) -> str:
-    """What identifies a request, whatever the order of its fields."""
+    """Return the SHA-256 of a request, the same whatever the order of its fields."""
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

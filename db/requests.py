@@ -1,7 +1,7 @@
-"""What the direct and the free door write before a workflow starts: the start row and the request, in one transaction.
+"""Write the start row and the request of the direct and the free door in one transaction, before a workflow starts.
 
-Without a payment nothing but the student and the item tells two requests for the same apart from one that came twice,
-so these take turns per student and item (an advisory lock that ends with the transaction).
+Without a payment only student and item can show that two requests are the same one sent twice, so requests take turns
+per student and item (an advisory lock that ends with the transaction).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from domain.purchase import PurchaseOrder
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, by whom and why. `supersede`: also when the student has the item already."""
+    """What was asked for, by whom and why. `supersede`: make a purchase even if the student has the item already."""
 
     student_id: str
     item_type: str
@@ -87,7 +87,7 @@ _FREE_BEFORE = (
 
 
 async def record_request(engine: AsyncEngine, order: PurchaseOrder, request: Request, now: datetime) -> None:
-    """The start row of a paid line, if no door has made it yet, and the request beside it. Twice is once."""
+    """Insert the start row of a paid line, unless a door has made it, and the request; a repeat changes nothing."""
     async with engine.begin() as conn:
         await _insert(conn, order, request, now)
 
@@ -95,10 +95,10 @@ async def record_request(engine: AsyncEngine, order: PurchaseOrder, request: Req
 async def claim_by_key(
     engine: AsyncEngine, workflow_id: str, request: Request, now: datetime, key: Key | None = None
 ) -> str:
-    """The id of the purchase that answers this request: what `key` was answered with before, the purchase of its own
-    workflow, the one the student has, else a new one. Raises KeyReused.
+    """Return the id of the purchase that answers this request: the one `key` was answered with before, the one of this
+    workflow id, the one the student has, else a new one. Raises KeyReused.
 
-    A request that supersedes is a new one although the student has one.
+    A request with `supersede` gets a new one although the student has one.
     """
 
     async def find() -> str:
@@ -115,10 +115,10 @@ async def claim_by_key(
 async def claim_free(
     engine: AsyncEngine, workflow_id: Callable[[int], str], request: Request, now: datetime, key: Key | None = None
 ) -> str:
-    """The id of the purchase that answers this request: what `key` was answered with before, the one the student has,
-    else a new one. Raises KeyReused.
+    """Return the id of the purchase that answers this request: the one `key` was answered with before, the one the
+    student has, else a new one. Raises KeyReused.
 
-    `workflow_id` of the n-th free purchase of this item; all before it have ended.
+    `workflow_id` returns the workflow id of the n-th free purchase of this item; all before it have ended.
     """
 
     async def find() -> str:

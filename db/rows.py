@@ -1,4 +1,4 @@
-"""Rows that SQL answers, as frozen dataclasses: matched by name, so that a column spelt wrong fails at the first call."""
+"""Read the rows of a statement as frozen dataclasses, matched by name: a misspelt column fails at the first call."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 class ColumnsDiffer(Exception):
-    """A statement does not answer just the fields of the dataclass it is read into."""
+    """The columns of a statement are not exactly the fields of the dataclass it is read into."""
 
 
 def rows_as(kind: type[T], found: Result[*tuple[Any, ...]]) -> list[T]:
-    """All rows, each as a `kind`. Raises ColumnsDiffer, also without any row."""
+    """Return all rows, each as a `kind`. Raises ColumnsDiffer, even without any row."""
     _check(kind, found)
     return [kind(**row) for row in found.mappings()]
 
 
 def row_as(kind: type[T], found: Result[*tuple[Any, ...]]) -> T:
-    """The one row there is. Raises ColumnsDiffer; NoResultFound, MultipleResultsFound."""
+    """Return the only row as a `kind`. Raises ColumnsDiffer, NoResultFound, MultipleResultsFound."""
     _check(kind, found)
     return kind(**found.mappings().one())
 
 
 def optional_row_as(kind: type[T], found: Result[*tuple[Any, ...]]) -> T | None:
-    """The one row, None when there is none. Raises ColumnsDiffer; MultipleResultsFound."""
+    """Return the only row as a `kind`, None when there is none. Raises ColumnsDiffer, MultipleResultsFound."""
     _check(kind, found)
     row = found.mappings().one_or_none()
     return None if row is None else kind(**row)

@@ -1,4 +1,4 @@
-"""Secrets at rest: sealed with a key that the database does not hold (Fernet: encrypted and authenticated)."""
+"""Seal secrets at rest, with a key that the database does not hold (Fernet: encrypted and authenticated)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 
 class SecretUnreadable(Exception):
-    """No key of this process opens the secret; the message is the reason by its name, and what to do."""
+    """No key of this process opens the secret; the message begins with the name of the reason."""
 
     def __init__(self) -> None:
         super().__init__("SECRET_UNREADABLE: no key of SECRETS_KEYS opens this target's secret")
@@ -25,13 +25,13 @@ class Seal:
         self._fernets = [Fernet(key) for key in keys]
 
     def close(self, secret: str) -> str:
-        """The secret as it may be stored. Raises NoKey."""
+        """Return the secret encrypted, as it may be stored. Raises NoKey."""
         if not self._fernets:
             raise NoKey
         return self._fernets[0].encrypt(secret.encode()).decode()
 
     def open(self, sealed: str) -> str:
-        """The secret itself. Raises SecretUnreadable."""
+        """Return the secret in plain text. Raises SecretUnreadable."""
         if not self._fernets:
             raise SecretUnreadable
         try:
@@ -40,7 +40,7 @@ class Seal:
             raise SecretUnreadable from None
 
     def is_newest(self, sealed: str) -> bool:
-        """Whether the first key sealed it."""
+        """Return whether the first key sealed it."""
         try:
             self._fernets[0].decrypt(sealed.encode())
         except (InvalidToken, LookupError):

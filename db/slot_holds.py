@@ -104,7 +104,7 @@ SELECT count(*) FROM allocations
 
 
 class TooManyHolds(Exception):
-    """The student has MAX_HOLDS live ones, of other courses."""
+    """The student has MAX_HOLDS live holds of other courses."""
 
 
 class HeldTooOften(Exception):
@@ -112,7 +112,7 @@ class HeldTooOften(Exception):
 
 
 class TakenMeanwhile(Exception):
-    """What the choice was made by has changed between the look and the hold: look again. `trainer_id`: who was chosen."""
+    """What the trainer was chosen by has changed before the hold: search again. `trainer_id`: the trainer chosen."""
 
     def __init__(self, trainer_id: str) -> None:
         super().__init__(f"{trainer_id} was taken meanwhile")
@@ -121,7 +121,7 @@ class TakenMeanwhile(Exception):
 
 @dataclass(frozen=True)
 class OwnHold:
-    """A live hold of the student who is looked for. `same`: exactly the plan's lessons; `meets`: some time of it."""
+    """A live hold of the student. `same`: it holds exactly the plan's lessons; `meets`: it holds some time of it."""
 
     id: str
     course_id: str
@@ -133,19 +133,19 @@ class OwnHold:
 
 @dataclass(frozen=True)
 class Holds:
-    """`expired`: anybody's that nobody has let go of yet; `own`: the student's live ones."""
+    """`expired`: ids of anybody's expired holds that have not been ended yet; `own`: the student's live holds."""
 
     expired: list[str]
     own: list[OwnHold]
 
     def of(self, course_id: str) -> OwnHold | None:
-        """The student's hold of a course; a unique index sees to it that there is one at most."""
+        """Return the student's hold of a course, None without one; a unique index allows only one."""
         return next((hold for hold in self.own if hold.course_id == course_id), None)
 
 
 @dataclass(frozen=True)
 class ToHold:
-    """What is held: the trainer chosen (`seen`: as last assigned when it was), all lessons, until when."""
+    """A hold to make: the chosen trainer (`seen`: its `last_assigned_at` at that time), all lessons, until when."""
 
     id: str
     student_id: str
@@ -167,7 +167,7 @@ class _Made:
 
 @dataclass(frozen=True)
 class LiveHold:
-    """A hold that has not expired; wall times in `zone`."""
+    """A hold that has not expired; its wall times are in `zone`."""
 
     id: str
     course_id: str
@@ -182,36 +182,36 @@ class LiveHold:
 
 @dataclass(frozen=True)
 class HoldsRow:
-    """A row of HOLDS; `own`: the fields of an OwnHold each."""
+    """A row of HOLDS; each of `own` has the fields of an OwnHold."""
 
     expired: list[str]
     own: list[dict[str, Any]]
 
 
 def holds_of(row: HoldsRow) -> Holds:
-    """The holds a row tells of."""
+    """Return the holds that a row of HOLDS has."""
     return Holds(row.expired, [OwnHold(**hold) for hold in row.own])
 
 
 async def lock_student(conn: AsyncConnection, student_id: str) -> None:
-    """Two that hold for one student, or hold and buy, take turns."""
+    """Lock the student's row: two that hold for one student, or hold and buy, take turns."""
     await conn.execute(_STUDENT, {"student_id": student_id})
 
 
 async def require_not_too_often(conn: AsyncConnection, student_id: str, course_id: str, now: datetime) -> None:
-    """Raises HeldTooOften."""
+    """Raise HeldTooOften when the student held times of the course MAX_HOLDS_A_DAY times within a day."""
     asked = {"student_id": student_id, "course_id": course_id, "now": now}
     if (await conn.execute(_TRIES, asked)).scalar_one() >= MAX_HOLDS_A_DAY:
         raise HeldTooOften
 
 
 async def let_go(conn: AsyncConnection, ids: Sequence[str], now: datetime) -> None:
-    """These holds end, and all that have expired."""
+    """End these holds, and all that have expired."""
     await conn.execute(LET_GO, {"ids": list(ids), "now": now})
 
 
 async def hold_slots(conn: AsyncConnection, wanted: ToHold, now: datetime) -> None:
-    """Holds all the lessons. Raises TooManyHolds, TakenMeanwhile, SCHEDULE_CONFLICT; then roll the transaction back."""
+    """Hold all the lessons. Raises TooManyHolds, TakenMeanwhile, SCHEDULE_CONFLICT: roll the transaction back then."""
     values = {
         **slots(wanted.lessons), "id": wanted.id,
         "student_id": wanted.student_id, "course_id": wanted.course_id, "trainer_id": wanted.trainer_id,
@@ -233,11 +233,11 @@ async def hold_slots(conn: AsyncConnection, wanted: ToHold, now: datetime) -> No
 
 
 async def end_own(conn: AsyncConnection, hold_id: str, student_id: str, now: datetime) -> bool:
-    """Let go of one hold; False when the student has no such hold (any more)."""
+    """End one hold; return False when the student has no such hold (any more)."""
     values = {"id": hold_id, "student_id": student_id, "now": now}
     return (await conn.execute(_END_OWN, values)).scalar_one_or_none() is not None
 
 
 async def live_holds(conn: AsyncConnection, student_id: str, now: datetime) -> list[LiveHold]:
-    """The student's holds that have not expired, oldest first."""
+    """Return the student's holds that have not expired, oldest first."""
     return rows_as(LiveHold, await conn.execute(_LIVE, {"student_id": student_id, "now": now}))

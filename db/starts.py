@@ -1,6 +1,6 @@
-"""The door's only write: a row in `purchase_starts` before the workflow starts (spec section 10, rows before workflows).
+"""Write a row in `purchase_starts` before the workflow starts: a door's only write (spec section 10).
 
-What an event starts is decided in the transaction that takes the event, so that neither is there without the other.
+What an event starts is written in the transaction that takes the event, so that neither is there without the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from domain.purchase import PurchaseOrder
 
 @dataclass(frozen=True)
 class IncomingEvent:
-    """An event of others that passed the door. `metadata`: what it says of a line, by line number."""
+    """An event of another system that passed the door. `metadata`: what it says of each line, by line number."""
 
     key: str
     event_id: str
@@ -69,7 +69,7 @@ _NEXT_ATTEMPT = text(
 async def record_starts(
     engine: AsyncEngine, orders: Sequence[PurchaseOrder], now: datetime, event: IncomingEvent | None = None
 ) -> None:
-    """Insert a row for each order that has none, committed before anything starts. Twice is once.
+    """Insert a row for each order that has none, committed before any workflow starts; a repeat changes nothing.
 
     The event they come from, if any, is taken in the same transaction.
     """
@@ -99,21 +99,21 @@ async def record_starts(
 
 
 async def record_new_attempt(engine: AsyncEngine, purchase_id: str, ended_attempt: int, now: datetime) -> None:
-    """Open an ended row for its next attempt; of several callers one wins, the others change nothing."""
+    """Open an ended row for its next attempt; of several callers one does so, the others change nothing."""
     async with engine.begin() as conn:
         await conn.execute(_NEXT_ATTEMPT, {"purchase_id": purchase_id, "attempt": ended_attempt, "now": now})
 
 
 @asynccontextmanager
 async def taking_turns(engine: AsyncEngine, purchase_id: str) -> AsyncGenerator[AsyncConnection]:
-    """Who starts this purchase again, one door after the other; each sees what the one before has left."""
+    """Make doors that start this purchase again take turns; each sees what the one before has written."""
     async with engine.begin() as conn:
         await conn.execute(_TAKE_TURNS, {"purchase_id": purchase_id})
         yield conn
 
 
 async def event_handled(engine: AsyncEngine, key: str, now: datetime) -> None:
-    """Every line of the event's payment has its workflow: from now on a redelivery is a duplicate."""
+    """Mark the event handled, as every line of its payment has its workflow: a redelivery is now a duplicate."""
     async with engine.begin() as conn:
         await conn.execute(_HANDLED, {"key": key, "now": now})
 

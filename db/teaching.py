@@ -1,4 +1,4 @@
-"""Who teaches a course, and who is busy when: the SQL that planning a purchase and looking ahead of one share."""
+"""SQL for who teaches a course and who is busy when, shared by planning a purchase and by looking ahead of one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ slots AS (
 
 
 def times_of(lessons: Sequence[Lesson], now: datetime, home: Place | None = None) -> dict[str, object]:
-    """The parameters of PLAN, CONFLICT and TRAINERS that a plan says. `home`: where home lessons are to be."""
+    """Return the parameters of PLAN, CONFLICT, TRAINERS that a plan gives. `home`: where home lessons are to be."""
     days = [lesson.local.date() for lesson in lessons]
     around = timedelta(days=2)  # blocked days are read two days around the plan, for the zones
     return {
@@ -110,7 +110,7 @@ def times_of(lessons: Sequence[Lesson], now: datetime, home: Place | None = None
 
 
 def arrays(lessons: Sequence[Lesson]) -> dict[str, object]:
-    """A plan as arrays, for unnest: one parameter each, however many lessons."""
+    """Return a plan as arrays, for unnest: one parameter each, however many lessons."""
     return {
         "numbers": [lesson.number for lesson in lessons],
         "starts": [lesson.starts_at for lesson in lessons],
@@ -119,7 +119,7 @@ def arrays(lessons: Sequence[Lesson]) -> dict[str, object]:
 
 
 def slots(lessons: Sequence[Lesson]) -> dict[str, object]:
-    """A plan as arrays, with all that a held slot says of its lesson."""
+    """Return a plan as arrays, with all that a held slot stores of its lesson."""
     return {
         **arrays(lessons),
         "locals": [lesson.local for lesson in lessons],
@@ -130,7 +130,7 @@ def slots(lessons: Sequence[Lesson]) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class TrainerRow:
-    """A row of TRAINERS, or of a LEFT JOIN of it: `id` None, and all else with it, when nobody teaches the course."""
+    """A row of TRAINERS, or of a LEFT JOIN of it: then `id` and all else is None when nobody teaches the course."""
 
     id: str | None
     timezone: str
@@ -146,7 +146,7 @@ class TrainerRow:
 
 
 def trainers_of(rows: Iterable[TrainerRow]) -> tuple[TrainerFacts, ...]:
-    """The trainers that there are."""
+    """Return the trainers of these rows, without a row whose `id` is None."""
     return tuple(
         TrainerFacts(
             id=row.id, zone=row.timezone, place=_place(row.latitude, row.longitude), radius_km=row.radius_km,

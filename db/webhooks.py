@@ -1,4 +1,5 @@
-"""Webhook targets and what is owed to each: claimed with a lease, tried again with growing pauses, given up at last.
+"""Webhook targets and the deliveries owed to each: claimed with a lease, retried with growing pauses, given up in the
+end.
 
 Their secrets are stored sealed. Deliveries of a target whose secret cannot be opened are held: no try is used up.
 """
@@ -28,7 +29,7 @@ _HELD = 60  # seconds until a held delivery is looked at again
 
 @dataclass(frozen=True)
 class TargetRow:
-    """A live target and how its deliveries stand; its secret is told once, when it is made."""
+    """A live target with counts of its deliveries; its secret is shown only once, when the target is made."""
 
     id: str
     url: str
@@ -42,7 +43,7 @@ class TargetRow:
 
 @dataclass(frozen=True)
 class Due:
-    """One delivery to be tried now."""
+    """One claimed delivery that is to be tried now."""
 
     target_id: str
     url: str
@@ -152,26 +153,26 @@ _TRIED = text(
 
 
 def _one_of_both(sealed: str | None) -> str:
-    """The sealed secret of a live target that has no plain one: a CHECK holds that it has just one of them."""
+    """Return the sealed secret of a live target without a plain one: a CHECK holds that it has just one of them."""
     assert sealed is not None
     return sealed
 
 
 async def add_target(engine: AsyncEngine, target_id: str, url: str, sealed: str, event_types: Sequence[str]) -> bool:
-    """Tell this address of events from now on; False when it is told already. `sealed`: its secret, by `Seal.close`."""
+    """Add a webhook target; return False when a live one has this URL. `sealed`: its secret, by `Seal.close`."""
     values = {"id": target_id, "url": url, "sealed": sealed, "event_types": json.dumps(list(event_types))}
     async with engine.begin() as conn:
         return (await conn.execute(_ADD, values)).scalar_one_or_none() is not None
 
 
 async def remove_target(engine: AsyncEngine, target_id: str) -> bool:
-    """Tell it nothing any more; its record stays, without the secret. False when there is no such target."""
+    """End deliveries to the target; its record stays, without the secret. Return False when there is no such target."""
     async with engine.begin() as conn:
         return (await conn.execute(_REMOVE, {"id": target_id})).scalar_one_or_none() is not None
 
 
 async def secret_of(engine: AsyncEngine, target_id: str, seal: Seal) -> str | None:
-    """What signs deliveries to this target, None when it is removed. Raises SecretUnreadable."""
+    """Return the secret that signs deliveries to this target, None when it is removed. Raises SecretUnreadable."""
     async with engine.connect() as conn:
         row = (await conn.execute(_SECRET, {"id": target_id})).one_or_none()
     if row is None:
@@ -181,9 +182,10 @@ async def secret_of(engine: AsyncEngine, target_id: str, seal: Seal) -> str | No
 
 
 async def seal_secrets(engine: AsyncEngine, seal: Seal) -> int:
-    """Seal with the first key what is stored plain or sealed with another; how many were. Whoever else does so meanwhile.
+    """Seal with the first key every secret stored plain or sealed with another; return how many. Safe to run in
+    parallel.
 
-    What no key opens stays as it is. Raises NoKey.
+    A secret that no key opens stays as it is; those of removed targets are deleted. Raises NoKey.
     """
     sealed = 0
     async with engine.connect() as conn:
@@ -204,24 +206,24 @@ async def seal_secrets(engine: AsyncEngine, seal: Seal) -> int:
 
 
 async def targets(conn: AsyncConnection) -> list[TargetRow]:
-    """Every live target, oldest first."""
+    """Return every live target, oldest first."""
     return rows_as(TargetRow, await conn.execute(_TARGETS))
 
 
 async def due_targets(engine: AsyncEngine, busy: Collection[str]) -> list[str]:
-    """Targets with a delivery due now, but for those that are `busy`."""
+    """Return the ids of the targets with a delivery due now, without those in `busy`."""
     async with engine.connect() as conn:
         return list((await conn.execute(_DUE_TARGETS, {"busy": list(busy)})).scalars())
 
 
 async def claim_deliveries(engine: AsyncEngine, target_id: str, limit: int) -> list[Due]:
-    """The next delivery of each subject to this target, nobody else's for a minute."""
+    """Claim the next due delivery of each subject to this target, at most `limit`, for a minute."""
     async with engine.begin() as conn:
         return rows_as(Due, await conn.execute(_CLAIM, {"target": target_id, "limit": limit, "lease": _LEASE}))
 
 
 async def hold_deliveries(engine: AsyncEngine, target_id: str, why: str) -> None:
-    """What is due to this target waits a minute, for this reason; it counts as no try, so nothing is given up."""
+    """Postpone what is due to this target by a minute, for this reason; as no try is used up, none is given up."""
     async with engine.begin() as conn:
         await conn.execute(_HOLD, {"target": target_id, "why": f"held: {why}", "pause": _HELD})
 
