@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-import api.http.who_may_call as policy
+from api.http import who_may_call
 from api.app import create_app
 from api.http.health import router as health
 from domain.ids import purchase_id_of
@@ -263,18 +263,18 @@ async def test_every_operation_is_in_the_table_and_documented_as_it_is(settings:
             public = EXPECTED[f"{method.upper()} {path}"] == "public"
             assert one.get("security") == (None if public else [{"HTTPBearer": []}]), path
             assert ({"401", "403"} <= one["responses"].keys()) is not public, path
-            assert one["operationId"] in policy.POLICY
+            assert one["operationId"] in who_may_call.POLICY
 
 
 def test_every_row_of_the_policy_is_of_an_operation(settings: Settings) -> None:
-    assert set(policy.operations(create_app(settings))) == set(policy.POLICY)
+    assert set(who_may_call.operations(create_app(settings))) == set(who_may_call.POLICY)
 
 
 def test_an_operation_without_a_row_keeps_the_api_from_starting(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(policy.POLICY, "case_file")
-    with pytest.raises(policy.NoPolicy, match=r"'case_file'.*api/http/policy\.py"):
+    monkeypatch.delitem(who_may_call.POLICY, "case_file")
+    with pytest.raises(who_may_call.NoPolicy, match=r"'case_file'.*api/http/who_may_call\.py"):
         create_app(settings)
 
 
@@ -286,8 +286,8 @@ def test_two_operations_of_one_name_keep_the_api_from_starting() -> None:
 
     app.include_router(health)
     app.include_router(other)
-    with pytest.raises(policy.NoPolicy, match="called 'healthz', the second at /elsewhere"):
-        policy.require_rows(app)
+    with pytest.raises(who_may_call.NoPolicy, match="called 'healthz', the second at /elsewhere"):
+        who_may_call.require_rows(app)
 
 
 async def test_a_route_that_came_too_late_for_the_check_is_open_to_nobody(settings: Settings) -> None:
