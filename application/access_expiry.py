@@ -1,4 +1,4 @@
-"""What ends the access of a purchase, as the API reaches it: begun anew where it does not run."""
+"""How the API reaches the workflow that ends the access of a purchase; it is started first where it does not run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from workflows.messages import Extend
 
 
 async def send_extension(services: Services, start: StartRow, said: Extend) -> WorkflowUpdateHandle[str]:
-    """As an Update that starts it if need be; waits until it is taken up. Raises the SDK's errors as they are."""
+    """Send the Update that extends access, starting its workflow if need be, and wait until a worker has taken it up.
+
+    Raises the SDK's errors unchanged.
+    """
     order = start.order
     begun: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         ExpiryWorkflow.run,

@@ -1,4 +1,4 @@
-"""Who asks, for what is asked below HTTP."""
+"""The caller of a request, as the code below HTTP sees them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NONE: Final = "none"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, by a token that is good `until` then. `reach`: what the policy gives the role in the operation called."""
+    """Who calls. `until`: when the token expires (Unix seconds). `reach`: what the policy allows the role here."""
 
     subject: str
     role: Role | None
@@ -24,5 +24,5 @@ class Caller:
 
     @property
     def own(self) -> str | None:
-        """The student whose rows alone may be reached; None: everybody's."""
+        """Return the only student whose rows may be reached; None when everybody's may."""
         return None if self.reach == ANY else self.subject

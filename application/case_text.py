@@ -1,4 +1,4 @@
-"""What happened to a purchase, told to support: one plain sentence per thing, in time order."""
+"""Tell support what happened to a purchase: one plain sentence for each thing, in time order."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Entry = tuple[datetime, str]
 
 
 def taken_back(start: StartRow) -> str:
-    """What became of a purchase that ended otherwise than completed."""
+    """Say what became of the money of a purchase that ended otherwise than completed."""
     return "no money went back" if start.refunded is False else "the student was made whole"
 
 
@@ -62,7 +62,7 @@ def timeline(
     acts: Iterable[ActRow],
     money: Money | None,
 ) -> list[Entry]:
-    """Everything known of the purchase, oldest first. `steps`: done and undone, as its watchers were told."""
+    """Return all that is known of the purchase as (time, sentence), oldest first. `steps`: steps done and undone."""
     entries: list[Entry] = [(start.started_at, f"The purchase was started {_door(start)}.")]
     entries += [(step.at, _step(step)) for step in steps if _step(step)]
     entries += [(event.occurred_at, _event(event)) for event in told if event.type in _EVENTS]
@@ -76,7 +76,7 @@ def timeline(
 
 
 def cause_of(code: str, message: str | None) -> str:
-    """Why it waits or ended: the table's sentence, then what exactly was found."""
+    """Say why a purchase waits or ended: the operator's sentence of the refusal table, then what was found exactly."""
     refusal = REFUSALS.get(code)
     said = refusal.operator if refusal else f"It stopped for a reason this version does not know ({code})."
     return f"{said.removesuffix('.')}: {message}" if message else said

@@ -1,4 +1,4 @@
-"""The sweep that looks for lessons on days closed since, started soon after something changed."""
+"""Start the sweep for lessons on days that were closed after they were planned, soon after such a change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = structlog.get_logger()
 
 
 def sweep_lessons_later(services: Services, because: str) -> None:
-    """Lessons on days that were just closed are looked for at once; if Temporal is away, by the schedule later."""
+    """Look for lessons on days just closed, in the background; if Temporal is away, its schedule does so later."""
     services.later(_sweep(services.temporal, services.task_queue, because))
 
 

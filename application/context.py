@@ -1,4 +1,4 @@
-"""What everything here works with, made once for a process."""
+"""The pools, clients and settings that everything in application/ works with, made once for a process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass
 class Scraped:
-    """The figures as they were read last, for all who scrape."""
+    """The metrics as they were last read, shared by everybody who scrapes them."""
 
     text: bytes = b""
     at: float = -math.inf  # by the monotonic clock
@@ -36,7 +36,7 @@ class Scraped:
 
 @dataclass(frozen=True)
 class Services:
-    """The API's own pools, its Temporal client, and the settings of its doors as plain values."""
+    """The database pools of one process, its Temporal client, and the settings of its doors as plain values."""
 
     engine: AsyncEngine
     readers: AsyncEngine  # whose connections can only read
@@ -57,19 +57,19 @@ class Services:
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])  # healing sweeps under way
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """In the background: who asks does not wait for it and does not fail with it."""
+        """Run `work` in the background: the caller does not wait for it and does not fail with it."""
         task = asyncio.create_task(work)
         self.tasks.add(task)  # the loop holds tasks weakly
         task.add_done_callback(self.tasks.discard)
 
     async def ask(self, question: Callable[..., T], *about: Any) -> T:
-        """A call of the payment provider, in a thread of its own kind: however slow it is, others have theirs."""
+        """Call the payment provider in a thread of `asking`: a slow one takes no thread and no turn from other work."""
         async with waiting():
             return await asyncio.get_running_loop().run_in_executor(self.asking, question, *about)
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection that can only read; give it back before asking Temporal anything."""
+        """Yield a connection that can only read. Leave the block before you ask Temporal anything."""
         conn = await connected(self.readers)
         try:
             yield conn

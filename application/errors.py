@@ -1,6 +1,7 @@
-"""Why something asked for is not done, in plain errors: the doors say them in the words of theirs (HTTP, a dead letter).
+"""Errors that say why a request is not done; each door turns them into its own form (HTTP, a dead letter).
 
-Each has a stable `code` (`api/http/problem_table.py`), a `detail` for people, and whether the same request may succeed later.
+Each has a stable `code` (`api/http/problem_table.py`), a `detail` for people, and whether the same request may
+succeed later.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _TROUBLE_STATES = ("55P03", "25006", "25P03", "25P04")
 
 
 class AppError(Exception):
-    """The base of them; `more` are facts for programs, by name."""
+    """The base of these errors. `more` holds facts for programs, by name."""
 
     retryable: ClassVar[bool] = False
 
@@ -41,7 +42,7 @@ class Forbidden(AppError):
 
 
 class NotFound(AppError):
-    """Nothing here goes by that name; nothing was stored."""
+    """What the request names does not exist here; nothing was stored."""
 
 
 class Conflict(AppError):
@@ -74,17 +75,17 @@ class Unavailable(AppError):
 
 
 def database_unavailable() -> Unavailable:
-    """PostgreSQL is gone, or too busy."""
+    """Return the error for a PostgreSQL that is gone or too busy."""
     return Unavailable(code="DATABASE_UNAVAILABLE", detail="The database does not answer right now.")
 
 
 def temporal_unavailable() -> Unavailable:
-    """The Temporal server is gone, or too busy."""
+    """Return the error for a Temporal server that is gone or too busy."""
     return Unavailable(code="TEMPORAL_UNAVAILABLE", detail="Temporal does not answer right now.")
 
 
 def is_database_trouble(err: SQLAlchemyError) -> bool:
-    """Whether the database, and not the statement, is to blame."""
+    """Return whether the database, and not the statement, is to blame for this error."""
     if isinstance(err, PoolTimeout):
         return True
     if not isinstance(err, DBAPIError):

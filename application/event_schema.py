@@ -1,7 +1,7 @@
-"""What an event of others must look like: read from its bytes, refused with a typed reason (spec section 7).
+"""Read an event of another system from its bytes, or refuse it with a typed reason (spec section 7).
 
-The envelope is `{id, type, occurredAt, key, data}`. What we do not know beside the known fields is ignored, as senders
-may add to their events; what we know is read strictly.
+The envelope is `{id, type, occurredAt, key, data}`. Unknown fields are ignored, as senders may add to their events;
+known fields are read strictly.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class PurchaseConfirmed(_Told):
 
 
 def read_event(raw: bytes) -> PurchaseConfirmed:
-    """The event these bytes are. Raises `Unprocessable` with the reason; what is refused here is so however often tried."""
+    """Parse and check an event. Raises `Unprocessable` with the reason; trying the same bytes again never helps."""
     if len(raw) > LARGEST:
         raise Unprocessable(code="EVENT_TOO_LARGE", detail=f"An event has {LARGEST} bytes at most, not {len(raw)}.")
     try:
@@ -128,7 +128,7 @@ def _finite(digits: str) -> float:
 
 
 def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads`. Raises ValueError."""
+    """Build an object for `json.loads` (`object_pairs_hook`). Raises ValueError when it names a key twice."""
     said = dict(pairs)
     if len(said) < len(pairs):
         raise ValueError("an object names the same key twice")

@@ -1,4 +1,4 @@
-"""Ids, keys and words as others may send them, checked before anything else happens."""
+"""Types of the ids, keys and texts that callers send; each is checked before anything else happens."""
 
 from __future__ import annotations
 

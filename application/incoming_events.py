@@ -1,4 +1,4 @@
-"""The event door: an event of others becomes the workflows of its payment. HTTP, the consumer and replays come in here.
+"""The event door turns an event of another system into workflows of its payment, for HTTP, the consumer and replays.
 
 The event and the rows of what it starts are committed together; only then workflows start. A redelivery of an event
 whose workflows were all started is answered at once; one whose consumer died in between goes on where it stopped.
@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of an event. `duplicate`: it had been handled before, or all it asks for was there."""
+    """The result of an event. `duplicate`: it was handled before, or this delivery had nothing left to start."""
 
     key: str
     duplicate: bool
@@ -36,10 +36,11 @@ class Ingested:
 
 
 async def ingest(services: Services, raw: bytes) -> Ingested:
-    """Take one event: every line of its payment has its workflow, or nothing was stored (mission rows 20, 26).
+    """Take one event: start a workflow for every line of its payment that has none (mission rows 20, 26).
 
-    Raises `Unprocessable` for what is no event of ours, `NotFound` for a payment nobody knows or another student's,
-    `Unavailable` (or the database's own errors) when a server does not answer: the same event again then goes on.
+    Raises `Unprocessable` for what is no event of ours and `NotFound` for an unknown payment or another student's (then
+    nothing is stored), `Unavailable` (or the database's own errors) when a server does not answer: the same event sent
+    again then goes on.
     """
     event = read_event(raw)
     async with services.reading() as conn:
@@ -58,7 +59,7 @@ async def ingest(services: Services, raw: bytes) -> Ingested:
 
 
 async def _goes_on(conn: AsyncConnection, payment: PaymentToStart) -> bool:
-    """Whether a line has no ending: then its run may have been closed by hand, and the event is a door like any other."""
+    """Return whether a line has no ending: its run may have been closed by hand, and then the event starts it again."""
     return any(row.ending is None for row in (await starts_of_payment(conn, payment.payment_id)).values())
 
 
@@ -83,7 +84,7 @@ def _incoming(event: PurchaseConfirmed, payment: PaymentToStart) -> IncomingEven
 
 
 def _by_line(payment: PaymentToStart, said: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    """An event speaks of one item: of the only line, else of the line whose item it names."""
+    """Return what the event says of each line: it speaks of one item, that of the only line or the one it names."""
     if not said:
         return {}
     return {

@@ -1,6 +1,6 @@
-"""Operators' acts as the API sends them: a Temporal Update each, done once per `requestKey`, its answer in words.
+"""Operators' acts as the API sends them: each is a Temporal Update, done once per `requestKey` and answered in words.
 
-Used by the verbs over one purchase and by the bulk over many.
+The acts on one purchase and the bulk acts on many both use this.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _log = structlog.get_logger()
 
 
 async def started(services: Services, purchase_id: str, who: Caller) -> StartRow:
-    """The start of a purchase the caller may reach. Raises NotFound."""
+    """Return the start row of a purchase that the caller may reach. Raises NotFound for any other."""
     async with services.reading() as conn:
         return await found(conn, purchase_id, who)
 
 
 def require_valid(verb: str, said: Act) -> None:
-    """Raises Unprocessable (INVALID_ACT) for what the workflow would refuse anyway, whatever stage it is at."""
+    """Raise Unprocessable (INVALID_ACT) for an act that the workflow would refuse at whatever stage it is."""
     try:
         check(verb, said)
     except ApplicationError as err:
@@ -53,11 +53,11 @@ def require_valid(verb: str, said: Act) -> None:
 
 
 async def perform(services: Services, start: StartRow, verb: str, said: Act) -> tuple[bool, Any]:
-    """Whether it is done, and what came out; not done means accepted, and the same act again tells the outcome.
+    """Send an act; return whether it is done, and its outcome. If it is not done, sending it again returns the outcome.
 
-    An act that waits for a second person is answered so at once, not done. What is on record under its key is answered
-    from there, whatever became of the run. Raises Unprocessable for an act that makes no sense at all, Conflict for one
-    that makes none now or whose key names another act, Unavailable.
+    An act that waits for a second person is answered so at once, not done. An act on record under its key is answered
+    from the record, whatever became of the run. Raises Unprocessable for an act that makes no sense at all, Conflict
+    for one that makes none now or whose key names another act, Unavailable when Temporal or a worker does not answer.
     """
     require_valid(verb, said)
     if (known := await _on_record(services, start, verb, said)) is not None:
@@ -86,7 +86,7 @@ async def perform(services: Services, start: StartRow, verb: str, said: Act) -> 
 
 
 async def _on_record(services: Services, start: StartRow, verb: str, said: Act) -> str | None:
-    """What this act was answered, from the audit. Raises Conflict when its key is another act's."""
+    """Return what the audit says this act was answered, or None. Raises Conflict when its key is another act's."""
     async with services.reading() as conn:
         known = await act_of(conn, start.purchase_id, said.request_key)
     if known is None:
@@ -106,14 +106,14 @@ async def _held(services: Services, start: StartRow, said: Act) -> bool:
 
 
 def require_taken(outcome: Any) -> None:
-    """Raises Conflict for an act that was taken up and then refused by what it found."""
+    """Raise Conflict when the outcome says that the act was taken up and then refused."""
     said = outcome_in(str(outcome))
     if said.code is not None and said.outcome == "refused":
         raise Conflict(code=said.code, detail=said.detail)
 
 
 def too_late(start: StartRow) -> Conflict:
-    """The run is closed: names what can be done instead."""
+    """Return the Conflict for an act on a closed run; its detail names what can be done instead."""
     if start.ending == "completed":
         detail = (
             "This purchase is completed; nothing can be retried or cancelled any more. Its case file "
@@ -134,13 +134,13 @@ def too_late(start: StartRow) -> Conflict:
 
 
 async def _closed(services: Services, start: StartRow) -> Conflict:
-    """Read anew: a run writes its ending first, then it closes."""
+    """Return the Conflict for a closed run from its row read again: a run writes its ending first, then it closes."""
     async with services.reading() as conn:
         return too_late((await starts_of(conn, [start.purchase_id]))[start.purchase_id])
 
 
 async def outcome_of(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:
-    """Whether it is done, and the answer. Raises Unprocessable or Conflict when the validator refused it."""
+    """Wait ANSWER_WITHIN; return whether it is done, and its answer. Raises Unprocessable or Conflict if refused."""
     try:
         async with waiting(), asyncio.timeout(ANSWER_WITHIN):
             outcome = await update.result()
@@ -162,7 +162,7 @@ async def outcome_of(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:
 
 
 def no_worker() -> Unavailable:
-    """Nobody took the act up."""
+    """Return the error for an act that no worker took up in time."""
     return Unavailable(
         code="WORKER_UNAVAILABLE",
         detail="No worker took the act up in time. It is not known whether one will: send the same request with the same "

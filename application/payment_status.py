@@ -1,4 +1,4 @@
-"""How a payment stands: the provider knows, our row follows it from pending on (mission row 68)."""
+"""Update a payment's status from the provider, which knows it; our row follows from pending on (mission row 68)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _log = structlog.get_logger()
 
 
 async def refresh_payment_status(services: Services, payment: PaymentToStart) -> PaymentToStart:
-    """The payment, its row no longer pending if the provider says so; of several callers one makes the change.
+    """Ask the provider about a pending payment, store the status it has now and return the payment with it.
 
-    A silent provider is no error: whatever is started asks it again by itself.
+    Of several callers one makes the change. A provider that does not answer is no error: what is started asks it again.
     """
     if payment.status != "pending" or services.provider is None:
         return payment

@@ -1,4 +1,4 @@
-"""One listener per process for all who watch a purchase; each is woken when something of theirs was committed."""
+"""One listener per process for all who watch a purchase; each is woken when a change of its purchase was committed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 
 
 class Watchers:
-    """Who watches which purchase. A watcher reads what is new by itself; it is only told when to look."""
+    """Keeps who watches which purchase. A watcher is only woken; it reads what is new by itself."""
 
     def __init__(self) -> None:
         self._bells: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -29,7 +29,7 @@ class Watchers:
 
     @contextmanager
     def bell(self, purchase_id: str) -> Generator[asyncio.Event]:
-        """An event that is set whenever there may be something new. Clear it before you look."""
+        """Yield an event that is set whenever there may be something new. Clear it before you look."""
         mine = asyncio.Event()
         self._bells[purchase_id].add(mine)
         self._any.set()
@@ -41,7 +41,7 @@ class Watchers:
                 del self._bells[purchase_id]
 
     async def listen(self, engine: AsyncEngine) -> None:
-        """For ever: rings the bells of what changed, and all of them after a time without a connection."""
+        """Run for ever: wake the watchers of what changed, and all watchers whenever the connection was made anew."""
         await self._any.wait()
         while True:
             try:

@@ -1,8 +1,8 @@
-"""How purchases without an ending stand: what lists and figures say of them, and whether they take an act.
+"""The state of purchases without an ending: what lists and figures say of them, and whether they take an act.
 
-The record says that a purchase goes on; only Temporal knows whether its run does. What visibility does not show as open
-is asked for by its id before it is believed, and the record is read once more after that: a run writes its ending first,
-then it closes.
+The record says that a purchase goes on; only Temporal knows whether its run does. A run that visibility does not show
+as open is asked for by its id before that is believed, and the record is read once more after that: a run writes its
+ending first, then it closes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Started(Protocol):
 
 
 async def standing(services: Services, rows: Sequence[Started]) -> tuple[dict[str, RunState], dict[str, StartRow]]:
-    """Of rows without an ending: how they stand, by workflow id, and which have ended meanwhile, by purchase id."""
+    """Return how rows without an ending stand, by workflow id, and which have ended meanwhile, by purchase id."""
     states = await run_states(services.temporal, [row.workflow_id for row in rows])
     doubtful = [row for row in rows if row.workflow_id not in states or not states[row.workflow_id].kind.open]
     gate = asyncio.Semaphore(_MAX_CONCURRENCY)
@@ -64,7 +64,7 @@ async def standing(services: Services, rows: Sequence[Started]) -> tuple[dict[st
 
 
 def lost(row: Started) -> RunState | None:
-    """What is said of a purchase that Temporal knows no run of."""
+    """Return the state of a purchase without a run in Temporal; None in its first minute, as a door is starting it."""
     return forgotten(row.workflow_id) if datetime.now(UTC) - row.started_at > _STARTING else None
 
 
@@ -76,7 +76,7 @@ async def needing_somebody(
     payment: str | None = None,
     stage: str | None = None,
 ) -> dict[str, RunState]:
-    """The purchases that wait for somebody, by workflow id: parked, paused, or without an ending and without a run.
+    """Return the purchases that wait for somebody, by workflow id: parked, paused, or with no ending and no open run.
 
     `reasons`: only those that wait for all of these; a paused one still counts as waiting for what it was parked for.
     """
@@ -97,7 +97,7 @@ async def needing_somebody(
 
 
 async def require_unpaused(client: Client, workflow_id: str) -> None:
-    """Raises Conflict (PAUSED_BY_HAND) at once where a paused run would keep an act waiting."""
+    """Raise Conflict (PAUSED_BY_HAND) at once for a paused run, which would keep an act waiting."""
     run = await run_state(client, workflow_id)
     if run and run.kind.helps is Helps.UNPAUSE:
         raise Conflict(
@@ -108,7 +108,7 @@ async def require_unpaused(client: Client, workflow_id: str) -> None:
 
 
 def start_again(start: StartRow) -> Conflict:
-    """For an act on a purchase that has neither an ending nor a run that takes it."""
+    """Return the Conflict for an act on a purchase that has neither an ending nor a run that takes it."""
     payment = f'POST its payment ({{"paymentId": "{start.payment_id}"}}), or' if start.payment_id else "POST"
     return Conflict(
         code="WRONG_STAGE",
@@ -119,9 +119,10 @@ def start_again(start: StartRow) -> Conflict:
 
 
 async def live(services: Services, start: StartRow) -> tuple[StartRow, RunState | None, bool, str]:
-    """The row, the run, whether Temporal answered, and whether a worker is up. A silent Temporal is no error here.
+    """Return the row, its run, whether Temporal answered, and whether a worker polls: "up", "down" or "unknown".
 
-    The row is read anew where the run is closed: a run writes its ending first, then it closes.
+    A Temporal that does not answer is no error here. Where the run is closed the row is read again: a run writes its
+    ending first, then it closes.
     """
     try:
         run = await run_state(services.temporal, start.workflow_id)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 
 class Pace:
-    """So many turns a second, for all who ask together, one after the other."""
+    """Gives `per_second` turns a second, one after the other, to all who ask together."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Pace:
         self._sleep = sleep
 
     async def turn(self) -> None:
-        """Returns when it is the caller's turn."""
+        """Wait until it is the caller's turn."""
         async with self._line:
             await self._sleep(max(0.0, self._next - self._clock()))
             self._next = self._clock() + self._gap

@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 
 @dataclass
 class Replays:
-    """Of many: `replayed` taken or found there already, `refused` again, `left` for the same request again."""
+    """Counts of a bulk replay: `replayed` (taken or duplicate), `refused` again, `left` for the same request again."""
 
     replayed: int = 0
     refused: int = 0
@@ -29,7 +29,7 @@ class Replays:
 
 
 async def letter_or_404(services: Services, letter_id: int) -> LetterRow:
-    """The dead letter. Raises NotFound."""
+    """Return the dead letter. Raises NotFound when none has this id."""
     async with services.reading() as conn:
         found = await letter(conn, letter_id)
     if found is None:
@@ -48,9 +48,9 @@ async def fix(services: Services, letter_id: int, payload: str, act: LetterAct) 
 
 
 async def replay(services: Services, letter_id: int, act: LetterAct) -> tuple[str, str | None]:
-    """Bring the mended event in, or the original: `taken`, `duplicate`, or the code and detail of its refusal.
+    """Bring the mended event in, or the original. Return `taken` or `duplicate`, or the code and detail of its refusal.
 
-    The same key again answers the first outcome. Raises NotFound, KeyReused, Unavailable; then nothing is on record.
+    The same key again returns the first outcome. Raises NotFound, KeyReused, Unavailable; then nothing is on record.
     """
     found = await letter_or_404(services, letter_id)
     if first := await _first(services, letter_id, act):
@@ -69,6 +69,6 @@ async def replay(services: Services, letter_id: int, act: LetterAct) -> tuple[st
 
 
 async def _first(services: Services, letter_id: int, act: LetterAct, payload: str | None = None) -> str | None:
-    """What came of this act the first time. Raises KeyReused when the key was used for another one."""
+    """Return the outcome this act had the first time, or None. Raises KeyReused when its key was used for another."""
     async with services.reading() as conn:
         return await acted_before(conn, letter_id, act, payload)

@@ -1,4 +1,4 @@
-"""How much work one process takes on at a time; what waits for somebody else lets others work meanwhile."""
+"""Limit how much one process works on at a time; a request that waits for a server lets others work meanwhile."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ BUSY = "This process has as much to do as it can: send the same request again."
 
 
 class NoTurn(Exception):
-    """There is too much to do."""
+    """The process has too much to do to take this request."""
 
 
 class Turns:
-    """So many requests are worked on at a time; one that waits for somebody else lets others work meanwhile."""
+    """Lets `most` requests be worked on at a time; one that waits for a server or a lock lets others work meanwhile."""
 
     def __init__(self, most: int) -> None:
         self._free = _Free(most)
@@ -35,7 +35,7 @@ class Turns:
 
     @asynccontextmanager
     async def work(self) -> AsyncGenerator[None]:
-        """Around a request. Raises NoTurn when it is not its turn in time."""
+        """Hold a turn around a request. Raises NoTurn when it gets none in time, or MAX_OPEN requests are open."""
         if self._open >= MAX_OPEN:
             raise NoTurn
         self._open += 1
@@ -61,7 +61,7 @@ class Turns:
 
 
 class _Free:
-    """How many turns are free, and who waits for one: what has begun comes before what has not."""
+    """Counts the free turns and queues who waits for one; requests that have begun come before new ones."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -71,7 +71,7 @@ class _Free:
 
     @property
     def last(self) -> float:
-        """When a turn was last free, by the monotonic clock: maybe now."""
+        """Return when a turn was last free, by the monotonic clock: now, if one is free now."""
         return time.monotonic() if self._left else self._taken
 
     async def acquire(self, *, first: bool) -> None:
@@ -98,9 +98,9 @@ class _Free:
 
 
 class _Turn:
-    """Of one request, whatever number of tasks works for it; a task that outlives it works without.
+    """The turn of one request, shared by all its tasks; a task that outlives the request works without one.
 
-    Whoever has it for long waits for something, a lock or a server: then others have it, and the request goes on without.
+    A request that keeps its turn for long (SLOW) waits for a lock or a server: it loses the turn to others and goes on.
     """
 
     def __init__(self, free: _Free) -> None:
@@ -136,7 +136,7 @@ _turn: ContextVar[_Turn | None] = ContextVar("turn", default=None)
 
 @asynccontextmanager
 async def waiting() -> AsyncGenerator[None]:
-    """Around what a request waits for that costs this process nothing: others have its turn meanwhile."""
+    """Give back the request's turn around a wait that costs this process nothing, and take a turn again afterwards."""
     turn = _turn.get()
     if turn is None:
         yield
@@ -147,13 +147,13 @@ async def waiting() -> AsyncGenerator[None]:
 
 
 def only_waits() -> None:
-    """Of a request that from now on mostly waits: it is at no turn any more."""
+    """Give back the request's turn for good, as from now on it mostly waits."""
     if turn := _turn.get():
         turn.end()
 
 
 class Seats:
-    """Streams: so many of a caller, and so many in all."""
+    """Limits the streams that are open: `each` for a caller, `most` in all."""
 
     def __init__(self, each: int, most: int) -> None:
         self._each, self._most = each, most
@@ -161,7 +161,7 @@ class Seats:
 
     @contextmanager
     def taken(self, who: str) -> Generator[None]:
-        """For as long as the stream lasts. Raises TooManyRequests, Unavailable."""
+        """Hold a seat of `who` as long as a stream lasts. Raises TooManyRequests for `each`, Unavailable for `most`."""
         if self._taken[who] >= self._each:
             raise TooManyRequests(code="TOO_MANY_STREAMS", detail=f"You watch {self._each} things already: let one go.")
         if self._taken.total() >= self._most:

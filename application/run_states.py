@@ -1,6 +1,6 @@
-"""A run as the server's own words tell of it: no status, memo or search attribute makes who reads it fail.
+"""Read the state of a run from the server's own message; no status, memo or search attribute makes the reader fail.
 
-The SDK raises on a status that it does not know (a paused run's, for one), so what the server says is read as it came.
+The SDK raises on a status that it does not know (a paused run's, for one), so the message is read without it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RunState:
 
 
 def forgotten(workflow_id: str) -> RunState:
-    """Of a purchase that was started long ago and has no run."""
+    """Return the state of a purchase that was started long ago and has no run."""
     return RunState(
         workflow_id,
         FORGOTTEN,
@@ -76,7 +76,7 @@ def forgotten(workflow_id: str) -> RunState:
 async def read_run(
     client: Client, info: WorkflowExecutionInfo, more: WorkflowExecutionExtendedInfo | None = None
 ) -> RunState:
-    """What the server says of one run; what cannot be read makes it UNKNOWN_RUN_STATE, and no other run."""
+    """Return the state of one run; one that cannot be read is UNKNOWN_RUN_STATE, and no other run suffers from it."""
     workflow_id, kind = info.execution.workflow_id, kind_of(info.status)
     try:
         known = decode_typed_search_attributes(info.search_attributes)

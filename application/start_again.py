@@ -1,4 +1,4 @@
-"""Starting a purchase again by its own id, whichever door it came by: one that has no ending and no run."""
+"""Start a purchase that has no ending and no run again by its own id, whichever door it came by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from db.reads.starts import StartRow
 
 
 async def again(services: Services, start: StartRow) -> LineStarted:
-    """As the door would do it once more; what runs or has ended is answered so. Raises NotFound, Unavailable."""
+    """Start the purchase as its door would; one that runs or has ended is answered so. Raises NotFound, Unavailable."""
     if start.payment_id:
         return await _of_payment(services, start, start.payment_id)
     async with services.reading() as conn:

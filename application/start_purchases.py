@@ -1,8 +1,8 @@
-"""The door: from a payment to running workflows, one per line, however often and however concurrently it is asked.
+"""Start the workflows of a payment, one per line, however often and however concurrently a door asks for it.
 
-Order of things (spec section 10): the payment is read; a row per line is committed; only then a workflow starts. A row
-without a workflow (Temporal was away), or whose run was closed by hand, is started by the next caller, so an open row
-never answers for Temporal.
+The order (spec section 10): the payment is read; a row per line is committed; only then a workflow starts. A row
+without a workflow (Temporal was away), or whose run was closed by hand, is started by the next caller: an open row
+alone is no proof of a run.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def start_lines(
 ) -> list[LineStarted]:
     """Start every line that has no workflow yet. Raises `Unavailable`; asking again then goes on.
 
-    `event`: what the event door was told; it is taken together with the rows of its lines.
+    `event`: the event that asks for it, if one does; it is stored in one transaction with the rows of its lines.
     """
     await record_starts(
         services.engine, [order_of(payment, line, origin) for line in payment.lines], services.clock(), event
@@ -72,7 +72,7 @@ async def start_lines(
 
 
 async def wait_for_rows(services: Services, lines: list[LineStarted], seconds: float) -> dict[str, Outcome]:
-    """Look until every line has its purchase row or its ending, or the time is up; what was seen last, by id."""
+    """Wait until every line has its purchase row or its ending, `seconds` at most; return what was seen last, by id."""
     ids = [line.id for line in lines]
     until = asyncio.get_running_loop().time() + seconds
     while True:
@@ -86,7 +86,7 @@ async def wait_for_rows(services: Services, lines: list[LineStarted], seconds: f
 
 
 def order_of(payment: PaymentToStart, line: PaidLine, origin: str) -> PurchaseOrder:
-    """What the workflow of a line that nobody has started yet is told."""
+    """Return the order for the workflow of a line that nobody has started yet."""
     workflow_id = workflow_id_of(payment.payment_id, line.line)
     return PurchaseOrder(
         purchase_id=purchase_id_of(workflow_id),
@@ -109,7 +109,7 @@ async def _start(services: Services, payment: PaymentToStart, line: PaidLine, ro
 
 
 async def start_row(services: Services, line: PaidLine, row: StartRow) -> str:
-    """The state of what a row stands for: started (by this call), running, or how it ended meanwhile."""
+    """Start the purchase of a row unless it runs; return its state: started (by this call), running, or its ending."""
     order = row.order
     if row.begun:  # there was a run, though Temporal may have forgotten it
         return await _start_again(services, line, order)
@@ -120,10 +120,10 @@ async def start_row(services: Services, line: PaidLine, row: StartRow) -> str:
 
 
 async def _start_again(services: Services, line: PaidLine, order: PurchaseOrder) -> str:
-    """The same of an order that has had a run. One that was closed before its ending gets another, of all doors once.
+    """Do the same for an order that has had a run: one closed before its ending gets another, once for all doors.
 
-    Its ledger answers what is done; so it stays at its attempt, where whatever the closed run has still under way meets
-    the same rows.
+    The ledger answers what is done. So the new run stays at the same attempt, where whatever the closed run has still
+    under way meets the same rows.
     """
     run = await run_state(services.temporal, order.workflow_id)
     if run and run.kind.open:
@@ -143,7 +143,7 @@ async def _start_again(services: Services, line: PaidLine, order: PurchaseOrder)
 
 
 def _resumed(left: Unfinished) -> ContinuedState:
-    """What operators decided of the run before, and that a rollback is to be finished, never to be begun anew.
+    """Return what a new run begins with: operators' decisions on the run before, and a rollback it has to finish.
 
     All undos are owed: the run before may have done any of the steps, and a cancel may come before this one knows.
     """
@@ -167,7 +167,7 @@ async def _start_workflow(
     reuse: WorkflowIDReusePolicy,
     resumed: ContinuedState | None = None,
 ) -> bool:
-    """False when Temporal has a run of this id that stands in the way: it was started before."""
+    """Start the workflow; return False when a run of this id prevents that: it was started before."""
     async with answering("start"):
         try:
             await services.temporal.start_workflow(
@@ -201,7 +201,7 @@ def _paid_by(order: PurchaseOrder) -> str:
 
 
 def _details(order: PurchaseOrder, line: PaidLine) -> str:
-    """What Temporal UI shows beside the current details: what was paid for, and where there is more. Nothing personal."""
+    """Return the static details for Temporal UI: what was paid for, where to read more, and nothing personal."""
     title = " ".join(line.title.split()).replace("`", "'")[:200] if line.title else "not in the catalogue"
     return "\n".join(
         (
@@ -227,6 +227,6 @@ async def _next_attempt(services: Services, row: StartRow) -> StartRow:
 
 
 async def _ending_now(services: Services, order: PurchaseOrder) -> str | None:
-    """The row's ending, read after Temporal said the run exists: it may have closed since the row was read."""
+    """Return the row's ending, read after Temporal said that a run exists: it may have closed since the last read."""
     async with services.reading() as conn:
         return (await starts_of(conn, [order.purchase_id]))[order.purchase_id].ending

@@ -1,4 +1,4 @@
-"""What the direct and the free door share: an item on the shelf, a purchase that is there in a moment, one answer."""
+"""What the direct and the free door share: they check the item, start the purchase and wait a moment for its row."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MADE_WHOLE = ("refused", "cancelled")
 
 @dataclass(frozen=True)
 class StartedPurchase:
-    """A purchase as a door leaves it. `state`: started (by this call), running, completed, refused, cancelled."""
+    """A purchase after a door handled it. `state`: started (by this call), running, completed, refused, cancelled."""
 
     row: StartRow
     state: str
 
 
 def require_for_sale(shelf: Shelf, student_id: str, item_type: str, item_id: str) -> None:
-    """Raises NotFound for a student nobody knows, Unprocessable for an item that cannot be had (mission row 13)."""
+    """Raise NotFound for an unknown student, Unprocessable for an item that is unknown or closed (mission row 13)."""
     if not shelf.student_known:
         raise NotFound(code="STUDENT_NOT_FOUND", detail="No student has this id; nothing was stored.")
     if shelf.fulfilment is None:
@@ -33,14 +33,14 @@ def require_for_sale(shelf: Shelf, student_id: str, item_type: str, item_id: str
 
 
 def unpaid(shelf: Shelf, item_type: str, item_id: str) -> PaidLine:
-    """The item as the line of a payment that nobody made."""
+    """Return the item as a payment line of amount 0, though there is no payment."""
     return PaidLine(1, item_type, item_id, shelf.title, 0, shelf.currency or "")
 
 
 async def begin(services: Services, purchase_id: str, student_id: str, line: PaidLine) -> StartedPurchase:
-    """Start the purchase that a claim has answered with, unless it runs, has ended, or is a payment's.
+    """Start the purchase whose id a claim returned, unless it runs, has ended or belongs to a payment.
 
-    Raises Conflict (CONFLICT_OTHER_OWNER) when its id turns out to be another student's.
+    Raises Conflict (CONFLICT_OTHER_OWNER) when the purchase turns out to be another student's.
     """
     async with services.reading() as conn:
         row = (await starts_of(conn, [purchase_id]))[purchase_id]
@@ -52,7 +52,7 @@ async def begin(services: Services, purchase_id: str, student_id: str, line: Pai
 
 
 async def is_there(services: Services, begun: StartedPurchase, wait: float) -> bool:
-    """Whether the purchase row is there, waited for up to `wait` seconds.
+    """Wait up to `wait` seconds for the purchase row; return whether it is there.
 
     Raises Conflict with the code of its ending when the purchase was made whole.
     """

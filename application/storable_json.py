@@ -1,4 +1,4 @@
-"""JSON that callers may say freely and that is kept verbatim: all of it must be something PostgreSQL can hold."""
+"""JSON that callers may fill freely and that is kept verbatim: PostgreSQL must be able to hold all of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DEEPEST = 20  # levels; what people say of lessons has two
 
 
 def require_storable(value: Any, depth: int = 0) -> None:
-    """Raises ValueError, saying what it does, for JSON that is too deep or holds what PostgreSQL cannot."""
+    """Raise ValueError ("is nested ...", "holds ...") for JSON that is too deep or holds what PostgreSQL cannot."""
     if depth > _DEEPEST:
         raise ValueError(f"is nested more than {_DEEPEST} levels deep")
     if isinstance(value, dict):

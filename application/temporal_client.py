@@ -1,6 +1,6 @@
-"""Questions to Temporal: how a run stands, which runs are parked, whether a worker polls; and the acts sent to a run.
+"""Ask Temporal for the state of a run, for parked runs or whether a worker polls, and send acts to a run.
 
-Every call is bounded. What Temporal does not answer becomes `Unavailable`, a 503 with Retry-After.
+Every call has a time limit. Where Temporal does not answer, `answering` raises `Unavailable`, a 503 with Retry-After.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Condition:
-    """One of these values of a search attribute, or of the workflow id.
+    """A condition on runs: a search attribute, or the workflow id, has one of these values.
 
-    The server's queries cannot name every value (see `_literal`). Of those that they cannot name the clause finds more, and
-    `holds` leaves out what does not fit.
+    The server's queries cannot name every value (see `_literal`). Where they cannot, the clause finds too many runs,
+    and `holds` leaves out those that do not fit.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Condition:
         return f"({' OR '.join(parts)})"
 
     def holds(self, info: WorkflowExecutionInfo) -> bool:
-        """Whether this run meets it."""
+        """Return whether a run that the clause found meets the condition."""
         return not any(_literal(value) is None for value in self.values) or self._of(info) in self.values
 
     def _of(self, info: WorkflowExecutionInfo) -> object:
@@ -72,7 +72,7 @@ class Condition:
 
 @asynccontextmanager
 async def answering(what: str) -> AsyncGenerator[None]:
-    """Around calls to Temporal: silence, a refused connection or an unexpected RPC error raises `Unavailable`.
+    """Turn a timeout, a refused connection or an unexpected RPC error in calls to Temporal into `Unavailable`.
 
     Handle the RPC errors you expect inside the block. The SDK's lazy client reports a failed connect as a bare
     RuntimeError.
@@ -89,7 +89,7 @@ async def answering(what: str) -> AsyncGenerator[None]:
 
 
 async def run_state(client: Client, workflow_id: str) -> RunState | None:
-    """How the latest run of this id stands; None when Temporal never knew it or has forgotten it."""
+    """Return the state of the latest run of this id; None when Temporal never knew it or has forgotten it."""
     asked = DescribeWorkflowExecutionRequest(
         namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow_id)
     )
@@ -104,12 +104,12 @@ async def run_state(client: Client, workflow_id: str) -> RunState | None:
 
 
 async def parked_runs(client: Client, *conditions: Condition) -> dict[str, RunState]:
-    """Every purchase's run that waits for somebody and meets the conditions, by workflow id; paused ones, too."""
+    """Return every purchase run that waits for somebody and meets the conditions, by workflow id; paused ones, too."""
     return await running_runs(client, *conditions, where=f"{NEEDS_ATTENTION.name} = true")
 
 
 async def running_runs(client: Client, *conditions: Condition, where: str = "") -> dict[str, RunState]:
-    """Every purchase's run that is not closed and meets the conditions, by workflow id. `where`: one clause more."""
+    """Return every purchase's run that is open and meets the conditions, by workflow id. `where`: one more clause."""
     clauses = [_OPEN, _OF_PURCHASES, *([where] if where else []), *(condition.clause for condition in conditions)]
     async with answering("list"):
         return {
@@ -120,9 +120,9 @@ async def running_runs(client: Client, *conditions: Condition, where: str = "") 
 
 
 async def run_states(client: Client, workflow_ids: Iterable[str]) -> dict[str, RunState]:
-    """How the latest run of each of these ids stands, closed or not; absent: there is none, as far as lists know yet.
+    """Return the state of the latest run of each of these ids, closed or not, by workflow id.
 
-    Ids that no query can name are absent, too: ask for them one by one.
+    An id is absent when lists know no run of it yet, or when no query can name it: ask for such ids one by one.
     """
     named = [literal for workflow_id in workflow_ids if (literal := _literal(workflow_id))]
     latest: dict[str, WorkflowExecutionInfo] = {}
@@ -137,7 +137,7 @@ async def run_states(client: Client, workflow_ids: Iterable[str]) -> dict[str, R
 
 
 async def executions(client: Client, query: str) -> AsyncGenerator[WorkflowExecutionInfo]:
-    """What visibility says of the runs that a query finds, as it came. Raises the SDK's errors as they are."""
+    """Yield what visibility says of each run that a query finds, unconverted. Raises the SDK's errors unchanged."""
     token = b""
     while True:
         asked = ListWorkflowExecutionsRequest(
@@ -153,7 +153,7 @@ async def executions(client: Client, query: str) -> AsyncGenerator[WorkflowExecu
 async def send_act(client: Client, workflow_id: str, verb: str, said: Act) -> WorkflowUpdateHandle[Any]:
     """Send an Update and wait until the workflow has taken it up (or refused it: the handle's result says so).
 
-    The update id makes one of any number of repeats. Raises the SDK's errors as they are.
+    Repeats have the same update id, so they are one Update. Raises the SDK's errors unchanged.
     """
     handle: Any = client.get_workflow_handle(workflow_id)  # the SDK's own types of start_update have gaps
     return await handle.start_update(
@@ -166,36 +166,36 @@ async def send_act(client: Client, workflow_id: str, verb: str, said: Act) -> Wo
 
 
 def _digest(said: Act) -> str:
-    """Of the body: another one under the same key is another Update, so that it is looked at."""
+    """Return a digest of the body, so that another body under the same key is another Update and is looked at."""
     return hashlib.sha256(json.dumps(said.values, sort_keys=True).encode()).hexdigest()[:16] if said.values else ""
 
 
 def equals(key: SearchAttributeKey[str], value: str) -> Condition:
-    """This value, whatever characters it is of."""
+    """Return the condition that a search attribute has this value, whatever its characters."""
     return Condition(key.name, (value,))
 
 
 def one_of(name: str, values: Iterable[str]) -> Condition:
-    """Any of these values."""
+    """Return the condition that `name` has any of these values."""
     return Condition(name, tuple(values))
 
 
 async def who_polls(client: Client, task_queue: str) -> Polling:
-    """Who polls this queue, and whether anybody gets its work."""
+    """Return who polls this queue, and whether anybody gets its work. Raises `Unavailable`."""
     async with answering("describe_task_queue"):
         return await polling(client, task_queue, RPC_TIMEOUT)
 
 
 async def workers_poll(client: Client, task_queue: str) -> bool:
-    """Whether a worker that gets work asks for both workflow tasks and activities of this queue."""
+    """Return whether a worker that gets work asks for both workflow tasks and activities of this queue."""
     return (await who_polls(client, task_queue)).served
 
 
 def _literal(value: str) -> str | None:
-    """The value in a query; None for one that the server's queries cannot name.
+    """Return the value as a query writes it; None for one that the server's queries cannot name.
 
-    It compares what stands between the quotes after writing it anew: a backslash, a double quote and control characters
-    come out otherwise than they went in, and quotes at either end are taken off.
+    The server rewrites what is between the quotes before it compares: that changes a backslash, a double quote and
+    control characters, and removes quotes at either end.
     """
     if _UNNAMEABLE.search(value) or value.strip("'") != value:
         return None
@@ -209,5 +209,5 @@ def _begins(name: str, value: str) -> str:
 
 
 def _age(info: WorkflowExecutionInfo) -> tuple[int, int, bool]:
-    """Later is greater; of two that started together the open one."""
+    """Return a sort key: a run that started later is greater; of two that started together the open one is."""
     return info.start_time.seconds, info.start_time.nanos, kind_of(info.status).open

@@ -1,6 +1,6 @@
-"""After a commit that may fix what purchases wait for, wakes them at once and once more a little later.
+"""Wake purchases at once after a commit that may fix what they wait for, and once more a little later.
 
-The second sweep meets purchases that parked while the first one ran. All of it is best effort: what is missed here
+The second sweep wakes purchases that parked while the first one ran. All of it is best effort: what is missed here
 is tried again by the purchase itself (every 15 minutes).
 """
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class WakeFilter:
-    """Which reasons a change may have fixed, of which purchases, and what changed."""
+    """Which reasons to wait a change may have fixed, of which purchases (`only`), and what changed (`because`)."""
 
     reasons: Sequence[str]
     because: str
@@ -40,7 +40,7 @@ def wake_later(services: Services, which: WakeFilter) -> None:
 
 
 async def sweep(client: Client, task_queue: str, which: WakeFilter) -> int:
-    """Wake every purchase parked for one of the reasons; how many were told. Raises `Unavailable`."""
+    """Wake every purchase parked for one of the reasons; return how many were woken. Raises `Unavailable`."""
     if not await workers_poll(client, task_queue):
         return 0  # nobody would look; when a worker is back they try again by themselves
     parked = await parked_runs(client, one_of(ATTENTION_REASON.name, which.reasons), *which.only)

@@ -1,4 +1,4 @@
-"""What the doors of a process work with, opened from its settings and closed afterwards."""
+"""Open what the doors of a process work with from its settings, and close it afterwards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _POOL = 12  # connections to read, and as many to write; a request holds one onl
 async def open_services(
     settings: Settings, provider: PaymentProvider | None = None, seal: Seal | None = None
 ) -> AsyncGenerator[Services]:
-    """What the doors work with, of this process and the consumer's; closed afterwards."""
+    """Open the Services of a process and close them afterwards. Raises ServerUnreachable without DATABASE_URL."""
     if settings.database_url is None:
         raise ServerUnreachable("no database: DATABASE_URL is not set and no stack runs (`coursaga up`)")
     url = settings.database_url.get_secret_value()
@@ -58,14 +58,14 @@ async def open_services(
 
 
 def provider_of(settings: Settings) -> HttpPaymentProvider | None:
-    """The client of PROVIDER_URL, None when that is not set. Checkout asks twice at most while its key is taken."""
+    """Return a client of PROVIDER_URL, None if that is not set. Checkout asks twice at most while its key is taken."""
     if settings.provider_url is None:
         return None
     return HttpPaymentProvider(settings.provider_url, timeout=_PROVIDER_SECONDS)
 
 
 def rules_of(settings: Settings) -> Rules:
-    """The rules in force, which a start copies into its input."""
+    """Return the rules in force (times in seconds), which a start copies into its input."""
     return Rules(
         gate_deadline=settings.gate_deadline.total_seconds(),
         repair_deadline=settings.repair_deadline.total_seconds() if settings.repair_deadline else 0.0,
