@@ -1,1 +1,1 @@
-"""The outside world behind small Protocols: today the payment provider. Knows no SQL and no Temporal."""
+"""Clients of the outside world: the payment provider, Kafka, webhook targets, Temporal's task queues. No SQL here."""

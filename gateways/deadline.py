@@ -1,4 +1,4 @@
-"""A whole call over HTTP within one time. httpx2's own timeout is for each wait for bytes: a byte a second never ends it."""
+"""One time limit for a whole call over HTTP. httpx2's own is for each wait for bytes: a byte a second never ends it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ends: ContextVar[float] = ContextVar("ends", default=math.inf)
 
 @contextmanager
 def within(seconds: float) -> Generator[None]:
-    """Whatever this thread does through a TimedTransport ends by then, as an httpx2.TimeoutException.
+    """Let all this thread does through a TimedTransport take `seconds` at most; then it raises httpx2.TimeoutException.
 
-    Only looking up the host's name takes as long as the system lets it.
+    Only the lookup of the host's name takes as long as the system lets it.
     """
     before = _ends.set(monotonic() + seconds)
     try:
@@ -29,7 +29,7 @@ def within(seconds: float) -> Generator[None]:
 
 
 class TimedTransport(httpx2.HTTPTransport):
-    """httpx2's own, but each wait for the network takes at most what is left of the call. No proxies."""
+    """httpx2's HTTPTransport, but a wait for the network takes at most what is left of the call. Uses no proxies."""
 
     def __init__(self) -> None:
         trust = httpx2.create_ssl_context(trust_env=False)

@@ -1,4 +1,4 @@
-"""Kafka, in and out, on librdkafka. Blocking: call from a thread. Importing needs the extra `kafka`."""
+"""Send to Kafka and read from it (librdkafka). Calls block: use a thread. Importing needs the extra `kafka`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Incoming:
-    """A message as it came."""
+    """A message that was read, unchanged, with its place."""
 
     topic: str
     partition: int
@@ -44,7 +44,7 @@ class Incoming:
 
 
 class KafkaOut:
-    """Sends to one topic; a message counts once the brokers' delivery report is there."""
+    """Sends to one topic; a message counts as delivered once the brokers' delivery report is there."""
 
     def __init__(self, servers: str, topic: str, options: Mapping[str, Any]) -> None:
         self._topic = topic
@@ -59,7 +59,7 @@ class KafkaOut:
         self._producer = Producer({**own, **options}, logger=logging.getLogger("kafka"))
 
     def publish(self, messages: Sequence[Outgoing]) -> set[str]:
-        """Send them all and wait; the ids of those that are delivered. The others may be sent again."""
+        """Send all messages and wait, 9 s at most; return the ids of those delivered. The others may be sent again."""
         delivered: set[str] = set()
         for message in messages:
             self._producer.produce(
@@ -90,7 +90,7 @@ class KafkaIn:
         self._consumer.subscribe([topic])
 
     def take(self, most: int, seconds: float) -> list[Incoming]:
-        """The next messages, in order per partition; none when there are none within `seconds`."""
+        """Return the next messages, `most` at most, in order per partition; none when none come within `seconds`."""
         return [_incoming(message) for message in self._consumer.consume(most, seconds) if not _failed(message)]
 
     def commit(self, messages: Sequence[Incoming]) -> None:
@@ -101,7 +101,7 @@ class KafkaIn:
             _log.warning("offsets_not_committed", error=str(err.args[0])[:200])
 
     def seek_back(self, messages: Sequence[Incoming]) -> None:
-        """Read these again, beginning with the first of each partition."""
+        """Have these messages read again, beginning with the first of each partition."""
         for position in _positions(messages, min, 0):
             try:
                 self._consumer.seek(position)
@@ -129,7 +129,7 @@ def _positions(messages: Sequence[Incoming], which: Any, beyond: int) -> list[To
 
 
 def _failed(message: Message) -> bool:
-    """What the library reports in the stream of messages: trouble that it mends by itself."""
+    """Return whether this is no message but an error report of the library, which it mends by itself; log it."""
     error = message.error()
     if error is not None:
         _log.warning("kafka_trouble", error=error.name())

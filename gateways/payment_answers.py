@@ -1,7 +1,7 @@
-"""What counts as an answer of the payment provider. Anybody may stand at its address: a load balancer, a wrong path.
+"""Decide what counts as the payment provider's answer: a load balancer or a wrong path may answer at its address, too.
 
-A "no" counts only in the provider's own words, a "yes" only about what was asked and when its amounts add up. All else
-says nothing: it is trouble, and asked again.
+A "no" counts only in the provider's own words, a "yes" only about what was asked and when its amounts add up. Anything
+else is trouble, and the provider is asked again.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ _Shape = TypeVar("_Shape", bound=BaseModel)
 
 
 def refuse(operation: str, status: int, content: bytes) -> NoReturn:
-    """Raises ProviderRefused for a "no" of this operation in the provider's own words, ProviderTrouble for any other."""
+    """Raise ProviderRefused for a "no" of this operation in the provider's own words, ProviderTrouble for any other."""
     try:
         no = _No.model_validate_json(content)
     except ValidationError:
@@ -118,7 +118,7 @@ def refuse(operation: str, status: int, content: bytes) -> NoReturn:
 
 
 def payment(content: bytes, payment_id: str) -> ProviderPayment:
-    """The payment that was asked for."""
+    """Return the payment asked for. Raises ProviderTrouble for an answer that is unreadable or about another."""
     wire = _read(_Payment, content)
     _fits(wire.id == payment_id)
     lines = tuple(ProviderLine(line.line, line.amount_minor, line.refunded_minor) for line in wire.lines)
@@ -126,7 +126,7 @@ def payment(content: bytes, payment_id: str) -> ProviderPayment:
 
 
 def created(content: bytes, asked: ProviderPayment) -> None:
-    """The payment is there as it was asked for, whatever became of it since."""
+    """Check that the payment is there as asked for, whatever its status is now. Raises ProviderTrouble if not."""
     there = payment(content, asked.id)
     _fits(
         (there.student_id, there.amount_minor, there.currency) == (asked.student_id, asked.amount_minor, asked.currency)
@@ -136,14 +136,14 @@ def created(content: bytes, asked: ProviderPayment) -> None:
 
 
 def refund(content: bytes, payment_id: str, *about: int) -> ProviderRefund:
-    """The refund that was asked for; `about`: its line and amount, when they are known."""
+    """Return the refund asked for; `about`: its line and amount, if known. Raises ProviderTrouble for any other."""
     wire = _read(_Refund, content)
     _fits(wire.payment_id == payment_id and (not about or (wire.line, wire.amount_minor) == about))
     return ProviderRefund(**wire.model_dump())
 
 
 def intent(content: bytes, payment_id: str) -> ProviderIntent:
-    """What the student confirms the payment with that was asked for."""
+    """Return what the student confirms this payment with. Raises ProviderTrouble for any other answer."""
     wire = _read(_Intent, content)
     _fits(wire.payment_id == payment_id)
     return ProviderIntent(**wire.model_dump())

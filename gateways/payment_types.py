@@ -29,12 +29,12 @@ class ProviderPayment:
     lines: tuple[ProviderLine, ...]
 
     def held(self, number: int) -> int:
-        """How much of this line's money the provider holds: nothing unless the payment was paid."""
+        """Return how much of this line's money the provider holds (minor units): 0 unless the payment was paid."""
         line = self.line(number)
         return line.amount_minor - line.refunded_minor if line and self.status in PAID else 0
 
     def line(self, number: int) -> ProviderLine | None:
-        """The line of this number, None if the payment has no such line."""
+        """Return the line of this number, None if the payment has no such line."""
         return next((line for line in self.lines if line.line == number), None)
 
 
@@ -52,7 +52,7 @@ class ProviderRefund:
 
 @dataclass(frozen=True)
 class ProviderIntent:
-    """A payment that the student is to confirm: `client_secret` is what their browser does it with."""
+    """A payment that the student is to confirm; their browser does so with `client_secret`."""
 
     payment_id: str
     status: str
@@ -60,7 +60,7 @@ class ProviderIntent:
 
 
 class ProviderTrouble(Exception):
-    """No usable answer: it may or may not have happened. Retried. `retry_after`: seconds the provider asked for."""
+    """No usable answer came: the call may have worked or not. It is retried. `retry_after`: seconds asked for."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class ProviderTrouble(Exception):
 
 
 class ProviderRefused(Exception):
-    """A clear "no" in the provider's own words, nothing was done. `code` is its word, `status` its HTTP status."""
+    """The provider clearly said "no" and did nothing. `code` is its own word for why, `status` its HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 422) -> None:
         super().__init__(message)
@@ -81,7 +81,7 @@ class PaymentProvider(Protocol):
     """What we ask of a payment provider. Every call raises ProviderTrouble or ProviderRefused, nothing else."""
 
     def get(self, payment_id: str) -> ProviderPayment | None:
-        """The payment with its lines and what was refunded of each; None if there is no such payment."""
+        """Return the payment with its lines and what was refunded of each; None if there is no such payment."""
         ...
 
     def refund(self, refund_id: str, payment_id: str, line: int, amount_minor: int) -> ProviderRefund:
@@ -89,7 +89,7 @@ class PaymentProvider(Protocol):
         ...
 
     def find_refund(self, refund_id: str, payment_id: str) -> ProviderRefund | None:
-        """What came of the refund asked for under this id; None if nothing was ever given back under it."""
+        """Return the refund that was asked for under this id; None if nothing was ever given back under it."""
         ...
 
     def cancel(self, payment_id: str) -> ProviderPayment:
@@ -97,12 +97,12 @@ class PaymentProvider(Protocol):
         ...
 
     def create(self, payment: ProviderPayment) -> bool:
-        """Put a payment there under its own id. True if it is new, False if it was there with the same content."""
+        """Create a payment under its own id. Return True if it is new, False if it was there with the same content."""
         ...
 
     def create_intent(self, key: str, payment: ProviderPayment) -> ProviderIntent:
-        """Create a pending payment for the student to confirm; one of amount 0 has succeeded at once.
+        """Create a pending payment for the student to confirm; one of amount 0 succeeds at once.
 
-        `key` is the idempotency key: asking again under it tells what came of the first call.
+        `key` is the idempotency key: asking again under it returns the first call's answer.
         """
         ...

@@ -68,7 +68,7 @@ class HttpPaymentProvider:
         self._client.close()
 
     def get(self, payment_id: str) -> ProviderPayment | None:
-        """See PaymentProvider.get. An id that no payment can have is answered None without asking."""
+        """See PaymentProvider.get. Returns None without asking for an id that no payment can have."""
         if PAYMENT_ID.fullmatch(payment_id) is None:
             return None
         try:
@@ -101,13 +101,13 @@ class HttpPaymentProvider:
         return answers.payment(said, payment_id)
 
     def create(self, payment: ProviderPayment) -> bool:
-        """See PaymentProvider.create. The same id with other content is ProviderRefused("payment_differs")."""
+        """See PaymentProvider.create. Raises ProviderRefused("payment_differs") for the same id with other content."""
         status, said = self._answer("create", "POST", "/payments", _body(payment))
         answers.created(said, payment)
         return status == 201
 
     def create_intent(self, key: str, payment: ProviderPayment) -> ProviderIntent:
-        """See PaymentProvider.create_intent. The same key or id with other content is ProviderRefused."""
+        """See PaymentProvider.create_intent. Raises ProviderRefused for the same key or id with other content."""
         headers = {"Idempotency-Key": key}
         said = self._call("create_intent", "POST", "/payment_intents", _body(payment), headers=headers)
         return answers.intent(said, payment.id)
@@ -152,14 +152,14 @@ def _body(payment: ProviderPayment) -> dict[str, Any]:
 
 
 def _checked(payment_id: str) -> str:
-    """The id, safe in a path. An id that no payment can have is refused without asking."""
+    """Return the id, safe in a path. Raises ProviderRefused, without asking, for an id that no payment can have."""
     if PAYMENT_ID.fullmatch(payment_id) is None:
         raise ProviderRefused("invalid_payment_id", "this is no payment id", 400)
     return payment_id
 
 
 def _retry_after(answer: httpx2.Response) -> float | None:
-    """Retry-After in seconds, from either of its two forms; None if absent or unreadable."""
+    """Return the seconds of Retry-After, from either of its two forms; None if absent or unreadable."""
     value = answer.headers.get("retry-after", "").strip()
     if value.isdecimal():
         return float(value)

@@ -1,7 +1,7 @@
-"""Who asks the Temporal server for the work of a task queue, of which build, and whether they are given any.
+"""Find out who polls a task queue of the Temporal server, of which build they are, and whether they get any work.
 
-Workers come in builds (Temporal's worker versioning): of all that poll, only those of the current one get work. As long
-as no build has been made current, those get it that are of none.
+Workers come in builds (Temporal's worker versioning): of all that poll, only those of the current build get work. As
+long as no build has been made current, the workers without versioning get it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _FRESH = timedelta(seconds=75)
 
 @dataclass(frozen=True)
 class Polling:
-    """Who polled lately: build -> identities of workers that ask for workflow tasks and activities alike.
+    """Who polled lately: `workers` maps each build to the identities of its workers.
 
-    `current` is the build that gets the work; of workers without versioning both are `UNVERSIONED`.
+    A build is in it only when both its workflow tasks and its activities are polled for. `current` is the build that
+    gets the work; workers without versioning count as the build `UNVERSIONED`.
     """
 
     current: str
@@ -34,12 +35,12 @@ class Polling:
 
     @property
     def served(self) -> bool:
-        """Whether anybody gets the work."""
+        """Return whether anybody gets the work."""
         return self.current in self.workers
 
     @property
     def fault(self) -> str:
-        """Why nobody gets the work, as the rest of a sentence; empty when somebody does."""
+        """Return why nobody gets the work, as the rest of a sentence; empty when somebody does."""
         if self.served:
             return ""
         if not self.workers:
@@ -49,12 +50,12 @@ class Polling:
 
 
 def deployment_of(task_queue: str) -> str:
-    """What the builds of a task queue's workers are kept under; Temporal's names hold no "." and no ":"."""
+    """Return the name of the deployment that holds the builds of a queue's workers; it must have no "." and no ":"."""
     return re.sub("[.:]", "-", task_queue)
 
 
 async def polling(client: Client, task_queue: str, rpc_timeout: timedelta) -> Polling:
-    """Who polls this queue, as far as the server has heard. Raises RPCError."""
+    """Return who polls this queue, as the server knows it: nobody while the current build changes. Raises RPCError."""
     workflows, activities = await asyncio.gather(
         *(_described(client, task_queue, kind, rpc_timeout) for kind in _KINDS)
     )

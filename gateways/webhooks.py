@@ -1,7 +1,7 @@
-"""Signed webhooks (standardwebhooks), sent only to addresses that an outsider may name.
+"""Send signed webhooks (standardwebhooks), and only to addresses that an outsider may name.
 
-The name of the target is resolved at each try, every address it has is looked at, and the connection goes to one that
-was looked at: a name that points elsewhere a moment later does not lead inside.
+The name of the target is resolved at each try, every address it has is checked, and the connection goes to a checked
+one: a name that points elsewhere a moment later does not lead inside.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Addresses = list[IPv4Address | IPv6Address]
 
 
 class TargetRefused(Exception):
-    """This address is none that we send to; the message says why."""
+    """We do not send to this address; the message says why."""
 
 
 class Webhooks:
     """Sends events. `private`: also to loopback and private addresses, and without TLS (development).
 
-    Whatever a target does, one try of it ends after `patience` seconds, and of its answer only the head is read.
+    Whatever a target does, a try ends after `patience` seconds, and only the head of its answer is read.
     """
 
     def __init__(self, *, private: bool, patience: float = PATIENCE) -> None:
@@ -56,7 +56,7 @@ class Webhooks:
         )
 
     async def send(self, url: str, secret: str, event_id: str, body: bytes) -> tuple[bool, str]:
-        """One try: whether the target took it (2xx), and what it answered or why it could not be asked."""
+        """Try once. Return whether the target took it (2xx), and its status or why it could not be asked."""
         try:
             async with asyncio.timeout(self._patience):
                 return await self._send(url, secret, event_id, body)
@@ -66,7 +66,7 @@ class Webhooks:
             return False, type(err).__name__
 
     async def close(self) -> None:
-        """Close its connections, and wait for no name any more."""
+        """Close the connections and cancel the lookups of names that are under way."""
         for lookup in self._lookups.values():
             lookup.cancel()
         await self._client.aclose()
@@ -97,7 +97,7 @@ class Webhooks:
         raise failed or TargetRefused("its host has no address")
 
     async def _looked_up(self, parts: SplitResult) -> Addresses:
-        """Of tries at the same time one asks, so that a name holds one thread at most."""
+        """Return the target's addresses. Concurrent tries share one lookup, so that a name holds one thread at most."""
         lookup = self._lookups.get(parts.netloc)
         if lookup is None:
             lookup = self._lookups[parts.netloc] = asyncio.create_task(looked_up(parts, private=self._private))
@@ -112,7 +112,7 @@ class Webhooks:
 
 
 def parsed(url: str, *, private: bool) -> SplitResult:
-    """The parts of a target's URL. Raises TargetRefused for what is none of ours to call."""
+    """Return the parts of a target's URL. Raises TargetRefused for a URL that we may not call."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -128,7 +128,7 @@ def parsed(url: str, *, private: bool) -> SplitResult:
 
 
 async def looked_up(parts: SplitResult, *, private: bool) -> Addresses:
-    """The addresses of the target, all of them fit to be called. Raises TargetRefused."""
+    """Return the target's addresses. Raises TargetRefused if there is none or, unless `private`, one is not public."""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         asked = partial(socket.getaddrinfo, parts.hostname, port, type=socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""`python -m gateways.fake_provider --db FILE [--host H] [--port P] [--port-file F]`: one line when it listens."""
+"""`python -m gateways.fake_provider --db FILE [--host H] [--port P] [--port-file F]` prints a line when it listens."""
 
 from __future__ import annotations
 

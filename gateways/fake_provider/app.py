@@ -1,6 +1,4 @@
-"""The provider's HTTP door: payments, refunds, cancel, confirm (for tests), its ledger, its planned faults,
-and what somebody does there by hand.
-"""
+"""The provider over HTTP: payments, refunds, cancel, confirm (for tests), ledger, planned faults, and acts by hand."""
 
 from __future__ import annotations
 
@@ -60,12 +58,12 @@ class _Status(_Body):
 
 
 def _no_key() -> Response:
-    """A key made up here would make every retry a second refund, or a second payment."""
+    """Refuse a request without a key: a key made up here would make every retry a second refund or payment."""
     return JSONResponse({"code": "idempotency_key_missing", "message": "send an Idempotency-Key"}, 400)
 
 
 def make_app(db: Path) -> FastAPI:
-    """The provider on this ledger file. Handlers run one at a time on the event loop, each write synced to disk."""
+    """Build the app on this ledger file. Handlers run one at a time on the event loop, each write synced to disk."""
     ledger, faults = Ledger(db), Faults()
 
     @asynccontextmanager
@@ -90,7 +88,7 @@ def make_app(db: Path) -> FastAPI:
 
 
 def _payments(ledger: Ledger, faults: Faults) -> APIRouter:
-    """What a provider offers to a shop."""
+    """Return the routes that a provider offers to a shop."""
     router = APIRouter()
 
     @router.post("/payments")
@@ -128,7 +126,7 @@ def _payments(ledger: Ledger, faults: Faults) -> APIRouter:
 
 
 def _by_hand(ledger: Ledger) -> APIRouter:
-    """What somebody does by hand at the provider, past every key of ours. No fault is planned for it."""
+    """Return the routes for what somebody does by hand at the provider, past our keys. No fault is planned for it."""
     router = APIRouter(prefix="/_by_hand/{payment_id}")
 
     @router.post("/refunds")
@@ -149,7 +147,7 @@ def _by_hand(ledger: Ledger) -> APIRouter:
 
 
 def _of_tests(ledger: Ledger, faults: Faults) -> APIRouter:
-    """What tests read, and the faults they plan."""
+    """Return the routes by which tests read the ledger and plan faults."""
     router = APIRouter()
 
     @router.get("/_ledger")

@@ -16,10 +16,11 @@ _BROKEN: Answer = (500, {"code": "internal_error", "message": "broken as planned
 
 
 class Fault(BaseModel):
-    """One planned fault: at the `nth` call of this operation (and payment), or at the first `times` calls (1).
+    """One planned fault: it strikes the `nth` call of this operation (and payment), or the first `times` calls (1).
 
-    refuse, 429, 500_before and timeout_before do nothing; 500_after, timeout_after and reset did it and lose the
-    answer; slow does it late; foreign answers are somebody else's and do nothing either. None is saved under the caller's key: the same call again gets the ledger's answer.
+    refuse, 429, 500_before and timeout_before do nothing; 500_after, timeout_after and reset do the work and lose the
+    answer; slow does it late; foreign answers are somebody else's and do nothing either. None is saved under the
+    caller's key: the same call again gets the ledger's answer.
     `seconds`: how long slow (1) and timeouts (30) take, and what 429 asks to wait (1).
     """
 
@@ -36,7 +37,7 @@ class Fault(BaseModel):
     _calls: int = PrivateAttr(default=0)
 
     def strikes(self, operation: str, payment_id: str) -> bool:
-        """Count a call that this fault is about; True if it is one to spoil."""
+        """Count a call if it is one of this fault's; return whether this fault strikes it."""
         if operation != self.operation or self.payment_id not in (None, payment_id):
             return False
         self._calls += 1
@@ -44,23 +45,23 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The plan in force. Each matching call counts for every fault of the plan; the first that strikes wins."""
+    """The plan in force. Each call counts for every fault of the plan that it matches; the first that strikes wins."""
 
     def __init__(self) -> None:
         self._plan: list[Fault] = []
 
     def add(self, plan: list[Fault]) -> int:
-        """Add to the plan, with counts from zero. How many faults the plan has now."""
+        """Add faults to the plan, with counts from zero; return how many it has now."""
         self._plan.extend(plan)
         return len(self._plan)
 
     def clear(self) -> int:
-        """Forget the plan."""
+        """Forget the plan; return 0, the faults it has now."""
         self._plan.clear()
         return 0
 
     async def around(self, operation: str, payment_id: str, work: Callable[[], Answer]) -> Response:
-        """Do the work and answer it, or spoil it as planned."""
+        """Do the work and return its answer, or spoil it as planned."""
         struck = [fault for fault in self._plan if fault.strikes(operation, payment_id)]
         return await _spoil(struck[0], work) if struck else _answer(work())
 
@@ -89,7 +90,7 @@ async def _spoil(fault: Fault, work: Callable[[], Answer]) -> Response:
 
 
 def _foreign(what: str) -> Response:
-    """What somebody else at this address says: a load balancer, a wrong path, another service."""
+    """Return what somebody else at this address answers: a load balancer, a wrong path, another service."""
     match what:
         case "404":
             return HTMLResponse(_PAGE, 404)

@@ -1,4 +1,4 @@
-"""The provider's memory: SQLite, every answer on disk before it is given, so it survives kill -9."""
+"""The provider's data in SQLite: every change is on disk before it is answered, so it survives kill -9."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Ledger:
         self._db.close()
 
     def create(self, body: Json) -> Answer:
-        """201 with the new payment; 200 if it was created with the same body; 409 with another."""
+        """Create a payment: 201 with it; 200 if it was created before with the same body; 409 if with another."""
         with self._transaction():
             known = self._db.execute("SELECT created FROM payments WHERE id = ?", (body["id"],)).fetchone()
             if known is None:
@@ -58,11 +58,11 @@ class Ledger:
             return self.get(body["id"])
 
     def create_intent(self, key: str, body: Json) -> Answer:
-        """201 with what the student confirms the new payment with, once per key; 409 for an id that is taken."""
+        """Create a payment for the student to confirm, once per key: 201 with its secret; 409 if the id is taken."""
         return self._keyed(key, _text({"intent": body}), lambda: self._intent(key, body))
 
     def get(self, payment_id: str) -> Answer:
-        """200 with the payment, its lines and what was refunded of each, or 404."""
+        """Return 200 with the payment, its lines and what was refunded of each, or 404."""
         row = self._db.execute("SELECT state FROM payments WHERE id = ?", (payment_id,)).fetchone()
         return (200, json.loads(row[0])) if row else _no(404, "payment_not_found", "there is no such payment")
 
@@ -72,7 +72,7 @@ class Ledger:
         return self._keyed(key, request, lambda: self._given_back(key, payment_id, body))
 
     def find_refund(self, payment_id: str, key: str) -> Answer:
-        """200 with what was given back under this key, or 404."""
+        """Return 200 with what was given back under this key, or 404."""
         kept = self._db.execute("SELECT request, body FROM answers WHERE key = ? AND status = 200", (key,)).fetchone()
         if kept is None or json.loads(kept[0]).get("payment") != payment_id:
             return _no(404, "refund_not_found", "nothing was given back under this key")
@@ -86,7 +86,7 @@ class Ledger:
             return answer
 
     def status_by_hand(self, payment_id: str, status: str) -> Answer:
-        """The payment has this status from now on, whatever it had; the amounts stay."""
+        """Give the payment this status, whatever it had; the amounts stay. Returns 200 with it, or 404."""
         with self._transaction():
             found, payment = self.get(payment_id)
             if found == 200:
@@ -96,7 +96,7 @@ class Ledger:
             return found, payment
 
     def forget_by_hand(self, payment_id: str) -> bool:
-        """The payment is unknown from now on; False if it was so before."""
+        """Forget the payment; return False if it was unknown before."""
         with self._transaction():
             gone = self._db.execute("DELETE FROM payments WHERE id = ?", (payment_id,)).rowcount == 1
             if gone:
@@ -116,7 +116,7 @@ class Ledger:
             return status, payment
 
     def operations(self) -> list[Json]:
-        """What was done or refused for good, in order. Repeated answers, reads and planned faults are not in it."""
+        """Return what was done or refused for good, in order; without repeated answers, reads and planned faults."""
         names = ("seq", "at", "operation", "paymentId", "key", "request", "status", "code")
         rows = self._db.execute("SELECT * FROM operations ORDER BY seq").fetchall()
         return [{**dict(zip(names, row, strict=True)), "request": json.loads(row[5])} for row in rows]
