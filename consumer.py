@@ -1,10 +1,11 @@
-"""The consumer process: events of others from Kafka into the event door. `python -m consumer` runs until SIGTERM or SIGINT.
+"""The consumer process brings events of other systems from Kafka into the event door.
 
-Any number of them. An offset is committed only after what became of its message is stored: its workflows started, or the
-message kept as a dead letter after three tries. While Temporal, PostgreSQL or Kafka do not answer nothing is refused and
-nothing committed: the same messages are read again.
+`python -m consumer` runs until SIGTERM or SIGINT. Any number of consumers may run. An offset is committed only after
+what became of its message is stored: its workflows started, or the message kept as a dead letter after three tries.
+While Temporal, PostgreSQL or Kafka do not answer nothing is refused and nothing committed: the same messages are read
+again.
 
-Exit codes: 0 stopped as asked, 1 a setting is wrong.
+Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 there is no database.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ log = structlog.stdlib.get_logger()
 
 
 class Consumer:
-    """One member of the group: takes, has each message settled, commits."""
+    """One member of the consumer group: it takes messages, handles each and then commits their offsets."""
 
     def __init__(self, services: Services, inbox: KafkaIn, dead: KafkaOut, heartbeats: Path | None = None) -> None:
         self._services = services
@@ -62,7 +63,7 @@ class Consumer:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _handle_batch(self, messages: Sequence[Incoming]) -> None:
-        """Handle them all and store what became of each, then commit. Raises when a server does not answer."""
+        """Handle all messages and store what became of each, then commit. Raises when a server does not answer."""
         if not messages:
             return
         settled = await asyncio.gather(*(self._handle(each) for each in messages), return_exceptions=True)
@@ -80,7 +81,7 @@ class Consumer:
         log.error("event_dead_lettered", code=dead.code, tries=dead.tries, **_place(message))
 
     def _pass_on(self, dead: DeadMessage) -> None:
-        """To the topic of dead letters, too; at least once, as it came."""
+        """Send the message unchanged to the topic of dead letters, too, at least once. Raises KafkaTrouble."""
         place = f"{dead.topic}/{dead.partition}/{dead.offset}"
         headers: dict[str, str | bytes | None] = {"code": dead.code, "tries": str(dead.tries), "from": place}
         if not self._dead.publish([Outgoing(place, dead.key, dead.payload, headers)]):
@@ -88,7 +89,7 @@ class Consumer:
 
 
 async def tried(services: Services, message: Incoming) -> DeadMessage | None:
-    """Bring a message in; after three refusals what it is as a dead letter. Raises when a server does not answer."""
+    """Bring a message in; return None, or a dead letter after three refusals. Raises when a server does not answer."""
     code, detail = "", ""
     for number in range(1, TRIES + 1):
         try:
@@ -134,7 +135,7 @@ async def _until_asked(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Run the consumer process."""
+    """Run the consumer process and return its exit code."""
     return run("consumer", _until_asked)
 
 

@@ -1,8 +1,8 @@
-"""The relay process: tells others what the outbox holds. `python -m relay` runs until SIGTERM or SIGINT.
+"""The relay process publishes the events that the outbox holds. `python -m relay` runs until SIGTERM or SIGINT.
 
-Any number of them. With Kafka an event goes to its topic and is marked once the delivery report is there; without, it is
-logged. Either way it is owed from then on to every webhook target that wants it. At least once, under the same id, the
-events of one subject in order.
+Any number of relays may run. With Kafka an event is sent to its topic and marked once the delivery report is there;
+without Kafka it is logged and marked. From then on it is owed to every webhook target that wants it. Events are sent at
+least once, under the same id, and those of one subject in order.
 
 Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 there is no database. One that does not answer is waited for.
 """
@@ -50,23 +50,23 @@ log = structlog.stdlib.get_logger()
 
 
 class Publisher(Protocol):
-    """Where events go. Answers the keys of those that are delivered for certain."""
+    """Sends events somewhere and returns the keys of those that are delivered for certain."""
 
     async def publish(self, events: Sequence[OutboxRow]) -> set[str]: ...
 
 
 class ToLog:
-    """Without Kafka: an event is a line of the log, by its ids only."""
+    """Logs one line per event, with its type and ids only. Used without Kafka."""
 
     async def publish(self, events: Sequence[OutboxRow]) -> set[str]:
-        """Log them."""
+        """Log the events; return the keys of all."""
         for event in events:
             log.info("event_told", id=event_id_of(event.key), type=event.type, key=event.key)
         return {event.key for event in events}
 
 
 class ToKafka:
-    """To the topic of our events, partitioned by subject."""
+    """Sends events to the Kafka topic of our events, partitioned by subject."""
 
     def __init__(self, settings: Settings) -> None:
         from gateways.kafka import KafkaOut  # the extra `kafka`: only where there is a Kafka
@@ -74,7 +74,7 @@ class ToKafka:
         self._out = KafkaOut(settings.kafka_servers, settings.kafka_topic_out, settings.kafka_extras)
 
     async def publish(self, events: Sequence[OutboxRow]) -> set[str]:
-        """Send them and wait for the delivery reports."""
+        """Send the events, wait for the delivery reports and return the keys of those delivered."""
         from gateways.kafka import Outgoing
 
         messages = [
@@ -85,14 +85,14 @@ class ToKafka:
 
 
 def body_of(event: OutboxRow | Due) -> bytes:
-    """The envelope others get."""
+    """Return the event in the envelope that others get."""
     return envelope(event.key, event.type, event.occurred_at, event.data)
 
 
 async def publish_some(engine: AsyncEngine, publisher: Publisher) -> tuple[int, int]:
-    """One round: how many events were claimed, how many of them were published and marked.
+    """Publish one round; return how many events were claimed, and how many of them were published and marked.
 
-    The claim is held meanwhile; if this process dies, it is free again and the events are published once more.
+    The claim is held meanwhile; if this process dies, the claim ends and the events are published once more.
     """
     async with engine.begin() as conn:
         events = await claim_events(conn, _MAX_BATCH)
@@ -153,7 +153,7 @@ async def deliver(
 
 
 async def _deliver_to(engine: AsyncEngine, webhooks: Webhooks, seal: Seal, target: str, stop: asyncio.Event) -> None:
-    """What is due to one target; one delivery that fails holds up only the later events of its own subject."""
+    """Deliver what is due to one target; a delivery that fails holds up only the later events of its own subject."""
     try:
         try:
             secret = await secret_of(engine, target, seal)
@@ -198,7 +198,7 @@ async def _until_asked(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Run the relay process."""
+    """Run the relay process and return its exit code."""
     return run("relay", _until_asked)
 
 

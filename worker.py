@@ -59,7 +59,7 @@ def activities_of(
     auto_approve: bool,
     keep_for: timedelta,
 ) -> list[Callable[..., Any]]:
-    """Every activity of the saga, wired to its database, its provider and its clock."""
+    """Return every activity that a worker runs, wired to its database, its provider and its clock."""
     payment = PaymentActivities(engine, provider, now)
     purchase = PurchaseActivities(engine, now)
     coins = CoinActivities(engine, now)
@@ -103,7 +103,7 @@ def activities_of(
 
 
 def make_worker(client: Client, settings: Settings, engine: Engine, provider: PaymentProvider) -> Worker:
-    """A worker of the purchases' task queue. Threads, database connections and activity slots are the same number."""
+    """Build a worker of the purchases' queue. Threads, database connections and activity slots are the same number."""
     slots = settings.activity_slots
     return Worker(
         client,
@@ -126,7 +126,7 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
 
 
 def deployment_config(settings: Settings) -> WorkerDeploymentConfig:
-    """Which build this is. With WORKER_VERSIONING it gets work once it is current, then runs of earlier builds, too."""
+    """Return this build. With WORKER_VERSIONING it gets work once it is current, then runs of earlier builds, too."""
     versioned = bool(settings.worker_versioning)
     return WorkerDeploymentConfig(
         version=WorkerDeploymentVersion(deployment_of(settings.task_queue), build_id()),
@@ -158,7 +158,7 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Run the worker process."""
+    """Run the worker process and return its exit code."""
     return run("worker", serve)
 
 
