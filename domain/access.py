@@ -1,4 +1,4 @@
-"""Until when a student may use what was bought: the last day, in the student's own zone (mission rows 57, C16)."""
+"""Decide until when a student may use what was bought: the last day, in the student's zone (mission rows 57, C16)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from domain.schedule import zone_named
 
 @dataclass(frozen=True)
 class AccessLook:
-    """How the access of a purchase stands. `state`: waits (for `seconds` more), ended, or over: there is none to end."""
+    """The state of a purchase's access: `waits` (ends in `seconds`), `ended`, or `over` (there is no access to end)."""
 
     state: str
     seconds: float = 0.0
@@ -21,7 +21,7 @@ class AccessLook:
 
 @dataclass(frozen=True)
 class Extension:
-    """An admin gives access until another day, `expiry_date` as YYYY-MM-DD; once per `request_key`."""
+    """An admin's request to give access until `expiry_date` (YYYY-MM-DD); carried out once per `request_key`."""
 
     order: PurchaseOrder
     request_key: str
@@ -31,7 +31,7 @@ class Extension:
 
 
 def access_ends(last_day: date, zone: str | None) -> datetime:
-    """The moment after the last day, in UTC: midnight in the student's zone, or the first moment there is after it.
+    """Return when access ends, in UTC: midnight after the last day in the student's zone, or the next moment there is.
 
     Without a zone, or with an unknown one, the day is UTC's. A last day at the end of the calendar never ends.
     """
@@ -44,7 +44,7 @@ def access_ends(last_day: date, zone: str | None) -> datetime:
 
 
 def access_day(now: datetime, zone: str | None) -> date:
-    """The day it is for access: access until this day or a later one has not ended."""
+    """Return the date that counts for access at `now`: access whose last day is this one or later has not ended."""
     return now.astimezone(_where(zone)).date()
 
 
@@ -64,7 +64,7 @@ def why_no_extension(
     now: datetime,
     zone: str | None,
 ) -> str | None:
-    """Why access cannot be given until this day, in words; None when it can. Only more access is an extension."""
+    """Return why access cannot be extended until this day, in words, or None when it can. It can only become longer."""
     if taken_back:
         return "the purchase was taken back"
     if renewed_by:

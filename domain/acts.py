@@ -1,4 +1,4 @@
-"""What an operator may say: the types that cross Temporal, and what is wrong with the values of a verb."""
+"""The acts that an operator may ask for: the types that cross Temporal, and the checks of each verb's values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ SAMPLE = {
 
 @dataclass(frozen=True)
 class Decision:
-    """What an operator decided, for the steps that read it. `values` as `check_values` wants them for the verb."""
+    """What an operator decided, for the steps that read it. `values` have the form `check_values` accepts for the
+    verb."""
 
     order: PurchaseOrder
     request_key: str
@@ -46,7 +47,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class ActRecord:
-    """One row of the audit. `before` and `after` are what the act found and left, in words a case file can show."""
+    """One row of the audit. `before` and `after` are the state the act found and left, as a case file can show it."""
 
     order: PurchaseOrder
     request_key: str
@@ -61,7 +62,8 @@ class ActRecord:
 
 
 def check_values(verb: str, values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the values given with a verb, a sentence each that names the field; none when all is well."""
+    """Return what is wrong with a verb's values, one sentence per fault that names the field; empty when all is
+    well."""
     check = _CHECKS.get(verb)
     if check is None:
         return [f"{named(verb)} is no verb; there are {', '.join(_CHECKS)}"]

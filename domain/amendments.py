@@ -1,4 +1,4 @@
-"""What was settled of a purchase, with an operator's word laid over it: the admin wins (spec section 5)."""
+"""Apply an operator's amendment to the settled terms of a purchase: the admin's value wins (spec section 5)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_THE_START, _OF_THE_COUNT = "startDate ", "neither purchaseTier nor sessionCo
 
 @dataclass(frozen=True)
 class PurchaseTerms:
-    """What the purchase row holds of its metadata; `series_start` None: not decided (any more)."""
+    """What a purchase row stores of its metadata; `series_start` is None while the first day is not decided."""
 
     fields: dict[str, Any]
     sources: dict[str, str]
@@ -29,10 +29,10 @@ class PurchaseTerms:
 
 
 def amended(settled: PurchaseTerms, values: Mapping[str, Any]) -> PurchaseTerms:
-    """The operator's fields over what was settled, marked `admin`; a null says nothing.
+    """Return the settled terms with the operator's fields put over them, marked `admin`; a null changes nothing.
 
-    A count that is given (tier first) is the new count, whatever tier was paid for. A schedule that changes leaves the
-    first day open, to be decided anew. Warnings about what is no longer so are dropped.
+    A given count (tier first) becomes the new count, whatever tier was paid for. A changed schedule clears
+    `series_start`, so that the first day is decided anew. Warnings that no longer hold are dropped.
     """
     given = {name: value for name, value in values.items() if name in CANONICAL and value is not None}
     after = replace(
@@ -54,23 +54,23 @@ def amended(settled: PurchaseTerms, values: Mapping[str, Any]) -> PurchaseTerms:
 
 
 def without_lessons(settled: PurchaseTerms) -> PurchaseTerms:
-    """Of an item that brings no lessons: nothing was assumed of any."""
+    """Return the terms without the warning about an assumed number of lessons, for an item that brings no lessons."""
     return replace(settled, warnings=[said for said in settled.warnings if not said.startswith(_OF_THE_COUNT)])
 
 
 def moves(settled: PurchaseTerms, values: Mapping[str, Any]) -> bool:
-    """Whether the values ask for other times than the settled ones."""
+    """Return whether the values ask for another schedule than the settled one."""
     return any(values.get(name) not in (None, settled.fields.get(name)) for name in SCHEDULE)
 
 
 def overrides(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `create_sessions` as an amendment; empty when they ask for nothing but the lessons."""
+    """Return the values of `create_sessions` as an amendment; empty when no value is given."""
     named = {"sessionCount" if name == "count" else name: value for name, value in values.items()}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def last_day_of_access(fields: Mapping[str, Any]) -> tuple[date | None, list[str]]:
-    """The last day of access (mission row 57); a date that cannot be read gives open-ended access and a warning."""
+    """Return the last day of access, and warnings (mission row 57). Access without a readable date is open-ended."""
     given = fields.get("expiryDate")
     if given is None:
         return None, []

@@ -1,4 +1,4 @@
-"""The days that callers may name and lessons may have: one bound, inside of which no calendar arithmetic overflows."""
+"""Bound the days that callers may name and lessons may have, so that no calendar arithmetic overflows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DAY = f"a date YYYY-MM-DD from {YEARS.start} to {YEARS.stop - 1}"
 
 
 def day_of(said: object) -> date | None:
-    """The day that a caller names as YYYY-MM-DD; None for what is none, or is none of YEARS."""
+    """Return the day that a caller gave as YYYY-MM-DD; None if it is no date, or its year is not in YEARS."""
     if not isinstance(said, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", said):
         return None
     try:
@@ -22,7 +22,7 @@ def day_of(said: object) -> date | None:
 
 
 def is_day(said: object) -> bool:
-    """Whether it names such a day; as older systems do, maybe with a time after it."""
+    """Return whether the value is such a day, with or without an ISO time after it (older systems send one)."""
     if not isinstance(said, str) or not said.isprintable() or day_of(said[:10]) is None:
         return False
     try:

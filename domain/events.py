@@ -1,4 +1,4 @@
-"""What we tell others: the envelope of an event, the same however often and by whatever way it is sent."""
+"""Build the envelope of an event for other systems; it is the same however often and by whichever way it is sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from domain.ids import event_id_of
 
 
 def envelope(key: str, kind: str, occurred_at: datetime, data: Mapping[str, Any]) -> bytes:
-    """The event as JSON `{id, type, occurredAt, key, data}` (spec section 7), byte for byte the same each time."""
+    """Return the event as JSON `{id, type, occurredAt, key, data}` (spec section 7), byte for byte the same each
+    time."""
     moment = occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     said = {"id": event_id_of(key), "type": kind, "occurredAt": moment, "key": key, "data": data}
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()

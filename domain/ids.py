@@ -1,6 +1,6 @@
-"""Ids made of parts, each built here and nowhere else: two different things never get the same one, none is too long.
+"""Build every id made of parts, here and nowhere else: two different things never get the same one, none is too long.
 
-What could never collide looks as it always did; rows that older versions stored keep the ids they have.
+An id that could never collide has the form it had in older versions; rows that those stored keep their ids.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _KINDS = frozenset({"manual", "free"})  # what stands in the place of a payment'
 
 
 def joined(*parts: str, most: int = MOST) -> str:
-    """The parts with `:` between them; other parts never make the same text.
+    """Join the parts with `:`; other parts never give the same text.
 
-    In a part `:`, `~` and what cannot be printed are written as `~`, the code point in hex, and `.`. What would be
-    longer than `most` bytes is cut and ends with `~` and the SHA-256 of the whole, which no escape looks like.
+    In a part, `:`, `~` and what cannot be printed are written as `~`, the code point in hex, and `.`. A text longer
+    than `most` bytes is cut and ends with `~` and the SHA-256 of the whole, which no escape looks like.
     """
     whole = _SEPARATOR.join(map(_escaped, parts))
     content = whole.encode()
@@ -38,48 +38,48 @@ def _escaped(part: str) -> str:
 
 
 def workflow_id_of(payment_id: str, line: int) -> str:
-    """The workflow id of a paid line, the same from every door (mission row 60)."""
+    """Return the workflow id of a paid line, the same from every door (mission row 60)."""
     named = ("payment", payment_id) if payment_id in _KINDS else (payment_id,)
     return joined("purchase", *named, str(line))
 
 
 def manual_workflow_id_of(request_key: str) -> str:
-    """The workflow id of a purchase made by hand, without a payment (mission row 59)."""
+    """Return the workflow id of a purchase made by hand, without a payment (mission row 59)."""
     return joined("purchase", "manual", request_key)
 
 
 def free_workflow_id_of(student_id: str, item_type: str, item_id: str, nth: int = 1) -> str:
-    """The workflow id of a free item (mission row 39). `nth` counts from 1: the one before has ended by then."""
+    """Return the workflow id of a free item (mission row 39). `nth` counts from 1; the one before has ended by then."""
     return joined("purchase", "free", student_id, item_type, item_id, *([] if nth == 1 else [str(nth)]))
 
 
 def purchase_id_of(workflow_id: str) -> str:
-    """The purchase id of a workflow: a UUIDv5, so every door computes the same one (mission row 24)."""
+    """Return the purchase id of a workflow: a UUIDv5, so that every door computes the same one (mission row 24)."""
     return str(uuid5(NAMESPACE_URL, f"coursaga:{workflow_id}"))
 
 
 def expiry_id_of(purchase_id: str) -> str:
-    """The workflow id of what ends the access of a purchase."""
+    """Return the id of the workflow that ends the access of a purchase."""
     return joined("expiry", purchase_id)
 
 
 def hold_workflow_id_of(hold_id: str) -> str:
-    """The workflow id of a hold's timer."""
+    """Return the id of the workflow that ends a hold when its time is over."""
     return joined("hold", hold_id)
 
 
 def change_workflow_id_of(purchase_id: str, request_key: str) -> str:
-    """One workflow per change of lessons: the same key is the same change."""
+    """Return the workflow id of one change of lessons; the same request key names the same change."""
     return joined("lesson-change", purchase_id, request_key)
 
 
 def sweep_id_of(task_queue: str) -> str:
-    """The schedule that looks for lessons standing on blocked days, and the workflow it starts."""
+    """Return the id of the schedule that looks for lessons on blocked days, and of the workflow it starts."""
     return joined(task_queue, "lesson-sweep")
 
 
 def prune_id_of(task_queue: str) -> str:
-    """The schedule that lets go of what is kept for a time only, and the workflow it starts."""
+    """Return the id of the schedule that deletes what is kept for a limited time, and of the workflow it starts."""
     return joined(task_queue, "prune")
 
 
@@ -87,17 +87,18 @@ def prune_id_of(task_queue: str) -> str:
 
 
 def update_id_of(verb: str, request_key: str, actor: str, digest: str = "") -> str:
-    """The id of an act's Update: one of any number of repeats. `digest`: of what the verb was given, if that counts."""
+    """Return the id of an act's Update, the same for each repeat. `digest` is of the verb's values, where they
+    count."""
     return joined(request_key, actor, verb, *([digest] if digest else []))
 
 
 def bulk_key_of(request_key: str, workflow_id: str) -> str:
-    """The request key of a bulk's act on one purchase: `{requestKey}:{workflowId}`."""
+    """Return the request key of a bulk's act on one purchase: `{requestKey}:{workflowId}`."""
     return joined(request_key, *workflow_id.split(_SEPARATOR))
 
 
 def stranded_key_of(event: str, *stands: str) -> str:
-    """The request key of the system's own act on lessons that stand so."""
+    """Return the request key of the system's own act on stranded lessons, computed from how these lessons stand."""
     return joined("stranded", str(uuid5(NAMESPACE_URL, " ".join([event, *stands]))))
 
 
@@ -105,33 +106,34 @@ def stranded_key_of(event: str, *stands: str) -> str:
 
 
 def refund_id_of(payment_id: str, line: int, number: int = 1) -> str:
-    """The n-th refund of a payment line, and the provider's key for it."""
+    """Return the id of the n-th refund of a payment line, which is also the provider's key for it."""
     return joined("refund", payment_id, str(line), *([] if number == 1 else [str(number)]))
 
 
 def checkout_key_of(payment_id: str) -> str:
-    """The provider's key of a payment that is to be made."""
+    """Return the provider's key for making this payment."""
     return joined("checkout", payment_id)
 
 
 def coins_key(payment_id: str, line: int, movement: str) -> str:
-    """The key of a line's `redemption` or `recredit`: one of each for good, whatever attempt it is at (mission row 69)."""
+    """Return the key of a line's `redemption` or `recredit`: one of each per line, at any attempt (mission row 69)."""
     return joined("payment", payment_id, str(line), f"COIN_{movement.upper()}")
 
 
 def top_up_key(student_id: str, request_key: str) -> str:
-    """The key of coins added by hand: once per student and request key."""
+    """Return the key of coins added by hand, which are added once per student and request key."""
     return joined("student", student_id, request_key, "COIN_TOP_UP")
 
 
 def older_top_up_key(student_id: str, request_key: str) -> str:
-    """As `top_up_key` was once; of one student it is unique, too. What it can be mistaken for today gets today's."""
+    """Return the key that older versions gave this top-up, unique per student; today's key where it would hold a
+    `~`."""
     older = f"student:{student_id}:{request_key}:COIN_TOP_UP"
     return top_up_key(student_id, request_key) if _ESCAPE in older else older
 
 
 def cart_item_id_of(student_id: str, key: str) -> str:
-    """The id of what a student puts into the cart under an idempotency key."""
+    """Return the id of the item that a student puts into the cart under this idempotency key."""
     return str(uuid5(NAMESPACE_URL, joined("coursaga", "cart", student_id, key, most=1024)))
 
 
@@ -139,23 +141,25 @@ def cart_item_id_of(student_id: str, key: str) -> str:
 
 
 def event_key_of(purchase_id: str, event: str, which: str = "") -> str:
-    """The key of an event about a purchase, told once. `which` tells several of one kind apart: `@` or `-`, and a word.
+    """Return the key of an event about a purchase, sent once. `which` (`@` or `-`, and a word) tells events of a
+    kind apart.
 
-    All events of a purchase are told in order, so what makes one unique belongs to its last part.
+    Events of one purchase are sent in order, so what makes a key unique belongs to its last part.
     """
     return joined("purchase", purchase_id, f"{event}{which}")
 
 
 def confirmed_key_of(payment_id: str, event: str) -> str:
-    """The key of an event about a payment."""
+    """Return the key of an event about a payment."""
     return joined("payment", payment_id, event)
 
 
 def event_id_of(key: str) -> str:
-    """The id of the event with this key; by it a receiver knows a repeat."""
+    """Return the id of the event with this key, by which a receiver recognises a repeat."""
     return str(uuid5(NAMESPACE_URL, f"coursaga:event:{key}"))
 
 
 def subject_of(key: str) -> str:
-    """What the event is about: `purchase:{id}` of `purchase:{id}:PURCHASE_CREATED`. Its events are told in order."""
+    """Return what an event is about: `purchase:{id}` for `purchase:{id}:PURCHASE_CREATED`. Its events go out in
+    order."""
     return key.rpartition(_SEPARATOR)[0]

@@ -1,4 +1,4 @@
-"""Changes of lessons that stand: what crosses Temporal, and what is wrong with the values of one."""
+"""Changes of existing lessons: the type that crosses Temporal, and the check of its values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LessonChange:
 
 
 def faults_of(change: LessonChange) -> list[str]:
-    """Why this change can never be made, a sentence each: by what it says, whatever stands. Empty when it may be."""
+    """Return why this change can never be made, judged by its values alone: one sentence each; empty when it may be."""
     said = change.values
     faults = signature_faults(actor=change.actor, reason=change.reason, request_key=change.request_key)
     if not is_storable(change.purchase_id):
@@ -66,10 +66,10 @@ def _whole(value: object, least: int, most: int) -> bool:
 
 
 def refused(code: str, message: str) -> str:
-    """The outcome of a change that was not made, as operators' acts tell it."""
+    """Return the outcome of a change that was not made, in the words that operators' acts use."""
     return f"refused: {code}: {message}"
 
 
 def same_ask(verb: str, values: Mapping[str, Any], kept_verb: str, kept: Mapping[str, Any]) -> bool:
-    """Whether an act on record, with `after` as kept, is this very change."""
+    """Return whether an act on record, with `kept` as its `after`, is this very change."""
     return kept_verb == verb and kept.get("asked") == dict(values)

@@ -1,4 +1,4 @@
-"""Which trainer can give all the lessons, who of them comes first, and why each other one lost (mission row 73)."""
+"""Decide which trainers can give all the lessons, in which order, and why each other one lost (mission row 73)."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Window:
-    """Weekly availability in the trainer's zone. `weekday` is ISO (Monday 1); an `end` of 00:00 or from 23:59 on is
-    midnight, one before `start` is on the next day."""
+    """Weekly availability in the trainer's zone. `weekday` is ISO (Monday 1). An `end` of 00:00, or of 23:59 or later,
+    means midnight; an `end` before `start` is on the next day."""
 
     weekday: int
     start: time
@@ -43,8 +43,9 @@ class Window:
 
 @dataclass(frozen=True)
 class TrainerFacts:
-    """What is known of a trainer of the course. `busy`: holds a slot that overlaps one of the lessons; `load`: future
-    slots held; `max_group_size` None: any; `blocked_days` in the trainer's `zone`."""
+    """What is known about a trainer of the course. `busy`: holds a slot that overlaps one of the lessons; `load`:
+    how many future slots are held; `max_group_size` None: any size; `blocked_days` are dates in the trainer's
+    `zone`."""
 
     id: str
     zone: str
@@ -71,14 +72,14 @@ _Part = tuple[int, timedelta, timedelta]  # weekday, from, to, as time since 00:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Lessons in a trainer's wall time, cut at midnights: each part of a week and each day with its first lesson."""
+    """Lessons in a trainer's wall time, cut at midnights; maps each part of a week and each day to its first lesson."""
 
     parts: dict[_Part, Lesson]
     days: dict[date, Lesson]
 
 
 def place_of(latitude: object, longitude: object) -> Place:
-    """A real place in degrees. Raises GPS_INVALID: null, NaN, off the globe, and (0, 0) are none (mission row 80)."""
+    """Return the place in degrees. Raises GPS_INVALID for null, NaN, off the globe, and (0, 0) (mission row 80)."""
     known = [value for value in (latitude, longitude) if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(known) < 2:
         raise Refused("GPS_INVALID", "latitude or longitude is missing or no number")
@@ -99,11 +100,12 @@ def rank(
     group_size: int,
     first: Sequence[str] = (),
 ) -> Match:
-    """Who can give all the lessons: those of `first` in its order, then least loaded, then least recently assigned
-    (never is first), then by id.
+    """Rank the trainers who can give all the lessons: those of `first` in its order, then least loaded, then least
+    recently assigned (never comes first), then by id.
 
-    Takes trainers who teach the course. Home lessons need the trainer within reach of `home`; a group above one is a
-    capacity check only; every lesson must lie in the trainer's windows and off blocked days (mission row 73).
+    Takes trainers who teach the course. Home lessons need the trainer within reach of `home`; the group size is only
+    checked against the trainer's limit; every lesson must lie in the trainer's windows and off blocked days
+    (mission row 73).
     """
     fit: list[TrainerFacts] = []
     lost: dict[str, str] = {}
@@ -141,14 +143,14 @@ def _out_of_reach(trainer: TrainerFacts, home: Place, learning_mode: str) -> str
 
 
 def _geodesic(here: Place, there: Place) -> float:
-    """Kilometres on the ellipsoid WGS 84."""
+    """Return the distance in kilometres on the ellipsoid WGS 84."""
     ends = here.latitude, here.longitude, there.latitude, there.longitude
     found = cast(dict[str, float], Geodesic.WGS84.Inverse(*ends, Geodesic.DISTANCE))  # pyright: ignore[reportUnknownMemberType]
     return found["s12"] / 1000
 
 
 def kilometres(here: Place, there: Place) -> float:
-    """How far apart, on a sphere: some microseconds, and wrong by SPHERE_ERROR of it at most."""
+    """Return the distance in kilometres on a sphere: takes microseconds, wrong by the share SPHERE_ERROR at most."""
     north, east = radians(there.latitude - here.latitude), radians(there.longitude - here.longitude)
     level = cos(radians(here.latitude)) * cos(radians(there.latitude))
     return 2 * EARTH_KM * asin(sqrt(min(1.0, sin(north / 2) ** 2 + level * sin(east / 2) ** 2)))
@@ -161,7 +163,7 @@ def _too_small(trainer: TrainerFacts, group_size: int) -> str | None:
 
 
 def _not_free(trainer: TrainerFacts, plan: _Plan) -> str | None:
-    """The first lesson that cannot be; of one that has two reasons, the blocked day."""
+    """Return the first lesson that cannot be given, in words, or None; a blocked day is named before other hours."""
     blocked = [plan.days[day] for day in plan.days.keys() & trainer.blocked_days]
     windows = _by_weekday(trainer.windows)
     outside = [
@@ -180,7 +182,7 @@ def _not_free(trainer: TrainerFacts, plan: _Plan) -> str | None:
 
 @lru_cache(maxsize=4096)  # most trainers keep hours that others keep too
 def _by_weekday(windows: tuple[Window, ...]) -> dict[int, list[tuple[timedelta, timedelta]]]:
-    """Windows per weekday as time since 00:00; one that runs past midnight gives each of its days its part."""
+    """Return the windows per weekday as times since 00:00; one that runs past midnight is split between both days."""
     parts: dict[int, list[tuple[timedelta, timedelta]]] = {}
     for window in windows:
         start, end = _since_midnight(window.start), _since_midnight(window.end)
@@ -194,7 +196,7 @@ def _by_weekday(windows: tuple[Window, ...]) -> dict[int, list[tuple[timedelta, 
 
 
 def _joined(spans: list[tuple[timedelta, timedelta]]) -> list[tuple[timedelta, timedelta]]:
-    """Windows that touch or overlap are one: 09:00-12:00 and 12:00-15:00 hold a lesson at 11:30."""
+    """Merge windows that touch or overlap: 09:00-12:00 and 12:00-15:00 hold a lesson at 11:30."""
     joined: list[tuple[timedelta, timedelta]] = []
     for start, end in sorted(spans):
         if joined and start <= joined[-1][1]:

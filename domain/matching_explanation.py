@@ -14,9 +14,10 @@ from domain.wanted_lessons import WantedLessons
 
 @dataclass(frozen=True)
 class Choice:
-    """`won` is what decided: load, when last assigned, distance, how many fitted, whether asked for by name.
+    """The trainer chosen. `won` holds what decided: load, last assignment, distance, how many fitted, whether asked
+    for.
 
-    `lost`: every other candidate's id to the first reason why not.
+    `lost` maps every other candidate's id to the first reason against it.
     """
 
     trainer: TrainerFacts
@@ -25,7 +26,7 @@ class Choice:
 
 
 class NobodyFits(Refused):
-    """NO_TRAINER_AVAILABLE, with the first reason why of each candidate."""
+    """The refusal NO_TRAINER_AVAILABLE; `lost` maps each candidate's id to the first reason against it."""
 
     def __init__(self, message: str, lost: dict[str, str]) -> None:
         super().__init__("NO_TRAINER_AVAILABLE", message)
@@ -42,9 +43,10 @@ def choose(
     taken: Collection[str] = (),
     held: str | None = None,
 ) -> Choice:
-    """The best of those who can give all the lessons: the one `held` for the student, the one asked for, then by load.
+    """Choose the best trainer who can give all lessons: the one `held` for the student, the preferred one, then by
+    load.
 
-    `taken`: found held by another since. Raises NobodyFits.
+    `taken` are ids of trainers whose slots another purchase took meanwhile. Raises NobodyFits.
     """
     first = list(dict.fromkeys(each for each in (held, wanted.preferred_trainer) if each))
     match = rank(
@@ -62,7 +64,7 @@ def choose(
 
 
 def what_won(chosen: TrainerFacts, home: Place, *, fitting: int, asked_for: bool = False) -> dict[str, Any]:
-    """The facts a choice was made by, as they are stored."""
+    """Return the facts that decided a choice, in the form in which they are stored."""
     last = chosen.last_assigned_at
     return {
         "load": chosen.load,

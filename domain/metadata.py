@@ -1,4 +1,4 @@
-"""What the buyer asked for: one set of names out of many, one answer out of several sources (spec section 5)."""
+"""Bring what the buyer asked for under one set of names, and merge several sources into one (spec section 5)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Canonical:
-    """One source under canonical names. `extras` keeps verbatim every key that `fields` does not carry as it was."""
+    """One source under canonical names. `extras` keeps verbatim every key that `fields` does not carry unchanged."""
 
     fields: dict[str, Any]
     extras: dict[str, Any]
@@ -46,9 +46,9 @@ class Canonical:
 
 @dataclass(frozen=True)
 class Merged:
-    """All sources as one. `sources` says of each key who won: admin, payment, event or request.
+    """All sources merged into one. `sources` names the winner of each key: admin, payment, event or request.
 
-    To show a purchase, let `fields` win over `extras`; `extras` alone is for nobody to decide by.
+    To show a purchase, let `fields` win over `extras`; nothing may be decided by `extras`.
     """
 
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -58,7 +58,8 @@ class Merged:
 
 
 def canonicalise(source: Mapping[str, Any]) -> Canonical:
-    """One source's own words, under canonical names; null is no word; aliases that disagree warn (mission rows 32, C6)."""
+    """Put one source under canonical names; null counts as absent; aliases that disagree give a warning (mission
+    rows 32, C6)."""
     fields: dict[str, Any] = {}
     warnings: list[str] = []
     for name in CANONICAL:
@@ -83,7 +84,7 @@ def merge(
     request: Mapping[str, Any] | None = None,
     request_wins: bool = False,
 ) -> Merged:
-    """Amendment over payment over event over request, key by key; null never overrides (mission rows 22, C5).
+    """Merge key by key: amendment over payment over event over request; null never overrides (mission rows 22, C5).
 
     Each source is put under canonical names first, so an alias of a stronger source beats the plain name of a
     weaker one. `request_wins` (the manual door without a payment) puts the request before payment and event.
@@ -110,12 +111,13 @@ def merge(
 
 
 def for_others(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Of canonical fields what others may be told: values of the field's own form. What somebody typed freely stays."""
+    """Return the canonical fields that may be sent to others: values of the field's own form. Free text is left out."""
     return {name: value for name in CANONICAL if (value := fields.get(name)) is not None and _well_formed(name, value)}
 
 
 def named(name: object) -> str:
-    """What a refusal calls a field that nobody knows: by its name, if it is one, as names may be typed freely too."""
+    """Return what a refusal calls an unknown field: its name if it looks like one, as names may be typed freely,
+    too."""
     return name if isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z_]{0,39}", name) else "one of the fields"
 
 
@@ -134,7 +136,7 @@ def _at(source: Mapping[str, Any], path: str) -> Any:
 
 
 def _same(one: object, other: object) -> bool:
-    """Equal as JSON: to Python `true` is 1 and 1.0 is 1, to whoever wrote them they are not."""
+    """Return whether both are equal as JSON, where `true`, 1 and 1.0 differ; to Python they are equal."""
     return one is other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 

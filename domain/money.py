@@ -1,4 +1,4 @@
-"""Money, and coins: shown to people, and split so that nothing is lost (spec section 10)."""
+"""Format amounts of money and coins for people, and split them so that nothing is lost (spec section 10)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ _WHOLE = ("CLP", "ISK", "JPY", "KRW", "UGX", "VND", "XAF", "XOF", "XPF")  # curr
 
 
 def amount(minor: int, currency: str) -> str:
-    """Minor units for people."""
+    """Format an amount of minor units for people, such as `400.00 GBP`."""
     return f"{minor} {currency}" if currency in _WHOLE else f"{minor // 100}.{minor % 100:02d} {currency}"
 
 
 def shares(amount_minor: int, n: int) -> list[int]:
-    """`amount_minor` in `n` parts that add up to it: equal, the largest remainders first, so no two differ by over 1."""
+    """Split `amount_minor` into `n` parts that add up to it and differ by 1 at most, larger first. Raises
+    ValueError."""
     if amount_minor < 0 or n < 1:
         raise ValueError(f"{amount_minor} cannot be split into {n} parts")
     each, over = divmod(amount_minor, n)
@@ -21,7 +22,7 @@ def shares(amount_minor: int, n: int) -> list[int]:
 
 
 def undelivered(amount_minor: int, lessons: int, delivered: Collection[int]) -> int:
-    """What of the price of lessons 1..`lessons` is owed back once those numbered `delivered` were given.
+    """Return how much of the price of lessons 1..`lessons` is owed back once those numbered `delivered` were given.
 
     Each lesson costs its share; a number above `lessons` was never paid for, so it costs nothing.
     """
@@ -30,7 +31,7 @@ def undelivered(amount_minor: int, lessons: int, delivered: Collection[int]) -> 
 
 
 def owed_back(amount: int, refund: str, lessons: int | None, delivered: Collection[int]) -> int:
-    """What goes back of what a line cost, in minor units or coins: all, unless a cancel said otherwise.
+    """Return how much of a line's cost goes back, in minor units or coins: all, unless a cancel said otherwise.
 
     `refund`: full, undelivered (without lessons planned, `lessons` None, that is all) or none.
     """
@@ -42,9 +43,11 @@ def owed_back(amount: int, refund: str, lessons: int | None, delivered: Collecti
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """`total` in parts that add up to it, each in proportion to its weight: the largest remainders get the odd units.
+    """Split `total` into parts that add up to it, each in proportion to its weight; the largest remainders get odd
+    units.
 
     With `total` up to the sum of the weights no part is more than its weight. Equal remainders: the first wins.
+    Raises ValueError.
     """
     whole = sum(weights)
     if total < 0 or min(weights, default=0) < 0 or (whole == 0 and total):

@@ -1,4 +1,4 @@
-"""Which verbs make sense where a purchase stands, the one that mends it first, each with why and what to send."""
+"""Offer the verbs that make sense at a purchase's stage, what mends it first, each with why and what to send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WAITS_FOR_LESSONS = ("SESSIONS_PARTIAL", "SESSIONS_FAILED", "SESSION_COUNT_MISS
 
 @dataclass(frozen=True)
 class Action:
-    """A verb to send. `values`: what goes with it beside reason and requestKey."""
+    """A verb that an operator may send. `values` go with it beside reason and requestKey."""
 
     verb: str
     why: str
@@ -26,9 +26,9 @@ START_AGAIN = Action("start_again", "Its run is closed or lost: start it again, 
 
 
 def actions_for(stage: str | None, code: str | None) -> list[Action]:
-    """What an operator can do for a running purchase at this stage, parked for this reason (None: not parked).
+    """Return what an operator can do for a running purchase at this stage, parked for this reason (None: not parked).
 
-    What only a person can know stands there as a sample, which is refused when it is sent as it is.
+    Values that only a person can know are samples, which are refused when they are sent unchanged.
     """
     found = _mending(stage, code) if code else []
     verbs = {action.verb for action in found}

@@ -1,4 +1,4 @@
-"""What came of an operator's act. Histories and the audit keep it in words; here alone the words are read again."""
+"""Outcomes of operators' acts. Histories and the audit keep them in words; only this module reads the words back."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _WITHDRAWN = "withdrawn "
 
 @dataclass(frozen=True)
 class Outcome:
-    """`refused`: nothing was done. `refused_again`: a step was tried again and refused. `withdrawn`: by who asked for a
-    second person. `answered`: anything else. `code` says why of the first two, `detail` of the first."""
+    """`refused`: nothing was done. `refused_again`: a step was tried again and refused. `withdrawn`: taken back
+    while it waited for a second person. `answered`: anything else. `code` says why of the first two, `detail` of
+    the first."""
 
     outcome: Literal["answered", "refused", "refused_again", "withdrawn"]
     code: str | None = None
@@ -20,7 +21,7 @@ class Outcome:
 
 
 def outcome_in(words: str) -> Outcome:
-    """The outcome that is kept in these words: `refused: CODE: detail`, `withdrawn by ...`, `...: CODE` or others."""
+    """Parse an outcome from its words: `refused: CODE: detail`, `withdrawn by ...`, `...: CODE` or others."""
     if words.startswith(_REFUSED):
         code, _, detail = words.removeprefix(_REFUSED).partition(": ")
         return Outcome("refused", code, detail)

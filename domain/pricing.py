@@ -1,4 +1,4 @@
-"""What a cart costs: one payment with a line per thing, priced by the catalogue alone (spec section 10; rows 5, 19, 92)."""
+"""Price a cart: one payment with a line per thing, by the catalogue alone (spec section 10; rows 5, 19, 92)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from domain.money import apportion
 
 @dataclass(frozen=True)
 class ToBuy:
-    """One thing in a cart, with what the catalogue says of it; `price_minor` None: the catalogue does not have it."""
+    """One thing in a cart, with the catalogue's facts about it; `price_minor` None: the catalogue does not have it."""
 
     id: str
     item_type: str
@@ -24,7 +24,7 @@ class ToBuy:
 
 @dataclass(frozen=True)
 class BillLine:
-    """One line of a payment: `amount_minor` of money and `coins` are its price together."""
+    """One line of a payment; its price is `amount_minor` of money plus `coins`."""
 
     item_type: str
     item_id: str
@@ -35,7 +35,7 @@ class BillLine:
 
 @dataclass(frozen=True)
 class Bill:
-    """All lines; `amount_minor` and `coins` are their sums."""
+    """All lines of one payment; `amount_minor` and `coins` are their sums."""
 
     lines: list[BillLine]
     amount_minor: int
@@ -53,7 +53,7 @@ class CannotBuy(Exception):
 
 
 def bill_of(cart: Sequence[ToBuy], *, coins: int, balance: int) -> Bill:
-    """The bill of a cart that is paid with up to `coins` coins; 1 coin is 1 minor unit.
+    """Return the bill of a cart that is paid with up to `coins` coins; 1 coin is 1 minor unit.
 
     Coins are spread over the lines by price, the largest remainders first; no more are taken than the cart costs.
     A free thing is a line of amount 0. Raises CannotBuy: CART_EMPTY, UNKNOWN_ITEM, COURSE_UNAVAILABLE,
@@ -76,7 +76,7 @@ def bill_of(cart: Sequence[ToBuy], *, coins: int, balance: int) -> Bill:
 
 
 def line_metadata(thing: ToBuy) -> dict[str, Any]:
-    """What the student said, word for word; the cart item's id and, of a course, its id are ours to say (row 19)."""
+    """Return the student's details verbatim; we set the cart item's id and, for a course, the course's id (row 19)."""
     own = {"processingItemId": thing.id, **({"courseId": thing.item_id} if thing.item_type == "course" else {})}
     return {**thing.details, **own}
 

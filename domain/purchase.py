@@ -1,4 +1,4 @@
-"""The types that cross Temporal: frozen, ids and plain values only. Nothing personal, nothing loaded from a table."""
+"""The types that cross Temporal: frozen, ids and plain values only; nothing personal, nothing loaded from a table."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ CARDS_PER_SUBJECT = 50  # test cards of each subject of a purchase (mission row 
 
 @dataclass(frozen=True)
 class PurchaseOrder:
-    """What every do and every undo is told: which purchase. Activities load the rest by `purchase_id`.
+    """The argument of every do and every undo: it names the purchase. Activities load the rest by `purchase_id`.
 
     `attempt` counts the starts of the same line (a failed payment may become good later); ledger rows
     and tombstones are keyed by it. `origin` is the door: checkout, event, admin, free, reconciler. Without a payment
-    `payment_id` is empty and `line` 1; what is bought then stands in `purchase_requests`.
+    `payment_id` is empty and `line` is 1; the item is then stored in `purchase_requests`.
     """
 
     purchase_id: str
@@ -28,7 +28,7 @@ class PurchaseOrder:
 
 @dataclass(frozen=True)
 class PaymentConfirmed:
-    """The line is paid; the number of lessons is settled for good (mission row 75)."""
+    """Result of `confirm_payment`: the line is paid, the number of lessons is settled for good (mission row 75)."""
 
     session_count: int
     session_count_source: str
@@ -37,8 +37,8 @@ class PaymentConfirmed:
 
 @dataclass(frozen=True)
 class PurchaseCreated:
-    """The purchase row exists. `fulfilment` (sessions, test_cards, ownership) picks the steps that follow, and whether
-    the line costs `coins`. `expires`: access ends some day."""
+    """Result of `create_purchase`: the row exists. `fulfilment` (sessions, test_cards, ownership) picks the steps that
+    follow; `coins` is what the line costs in coins; `expires`: access ends some day."""
 
     fulfilment: str
     item_id: str
@@ -48,7 +48,7 @@ class PurchaseCreated:
 
 @dataclass(frozen=True)
 class TrainerAssigned:
-    """A trainer holds all the slots of the plan."""
+    """Result of `assign_trainer`: the trainer holds all the slots of the plan."""
 
     allocation_id: str
     trainer_id: str
@@ -57,7 +57,7 @@ class TrainerAssigned:
 
 @dataclass(frozen=True)
 class SessionsCreated:
-    """Lessons of the allocation: how many this call made, how many stood already, which numbers are missing."""
+    """Result of `create_sessions`: how many lessons this call made, how many existed already, which are missing."""
 
     outcome: str  # all, partial, none
     created: int
@@ -67,7 +67,7 @@ class SessionsCreated:
 
 @dataclass(frozen=True)
 class Undone:
-    """What an undo did. `changed` is False when there was nothing to undo; `refunded` only of the refund."""
+    """Result of an undo. `changed` is False when there was nothing to undo; only the refund sets `refunded`."""
 
     changed: bool
     refunded: bool = False
@@ -75,10 +75,10 @@ class Undone:
 
 @dataclass(frozen=True)
 class Announcement:
-    """What became of a purchase, for the outbox and for the row that outlives Temporal's memory.
+    """What became of a purchase, for the outbox and for the database row, which is kept longer than Temporal's history.
 
-    `event`: PURCHASE_COMPLETED, PURCHASE_NEEDS_ATTENTION or PURCHASE_REFUNDED; empty when others need not know.
-    `ending`: completed, refused, cancelled; empty while the purchase goes on.
+    `event`: PURCHASE_COMPLETED, PURCHASE_NEEDS_ATTENTION, PURCHASE_ATTENTION_ESCALATED or PURCHASE_REFUNDED; empty when
+    others need not know. `ending`: completed, refused, cancelled; empty while the purchase goes on.
     """
 
     order: PurchaseOrder

@@ -18,7 +18,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """One row of the table. `heals`: waiting may help, so it is retried by itself. `status`: its HTTP status."""
+    """One row of the table. `heals`: waiting may help, so the step is retried by itself. `status`: the HTTP status."""
 
     code: str
     fate: Fate
@@ -30,8 +30,8 @@ class Refusal:
 
 
 class Refused(Exception):
-    """A typed business "no". `code` is in the table; `message` says what happened, in words for an operator; `facts`
-    are what a program may want to count on (`missing=3`)."""
+    """Raised for a typed business "no". `code` is in the table; `message` says what happened, in words for an operator;
+    `facts` are values that a program may use (`missing=3`)."""
 
     def __init__(self, code: str, message: str, **facts: int | str) -> None:
         super().__init__(message)

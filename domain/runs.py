@@ -1,7 +1,7 @@
-"""THE TABLE of run states: every status Temporal knows, what is told of a purchase without an ending, and what helps.
+"""THE TABLE of run states: for each status of Temporal, what is shown of a purchase without an ending, and what helps.
 
-List, case file, student's view, metrics and acts all read this table. A purchase that has an ending is told by its record
-alone.
+List, case file, student's view, metrics and acts all read this table. A purchase that has an ending is shown from its
+record alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Helps(StrEnum):
-    """What gets such a run going again."""
+    """What gets a run in this state going again."""
 
     NOTHING_NEEDED = ""
     UNPAUSE = "unpause"
@@ -21,7 +21,7 @@ class Helps(StrEnum):
 
 @dataclass(frozen=True)
 class RunKind:
-    """One row. `open`: no other run of its id can start. `code`: why it needs somebody, None: the run itself says."""
+    """One row. `open`: no other run of its id can start. `code`: why it needs somebody; None: the run itself says."""
 
     number: int  # temporal.api.enums.v1.WorkflowExecutionStatus
     status: str
@@ -54,5 +54,5 @@ UNKNOWN_RUN_STATE = _UNKNOWN
 
 
 def kind_of(number: int) -> RunKind:
-    """The row of a status; of one that a newer server has, a row that calls for an engineer."""
+    """Return the row of a status; for one that only a newer server has, a row that calls for an engineer."""
     return RUN_KINDS.get(number) or RunKind(number, f"STATUS_{number}", True, _UNKNOWN, Helps.ENGINEER)

@@ -1,4 +1,4 @@
-"""When the lessons are: wall time kept in the student's zone, across daylight-saving changes (spec section 5)."""
+"""Plan the lessons: wall time is kept in the student's zone, across daylight-saving changes (spec section 5)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson. `local` is naive wall time in the student's zone, the shifted one where the clocks skip it.
+    """One lesson. `local` is naive wall time in the student's zone; where the clocks skip that time, the shifted one.
 
-    `clock`: what was decided about its start. `gap`: the clocks skip the time asked for, which is `asked_local`; `fold`:
-    they show `local` twice, and it is the first of the two; None: that time is there once.
+    `clock` says what was decided about the start. `gap`: the clocks skip the time asked for, which is `asked_local`;
+    `fold`: they show `local` twice, and the first of the two is meant; None: that time exists once.
     """
 
     number: int
@@ -38,7 +38,7 @@ class Lesson:
 
 
 def zone_named(name: str) -> ZoneInfo:
-    """The IANA zone of our pinned tzdata, so that no plan depends on the host it was made on.
+    """Return the IANA zone from our pinned tzdata, so that no plan depends on the host it was made on.
 
     Raises STUDENT_PROFILE_MISSING for a name it does not know: a profile without a real zone is not complete.
     """
@@ -48,9 +48,9 @@ def zone_named(name: str) -> ZoneInfo:
 
 
 def first_day(wanted: WantedLessons, zone: str, now: datetime, holidays: Collection[date] = ()) -> tuple[date, bool]:
-    """The day of lesson 1, and whether it had to move because lesson 1 was not in the future (spec section 10).
+    """Return the day of lesson 1, and whether it had to move because lesson 1 was not in the future (spec section 10).
 
-    A series whose lesson 1 is past or now starts at its first own day from tomorrow in `zone`, weekday and rhythm
+    If lesson 1 is past or now, the series starts at its first own day from tomorrow in `zone`, weekday and rhythm
     kept; Sunday-only at the first Sunday on or after the start (mission rows 64, C11). `now` is aware.
     """
     where = zone_named(zone)
@@ -64,10 +64,10 @@ def first_day(wanted: WantedLessons, zone: str, now: datetime, holidays: Collect
 def plan_lessons(
     wanted: WantedLessons, count: int, zone: str, first: date, holidays: Collection[date] = ()
 ) -> list[Lesson]:
-    """Exactly `count` lessons on the series' own days from `first` on, numbered from 1 (mission rows 64, 65).
+    """Return exactly `count` lessons, numbered from 1, on the series' own days from `first` on (mission rows 64, 65).
 
-    The rhythm hangs on the asked start date; a lesson on a holiday goes to the next own day. A lesson the clocks
-    skip is held at its shifted time, one they repeat at the first of the two.
+    The rhythm counts from the start date asked for; a lesson on a holiday moves to the next own day. A lesson whose
+    time the clocks skip is held at the shifted time; one whose time they repeat, at the first of the two.
     """
     where = zone_named(zone)
     days = (day for day, _ in _series(wanted, where, first, holidays))
@@ -78,7 +78,7 @@ def plan_lessons(
 
 
 def lesson_at(number: int, asked: datetime, minutes: int, where: ZoneInfo) -> Lesson:
-    """The lesson at this wall time, and what was decided where the clocks of `where` skip or repeat it."""
+    """Return the lesson at this wall time; its `clock` says whether the clocks of `where` skip or repeat it."""
     aware = resolve_imaginary(asked.replace(tzinfo=where))
     local, starts_at = aware.replace(tzinfo=None), aware.astimezone(UTC)
     skipped = local != asked
@@ -90,7 +90,7 @@ def lesson_at(number: int, asked: datetime, minutes: int, where: ZoneInfo) -> Le
 
 
 def days_touched(starts_at: datetime, ends_at: datetime, zone: str) -> frozenset[date]:
-    """The dates a lesson lies on in `zone`; one that ends at midnight does not touch the next."""
+    """Return the dates that a lesson lies on in `zone`; one that ends at midnight does not touch the next."""
     where = zone_named(zone)
     first = starts_at.astimezone(where).date()
     last = (ends_at - timedelta(microseconds=1)).astimezone(where).date()
@@ -98,7 +98,7 @@ def days_touched(starts_at: datetime, ends_at: datetime, zone: str) -> frozenset
 
 
 def start_warning(wanted: WantedLessons, first: date, moved: bool) -> str | None:
-    """Says why the series does not start on the day asked for, if so (mission row C11; spec section 5)."""
+    """Return why the series does not start on the day asked for; None if it does (mission row C11; spec section 5)."""
     if first == wanted.start_date:
         return None
     why = "has passed" if moved else "is no day of lessons"
@@ -108,7 +108,7 @@ def start_warning(wanted: WantedLessons, first: date, moved: bool) -> str | None
 def _series(
     wanted: WantedLessons, where: ZoneInfo, start: date, holidays: Collection[date]
 ) -> Iterator[tuple[date, datetime]]:
-    """The series' days from `start` on, each with its lesson's aware start; holidays are left out."""
+    """Yield the series' days from `start` on, without holidays, each with its lesson's aware start. Raises Refused."""
     closed = frozenset(holidays)
     for ahead in count_from():
         day = start + ahead * _DAY

@@ -1,4 +1,4 @@
-"""How many lessons a purchase has: resolved once, stored with its source, used everywhere (mission rows 55, 75, C3)."""
+"""Resolve how many lessons a purchase has: once, stored with its source, used everywhere (mission rows 55, 75, C3)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ LARGEST_COUNT = 1000
 
 @dataclass(frozen=True)
 class SessionCount:
-    """`source` is purchaseTier, sessionCount or default."""
+    """How many lessons a purchase has. `source` is purchaseTier, sessionCount or default."""
 
     count: int
     source: str
 
     @property
     def warning(self) -> str | None:
-        """A defaulted count is worth a look (mission row 75); the others are not."""
+        """A warning that the count was only assumed (mission row 75); None when it was given."""
         if self.source != "default":
             return None
         return f"neither purchaseTier nor sessionCount says how many lessons: {self.count} by default"
 
 
 def resolve_session_count(fields: Mapping[str, Any]) -> SessionCount:
-    """The tier if it is 10, 20 or 30, else `sessionCount` if 1..1000, else 30 (mission rows 33, 55, 75).
+    """Return the tier if it is 10, 20 or 30, else `sessionCount` if 1..1000, else 30 (mission rows 33, 55, 75).
 
-    Takes canonical fields. JSON integers only: "20", 20.0 and true say nothing. Never raises.
+    Takes canonical fields. Only JSON integers count: "20", 20.0 and true are ignored. Never raises.
     """
     tier = _integer(fields.get("purchaseTier"))
     if tier in TIERS:
@@ -43,5 +43,5 @@ def resolve_session_count(fields: Mapping[str, Any]) -> SessionCount:
 
 
 def _integer(value: object) -> int:
-    """The JSON integer, or 0 for anything else: 0 is neither a tier nor a count."""
+    """Return the JSON integer, or 0 for anything else: 0 is neither a tier nor a count."""
     return value if is_whole(value) else 0

@@ -1,4 +1,4 @@
-"""What a student may be called: the same at every door (spec section 11)."""
+"""Define which ids students may have, the same at every door (spec section 11)."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _PATTERN = re.compile(STUDENT_ID)
 
 
 def is_student_id(said: str) -> bool:
-    """Whether a student may have this id."""
+    """Return whether a student may have this id."""
     return _PATTERN.fullmatch(said) is not None and said != ME

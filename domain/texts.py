@@ -1,4 +1,4 @@
-"""Texts that callers say: what PostgreSQL can hold, and who signs an act."""
+"""Check the texts that callers send: whether PostgreSQL can store them, and whether an act is signed properly."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ _LONGEST = {"actor": 255, "reason": LONGEST_REASON, "request_key": 255}
 
 
 def is_storable(text: str) -> bool:
-    """Whether PostgreSQL's text and jsonb can hold it: no NUL, no half of a surrogate pair."""
+    """Return whether PostgreSQL's text and jsonb can hold the text: no NUL, no half of a surrogate pair."""
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def storable(text: str, most: int = LONGEST_REASON) -> str:
-    """The text without what cannot be stored, `most` characters of it: for words that came and cannot be refused."""
+    """Return the first `most` characters, what cannot be stored replaced: for text that must be accepted."""
     return "".join(letter if is_storable(letter) else "\ufffd" for letter in text[:most])
 
 
 def signature_faults(**signed: object) -> list[str]:
-    """What is wrong with the `actor`, `reason` and `request_key` of an act, a sentence each; none when all is well."""
+    """Return what is wrong with an act's `actor`, `reason` and `request_key`, one sentence each; empty when all is
+    well."""
     faults: list[str] = []
     for name, said in signed.items():
         if not isinstance(said, str) or not said.strip():

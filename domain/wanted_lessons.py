@@ -1,4 +1,4 @@
-"""The lessons asked for, read out of canonical fields: every one that is missing or malformed is named (mission rows 63, 65)."""
+"""Read the lessons asked for out of canonical fields; name each that is missing or malformed (mission rows 63, 65)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class WantedLessons:
-    """The lessons asked for, checked: `start_time` is wall time in the student's zone, `minutes` the length of one.
+    """The lessons asked for, checked: `start_time` is wall time in the student's zone, `minutes` the length of each.
 
-    `preferred_trainer` is taken before others who can give all the lessons, and is no reason to wait when it cannot.
+    `preferred_trainer` is taken before others who can give all the lessons; nothing waits for one who cannot.
     """
 
     start_date: date
@@ -40,9 +40,9 @@ class WantedLessons:
 
 
 def wanted_lessons(fields: Mapping[str, Any]) -> WantedLessons:
-    """Reads the lessons asked for out of canonical fields (mission rows 63, 65).
+    """Return the lessons asked for in these canonical fields (mission rows 63, 65).
 
-    Absent: 60 minutes or the slot's own length, alternate days, every weekday, online, a group of one. Raises
+    Defaults: 60 minutes or the slot's own length, alternate days, every weekday, online, a group of one. Raises
     METADATA_INCOMPLETE naming every field that is missing or malformed; nothing is guessed from a bad value.
     """
     wanted, problems = _read_lessons(fields, whole=True)
@@ -52,7 +52,7 @@ def wanted_lessons(fields: Mapping[str, Any]) -> WantedLessons:
 
 
 def lesson_faults(fields: Mapping[str, Any]) -> list[str]:
-    """Which of the lessons' fields that are given are malformed; none is required. For what is laid over others."""
+    """Return which of the given lesson fields are malformed; none is required, so an amendment can be checked alone."""
     return _read_lessons(fields, whole=False)[1]
 
 
@@ -95,9 +95,9 @@ def _date(value: object) -> date:
 
 
 def _slot(value: object, *, as_length: bool) -> tuple[time, int | None]:
-    """Start of the slot, and its length in minutes if it is a range (which may cross midnight).
+    """Return the slot's start, and its length in minutes if it is a range (which may cross midnight).
 
-    `as_length`: the range is what says how long a lesson is, so it must be as long as a lesson can be.
+    `as_length`: the range says how long a lesson is, so it must not be longer than a lesson can be. Raises ValueError.
     """
     pattern = r"([01][0-9]|2[0-3]):([0-5][0-9])(?:-(?:([01][0-9]|2[0-3]):([0-5][0-9])|24:00))?"
     found = re.fullmatch(pattern, value) if isinstance(value, str) else None

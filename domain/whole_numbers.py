@@ -1,4 +1,4 @@
-"""Whole numbers of JSON: to Python `true` is 1, to whoever wrote it it is not."""
+"""Recognise whole numbers of JSON: Python takes `true` for 1, whoever wrote it does not."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import TypeGuard
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether it is a JSON integer; true, 20.0 and "20" are none."""
+    """Return whether it is a JSON integer; true, 20.0 and "20" are not."""
     return isinstance(value, int) and not isinstance(value, bool)
