@@ -1,4 +1,4 @@
-"""Which build runs: recorded with every worker, so that a history tells which code made it."""
+"""Name the build that runs; every worker records it, so that a history tells which code made it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 @cache
 def build_id() -> str:
-    """COURSAGA_BUILD, else the checkout's commit, else the package's version. No ".": Temporal's names refuse one."""
+    """Return COURSAGA_BUILD, else the checkout's commit, else the package's version. A "." becomes "-": Temporal
+    refuses it."""
     return (os.environ.get("COURSAGA_BUILD") or _commit() or version("coursaga")).replace(".", "-")
 
 

@@ -1,4 +1,4 @@
-"""Child processes: started on a leash, in a session of their own, with their output in a log file.
+"""Child processes, tied to the life of the process that started them, each in its own session and with a log file.
 
 Start them from a thread that lives as long as they shall: the kernel's leash is bound to the starting thread.
 """
@@ -32,7 +32,8 @@ class StartFailed(CannotRun):
 
 
 class Child:
-    """One process. `ends_with` is what the kernel sends it when its parent dies; `patience` (s) what a stop waits."""
+    """One child process. The kernel sends it `ends_with` when its parent dies; `stop` waits `patience` seconds for
+    it."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it; returns at once."""
+        """Start the process and return at once."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -77,7 +78,7 @@ class Child:
             )
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Sends the signal and waits; kills when the patience is over. Fine on a child that is gone."""
+        """Send the signal and wait; kill the process when its patience is over. Does nothing for one that is gone."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -91,16 +92,16 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """Its process id, None when it was never started or was stopped."""
+        """The process id; None if the process was never started or was stopped."""
         return None if self._process is None else self._process.pid
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Waits until `ready` says so; raises StartFailed if the child dies first or the time is over."""
+        """Wait until `ready` returns true. Raises StartFailed if the process dies first or `seconds` are over."""
         end = time.monotonic() + seconds
         while not ready():
             if not self.alive:
@@ -111,13 +112,13 @@ class Child:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log since its process was last started, headed by the file's name."""
+    """Return the last lines of a log since its process was last started, headed by the file's name."""
     text = log.read_text(errors="replace").rpartition(_STARTED)[2] if log.exists() else ""
     return "\n".join([f"--- {log}", *text.splitlines()[-lines:]])
 
 
 def identity(pid: int) -> str | None:
-    """When this process started, as a text that no later process of the same id shares; None if it is dead."""
+    """Return when this process started, as a text that no later process of the same id shares; None if it is dead."""
     if sys.platform == "linux":
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -129,7 +130,7 @@ def identity(pid: int) -> str | None:
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process, empty if it is dead."""
+    """Return the command line of a process, empty if it is dead."""
     if sys.platform == "linux":
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
@@ -139,7 +140,7 @@ def command_of(pid: int) -> str:
 
 
 def end(pid: int, known_as: str, how: signal.Signals, patience: float = 10.0) -> bool:
-    """Ends a process that is no child of ours, if it still is the one `known_as`; False if it would not go."""
+    """End a process that is not our child, if it is still the one `known_as`; return False if it does not end."""
     for sent, seconds in ((how, patience), (signal.SIGKILL, 5.0)):
         if identity(pid) != known_as:
             return True
@@ -151,7 +152,7 @@ def end(pid: int, known_as: str, how: signal.Signals, patience: float = 10.0) ->
 
 
 def gone(pid: int, known_as: str, seconds: float) -> bool:
-    """Waits up to `seconds` for that process to be gone."""
+    """Wait up to `seconds` for that process to be gone; return whether it is."""
     until = time.monotonic() + seconds
     while identity(pid) == known_as:
         if time.monotonic() > until:
@@ -161,7 +162,7 @@ def gone(pid: int, known_as: str, seconds: float) -> bool:
 
 
 def free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
-    """The ports to use by name: as wanted, 0 replaced by a free one; raises StartFailed when one is taken.
+    """Return the ports to use by name: as wanted, 0 replaced by a free one. Raises StartFailed when one is taken.
 
     A free one lies below those the system gives to outgoing connections, any of which could take it meanwhile.
     """
@@ -170,7 +171,7 @@ def free_ports(wanted: Mapping[str, int]) -> dict[str, int]:
 
 
 def free_port() -> int:
-    """One free loopback port."""
+    """Return one free loopback port. Raises StartFailed."""
     return free_ports({"": 0})[""]
 
 
@@ -195,14 +196,14 @@ def _claim(held: contextlib.ExitStack, name: str, port: int) -> int:
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether somebody accepts connections there."""
+    """Return whether something accepts connections on this port."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
     return False
 
 
 def environment_without(prefix: str) -> dict[str, str]:
-    """A copy of this process's environment without the variables of that prefix."""
+    """Return a copy of this process's environment without the variables that begin with the prefix."""
     return {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
 
 

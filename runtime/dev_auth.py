@@ -1,6 +1,7 @@
-"""Identity for development: a key pair of this COURSAGA_HOME, and tokens signed with it. Never in production.
+"""Development tokens, signed with a key pair of this COURSAGA_HOME. Never in production.
 
-The private key is made by the API that accepts its tokens, and is readable by its owner only. `coursaga down --wipe` deletes it.
+The private key is made by the API that accepts its tokens, and is readable by its owner only. `coursaga down
+--wipe` deletes it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class NoKeyYet(ServerUnreachable):
 
 
 def dev_key(home: Path) -> RSAKey:
-    """Load this home's key pair, creating it if absent. Safe when several processes start at once."""
+    """Load this home's key pair, creating it if absent. Safe when several processes start at once. Raises CannotRun."""
     file = home / KEY_FILE
     make_secret_once(file, lambda: json.dumps(RSAKey.generate_key(2048).as_dict(private=True)))
     try:
@@ -43,7 +44,8 @@ def dev_key(home: Path) -> RSAKey:
 
 
 def dev_token(settings: Settings, role: Role, subject: str, ttl: timedelta) -> str:
-    """A token of this home, good for `ttl` from now. Raises NoDevAuth, and NoKeyYet: only the API makes a key."""
+    """Return a token of this home, valid for `ttl` from now. Raises NoDevAuth, and NoKeyYet: only the API makes a
+    key."""
     if not settings.accepts_dev_tokens:
         raise NoDevAuth("development tokens are not accepted here (COURSAGA_ENV=production or DEV_AUTH=false)")
     home = settings.coursaga_home
@@ -58,12 +60,13 @@ def dev_token(settings: Settings, role: Role, subject: str, ttl: timedelta) -> s
 
 
 def kid_of(key: RSAKey) -> str:
-    """The key id of a development key: by its content, so that a key of another home is unknown, not wrong."""
+    """Return the key id of a development key, made from its content, so that another home's key is unknown, not
+    wrong."""
     return DEV_KID + key.thumbprint()
 
 
 class DevTokens:
-    """A bearer token whenever it is asked for, signed anew before the last one gets old."""
+    """Returns a bearer token whenever it is called, and signs a new one before the last one gets old."""
 
     def __init__(self, settings: Settings, role: Role, subject: str) -> None:
         self._settings, self._subject = settings, subject

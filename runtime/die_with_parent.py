@@ -1,4 +1,4 @@
-"""Becomes another program that never outlives its parent: run by path, standard library only, imports nothing of ours.
+"""Become another program that never outlives its parent: run by path, standard library only, imports nothing of ours.
 
     python -I -S die_with_parent.py PARENT SIGNAL UID GID PROGRAM ARGUMENT...
 
@@ -14,7 +14,8 @@ PR_SET_PDEATHSIG = 1
 
 
 def become(parent: int, signal: int, uid: int, gid: int, command: list[str]) -> None:
-    """Drops to the account, asks the kernel for `signal` on the parent's death, then runs `command` in its place."""
+    """Switch to the account, ask the kernel for `signal` on the parent's death, then run `command` in place of this
+    process."""
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)

@@ -1,10 +1,10 @@
-"""Why a process or the whole stack cannot run, in words for whoever started it, with the exit code of the command."""
+"""Errors that say why a process or the whole stack cannot run; each has the exit code of the command."""
 
 from __future__ import annotations
 
 
 class CannotRun(Exception):
-    """Something must be mended first; the message says what and how."""
+    """Something must be mended first; the message says what and how, for whoever started it."""
 
     exit_code = 1
 

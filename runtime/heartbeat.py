@@ -1,4 +1,4 @@
-"""How a process without a port shows that it lives: each of its loops touches a file of its own as it goes round."""
+"""Let a process without a port show that it lives: each of its loops touches a file of its own each time round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SECONDS = 10.0  # between beats of a loop that has nothing to do
 
 
 def beat(folder: Path | None, name: str) -> None:
-    """The loop of this name has come round; without a folder nobody asks. What looks: docker-compose.yml."""
+    """Touch the file of this loop, which docker-compose.yml looks at; without a folder do nothing."""
     if folder is not None:
         open_folder(folder)
         (folder / name).touch()

@@ -1,4 +1,4 @@
-"""AUTH_JWKS: the public keys whose tokens are accepted, as a JWK Set in JSON or in a file (RFC 7517)."""
+"""Read AUTH_JWKS: the public keys whose tokens are accepted, as a JWK Set in JSON or in a file (RFC 7517)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _LEAST_BITS = 2048
 
 
 def signing_keys(given: str) -> dict[str, RSAKey]:
-    """The RSA keys for signatures by their `kid`: several while keys are rotated.
+    """Return the RSA keys for signatures by their `kid`; there are several while keys are rotated.
 
     Keys for another use (encryption, another algorithm) are left out, as providers publish them in the same set.
-    Raises ValueError saying what is wrong: no JSON, a secret in it, a weak key, a `kid` missing, doubled or reserved,
-    no key left.
+    Raises ValueError saying what is wrong: no JSON, a secret in it, a weak key, a `kid` missing, doubled or
+    reserved, no key left.
     """
     keys: dict[str, RSAKey] = {}
     for entry in _entries(given):

@@ -1,4 +1,4 @@
-"""The end of a process."""
+"""End the process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import NoReturn
 
 
 def leave(code: int) -> NoReturn:
-    """Ends this process with this code, at once.
+    """End this process with this exit code, at once; 1 in place of 0 if the output cannot be flushed.
 
-    After a connection that failed, a thread of Temporal's SDK may still be giving back what it holds while the interpreter
-    is taken down; one time in ten the process then ended by a signal, and not with its code.
+    After a connection that failed, a thread of Temporal's SDK may still be giving back what it holds while the
+    interpreter is taken down; one time in ten the process then ended by a signal, and not with its code.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -1,4 +1,4 @@
-"""Logs of a process: one JSON object per line, or coloured lines on a terminal. Personal data never gets in.
+"""Set up the logs of a process: one JSON object per line, or coloured lines on a terminal, without personal data.
 
 The standard library's root logger carries everything, so libraries, Temporal's SDK and our own structlog loggers
 come out alike. Workflow code logs through `workflow.logger` only, which is silent on replay.
@@ -54,7 +54,8 @@ _PATTERNS = (
 
 
 def is_private(key: str) -> bool:
-    """Whether a log key names personal data or a secret, in camelCase or snake_case; test cards are no bank cards."""
+    """Return whether a log key, in camelCase or snake_case, names personal data or a secret; test cards are no bank
+    cards."""
     words = [word.lower() for word in _WORD.findall(key)]
     if "test" in words:
         words = [word for word in words if word != "card"]
@@ -63,7 +64,8 @@ def is_private(key: str) -> bool:
 
 
 def redact(value: Any) -> Any:
-    """The value without e-mail addresses, logins in URLs, bearer tokens, and without private keys at any depth."""
+    """Return the value without e-mail addresses, logins in URLs, tokens, keys, and fields with private names, at
+    any depth."""
     if isinstance(value, str):
         for pattern, instead in _PATTERNS:
             value = pattern.sub(instead, value)
@@ -86,7 +88,7 @@ def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
 def set_up_logs(
     level: str = "INFO", form: Literal["auto", "json", "console"] = "auto", to: TextIO | None = None
 ) -> None:
-    """Sets the process's logging up; `auto` writes console lines to a terminal and JSON anywhere else."""
+    """Set up the process's logging; `auto` writes console lines to a terminal and JSON anywhere else."""
     stream = to or sys.stderr
     console = form == "console" or (form == "auto" and stream.isatty())
     # Workflow and activity facts belong in fields, not glued to the message.

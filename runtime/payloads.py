@@ -1,7 +1,8 @@
-"""What crosses Temporal, read so that nothing a stranger sends can stop a workflow.
+"""Decode what crosses Temporal so that nothing a stranger sends can stop a workflow.
 
-Signals of Temporal UI and the CLI may carry anything. What cannot be read becomes a value, and the handler, which takes
-any number of values, notes it; with the SDK's own converter the signal would be dropped and nobody would know.
+Signals of Temporal UI and the CLI may carry anything. What cannot be read becomes a value, and the handler,
+which takes any number of values, notes it; with the SDK's own converter the signal would be dropped and nobody
+would know.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from temporalio.converter import DataConverter, DefaultPayloadConverter
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands for an input that is not what its encoding says, or of an encoding nobody knows."""
+    """The value in place of an input that cannot be decoded, or whose encoding is unknown."""
 
 
 class TolerantPayloadConverter(DefaultPayloadConverter):
-    """The default one, but an input of no particular type that cannot be read is `Unreadable`.
+    """The SDK's default converter, except that an input without a type hint that cannot be decoded becomes
+    `Unreadable`.
 
-    One that is to be of a type still raises: an Update is refused then, and leaves nothing in the history.
+    An input with a type hint still raises: an Update is then refused, and leaves nothing in the history.
     """
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
-        """One value per payload. Raises for what is to be of a type and is not."""
+        """Return one value per payload. Raises if a payload with a type hint cannot be decoded to that type."""
         hinted = zip_longest(payloads, type_hints or (), fillvalue=None)
         return [self._value(payload, hint) for payload, hint in hinted if payload is not None]
 

@@ -1,4 +1,4 @@
-"""A process that serves until it is asked to stop: its settings, its logs, its exit code."""
+"""Run a process that serves until it is asked to stop: its settings, its logs, its exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.state import attached
 
 
 def run(name: str, serve: Callable[[Settings], Coroutine[None, None, None]]) -> int:
-    """Serves, and answers the exit code: 0 stopped as asked, 1 a setting is wrong, 3 a server is not reachable."""
+    """Serve, and return the exit code: 0 stopped as asked, 1 a setting is wrong, 3 a server is not reachable."""
     try:
         settings = attached(load_settings())
         set_up_logs(settings.log_level, settings.log_format)

@@ -1,4 +1,4 @@
-"""What production refuses of the settings, and when a process counts as production."""
+"""Rules for the settings in production, and when a process counts as production."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WELL_KNOWN = ("postgres", "password", "secret", "changeme", "change-me", "admin
 
 
 class ProductionRules(BaseSettings):
-    """COURSAGA_ENV, which comes before all other settings, and its rules for them.
+    """COURSAGA_ENV, which is read before all other settings, and its rules for them.
 
     Production refuses whatever exists for development: the embedded servers, the stand-in provider, a fixed day,
     development tokens, blank secrets. Each is a fault of its own field, so that one list names them all.
@@ -26,7 +26,8 @@ class ProductionRules(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _production_unless_said(cls, said: dict[str, Any]) -> dict[str, Any]:
-        """Somebody's database elsewhere is no development: whoever forgot to say so is refused what development allows."""
+        """Set production if COURSAGA_ENV is not set and the database is on another machine: then it is not
+        development."""
         url = said.get("database_url")
         text = url.get_secret_value() if isinstance(url, SecretStr) else url
         elsewhere = isinstance(text, str) and text.startswith("postgres") and not on_this_machine(text)
@@ -66,12 +67,12 @@ class ProductionRules(BaseSettings):
 
 
 def in_production(info: ValidationInfo) -> bool:
-    """Whether the settings checked are those of production."""
+    """Return whether the settings being checked are those of production."""
     return info.data.get("coursaga_env") == "production"
 
 
 def fault_of_database(url: str) -> str | None:
-    """What production refuses of the database's URL; None when nothing."""
+    """Return why production refuses this database URL, or None when it does not."""
     parts = urlsplit(url)
     password = unquote(parts.password or "")
     if not password:

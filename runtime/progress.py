@@ -1,4 +1,4 @@
-"""Progress of something slow, on stderr: a spinner on a terminal, plain lines anywhere else."""
+"""Show the progress of something slow on stderr: a spinner on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Say = Callable[[str], None]
 
 
 def say_nothing(_: str) -> None:
-    """Swallows progress."""
+    """Ignore the text: for callers that show no progress."""
 
 
 @contextlib.contextmanager
 def progress() -> Generator[Say]:
-    """Gives a function to say what is being done now."""
+    """Yield a function that shows what is being done now."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What Temporal starts by the clock. Made by a worker that serves; one that is there already stays as it is."""
+"""The schedules of Temporal. A worker that serves creates them; one that exists already stays as it is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _log = structlog.get_logger()
 
 
 async def keep_sweeping(client: Client, task_queue: str) -> None:
-    """Lessons that stand on a day closed later are looked for, and what is kept for a time only is let go: for good."""
+    """Create the schedules that look for lessons on days closed later, and that delete what is kept for a limited
+    time."""
     sweep = ScheduleActionStartWorkflow("LessonSweepWorkflow", "", id=sweep_id_of(task_queue), task_queue=task_queue)
     await _keep(client, sweep, LESSON_SWEEP_EVERY)
     prune = ScheduleActionStartWorkflow("PruneWorkflow", id=prune_id_of(task_queue), task_queue=task_queue)
@@ -36,7 +37,8 @@ async def keep_sweeping(client: Client, task_queue: str) -> None:
 
 
 async def _keep(client: Client, action: ScheduleActionStartWorkflow, every: timedelta) -> None:
-    """Now and so often, one run at a time; the schedule is called as its runs are."""
+    """Create a schedule, named as its runs are, that runs now and at this interval, one run at a time; log if it
+    fails."""
     schedule = Schedule(
         action=action,
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
@@ -51,7 +53,7 @@ async def _keep(client: Client, action: ScheduleActionStartWorkflow, every: time
 
 
 async def stop_sweeping(client: Client, task_queue: str) -> None:
-    """Leaves no schedule behind on a server that stays, where nobody will serve this task queue again."""
+    """Delete both schedules, for a server that stays although nobody will serve this task queue again."""
     for name in (sweep_id_of(task_queue), prune_id_of(task_queue)):
         with suppress(RPCError):
             await client.get_schedule_handle(name).delete(rpc_timeout=RPC)

@@ -1,4 +1,5 @@
-"""SECRETS_KEYS: the keys that secrets are stored under, and the one a development stack makes for its own COURSAGA_HOME."""
+"""Read SECRETS_KEYS, the keys that stored secrets are encrypted with, and make the key of a development stack's
+home."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ HOW_TO_MAKE = "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.
 
 
 def keys_in(given: str) -> list[str]:
-    """The keys, the first of which seals. Raises ValueError, which names none of them, saying which is wrong and why."""
+    """Return the keys; the first one seals. Raises ValueError saying which is wrong and why, without showing any
+    key."""
     keys = [key.strip() for key in given.split(",")]
     for number, key in enumerate(keys, start=1):
         try:
@@ -31,7 +33,7 @@ def keys_in(given: str) -> list[str]:
 
 
 def key_of_home(home: Path) -> str | None:
-    """The key that the stack of this home made, None if it has made none. Raises CannotRun when it is spoilt."""
+    """Return the key that the stack of this home made, None if it has made none. Raises CannotRun when it is spoilt."""
     file = home / KEY_FILE
     try:
         return keys_in(file.read_text())[0]
@@ -45,7 +47,7 @@ def key_of_home(home: Path) -> str | None:
 
 
 def make_key_of_home(home: Path) -> str:
-    """The same, made if there is none; readable by its owner only."""
+    """Return this home's key, made if there is none; only its owner can read the file. Raises CannotRun."""
     make_secret_once(home / KEY_FILE, lambda: base64.urlsafe_b64encode(os.urandom(_SIZE)).decode())
     key = key_of_home(home)
     if key is None:

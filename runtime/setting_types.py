@@ -1,4 +1,4 @@
-"""The forms that values of settings have, each with what is said to a value of another form."""
+"""The types of settings' values, each with the error message for a value of another form."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _seconds(value: object) -> object:
-    """Reads 90, "90s", "15m", "72h", "3d"; leaves every other form to pydantic."""
+    """Return the duration in 90, "90s", "15m", "72h", "3d" given as text; leave every other form to pydantic."""
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value.strip().lower())):
         return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
     return value
 
 
 def duration(text: str) -> timedelta | None:
-    """Reads a duration as the settings do; None when it is none."""
+    """Parse a duration as the settings do; return None when it is none."""
     read = _seconds(text)
     return read if isinstance(read, timedelta) else None
 
 
 def object_in(value: SecretStr) -> Any:
-    """The JSON that is the value; None when it is none."""
+    """Parse the value as JSON; return None when it is not JSON."""
     try:
         return json.loads(value.get_secret_value())
     except ValueError:

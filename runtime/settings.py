@@ -1,4 +1,4 @@
-"""Every setting, from the environment only. `.env.example` lists them all; a test keeps the two equal."""
+"""All settings, read from the environment only. `.env.example` lists them all; a test keeps the two equal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HOME = Path(".coursaga")
 
 
 class SettingsError(CannotRun):
-    """A setting is missing or wrong; the message names each one, its variable and why."""
+    """Settings are missing or wrong; the message names each variable and why."""
 
 
 class Settings(ProductionRules):
@@ -92,7 +92,7 @@ class Settings(ProductionRules):
     @field_validator("coursaga_home")
     @classmethod
     def _of_the_clone(cls, value: Path) -> Path:
-        """The default is the clone's, from whatever folder of it a command is called."""
+        """Resolve the default to the home of the clone, from whatever folder of it a command is called."""
         if value != _HOME:
             return value
         here = Path.cwd()
@@ -135,7 +135,7 @@ class Settings(ProductionRules):
 
     @property
     def public_url(self) -> str:
-        """Where others reach the API: API_PUBLIC_URL, else where it listens."""
+        """The URL at which others reach the API: API_PUBLIC_URL, else the address it listens on."""
         host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
         return self.api_public_url or f"http://{host}:{self.api_port}"
 
@@ -146,16 +146,16 @@ class Settings(ProductionRules):
 
     @property
     def shows_docs(self) -> bool:
-        """Whether the API tells its documentation: API_DOCS, else in development only."""
+        """Whether the API serves its documentation: API_DOCS, else in development only."""
         return self.coursaga_env != "production" if self.api_docs is None else self.api_docs
 
     def with_values(self, **values: object) -> Settings:
-        """A copy with other values, validated like the environment's."""
+        """Return a copy with other values, validated like the environment's."""
         return Settings.model_validate({**self.model_dump(), **values})
 
     @property
     def kafka_servers(self) -> str:
-        """Where Kafka is. Raises SettingsError when there is none."""
+        """The addresses of Kafka's servers. Raises SettingsError when none is set."""
         if self.kafka_bootstrap_servers is None:
             raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set: there is no Kafka to talk to")
         return self.kafka_bootstrap_servers
@@ -167,7 +167,7 @@ class Settings(ProductionRules):
 
     @property
     def sealing_keys(self) -> list[str]:
-        """SECRETS_KEYS, the first of which seals; none in development, if none is set.
+        """The keys of SECRETS_KEYS, the first of which seals; in development an empty list if none is set.
 
         Raises SettingsError in production: what stores or uses secrets does not run without.
         """
@@ -181,12 +181,12 @@ class Settings(ProductionRules):
         return []
 
     def environment(self) -> dict[str, str]:
-        """The variables that make another process read these same settings. Holds secrets."""
+        """Return the variables that make another process read these same settings. They hold secrets."""
         return {name.upper(): _text(value) for name, value in self.model_dump().items() if value is not None}
 
 
 def load_settings() -> Settings:
-    """Reads the environment; raises SettingsError with one readable line per wrong setting."""
+    """Read the environment; raise SettingsError with one readable line per wrong setting."""
     try:
         return Settings()
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""How commands with the same COURSAGA_HOME find the running stack, and what is left of one that was killed.
+"""Let commands with the same COURSAGA_HOME find the running stack, and what is left of one that was killed.
 
 A lock on `up.lock` says whether a stack runs: the kernel gives it back however the process ends.
 `stack.json` says where its servers are; it holds the database password and is readable by its owner only.
@@ -32,9 +32,9 @@ class AlreadyRuns(CannotRun):
 
 @dataclass(frozen=True)
 class Running:
-    """A stack that is up: where everything is, and whether its workers come in builds.
+    """A stack that is up: its addresses, and whether its workers are versioned by build.
 
-    `database_url` holds the password; `pids` by name of the part.
+    `database_url` holds the password; `pids` maps the name of a part to its process id.
     """
 
     pid: int
@@ -49,7 +49,7 @@ class Running:
     versioned: bool = False
 
     def report(self) -> dict[str, object]:
-        """The object that `coursaga up --json` prints (spec section 8)."""
+        """Return the object that `coursaga up --json` prints (spec section 8)."""
         return {
             "ready": True,
             "api": self.api,
@@ -64,7 +64,8 @@ class Running:
 
 @dataclass(frozen=True)
 class Leftover:
-    """A child process as written down: its id, what tells it from later processes of that id, how to end it."""
+    """A child process as stored: its id, `known_as` to tell it from later processes of that id, the signal that
+    ends it."""
 
     pid: int
     known_as: str
@@ -91,7 +92,7 @@ class Home:
         self._lock: TextIO | None = None
 
     def lock(self) -> None:
-        """Takes the home for this process until `unlock`; raises AlreadyRuns if another has it."""
+        """Lock the home for this process until `unlock`; raise AlreadyRuns if another process holds it."""
         open_folder(self.folder)
         held = (self.folder / "up.lock").open("a+")
         # A command that looks whether somebody runs holds it for a moment, too.
@@ -108,13 +109,13 @@ class Home:
         raise AlreadyRuns(f"a stack already runs on {self.folder} ({who}): stop it with `coursaga down`")
 
     def unlock(self) -> None:
-        """Gives the home back."""
+        """Release the lock of the home, if this process holds it."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def locked(self) -> bool:
-        """Whether a process has the home."""
+        """Return whether a process holds the lock of the home."""
         try:
             with (self.folder / "up.lock").open() as looked_at:
                 fcntl.flock(looked_at, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -125,14 +126,14 @@ class Home:
         return False
 
     def read(self) -> State | None:
-        """What stack.json says, None if there is none."""
+        """Return the content of stack.json, None if there is none that can be read."""
         try:
             return _STATE.validate_json((self.folder / "stack.json").read_bytes())
         except (OSError, ValidationError):
             return None
 
     def write(self, children: Mapping[str, tuple[int, signal.Signals]], running: Running | None) -> None:
-        """Writes down the children and, once it is ready, the stack."""
+        """Write stack.json: the children and, once it is ready, the stack."""
         known = {
             name: Leftover(pid, known_as, int(how))
             for name, (pid, how) in children.items()
@@ -141,11 +142,12 @@ class Home:
         write_secret(self.folder / "stack.json", json.dumps(asdict(State(os.getpid(), known, running))))
 
     def forget(self) -> None:
-        """Removes stack.json."""
+        """Remove stack.json."""
         (self.folder / "stack.json").unlink(missing_ok=True)
 
     def end_leftovers(self) -> None:
-        """Ends the children of a stack that was killed; the caller holds the lock."""
+        """End the children of a stack that was killed; the caller holds the lock. Raises CannotRun if one does not
+        end."""
         state = self.read()
         for name, child in reversed(list(state.children.items()) if state else []):
             if not end(child.pid, child.known_as, signal.Signals(child.how), patience=30):
@@ -154,14 +156,15 @@ class Home:
 
 
 def find(home: Path) -> Running | None:
-    """The stack that runs on this home and is ready, None if there is none."""
+    """Return the stack that runs on this home and is ready, None if there is none."""
     place = Home(home)
     state = place.read() if place.locked() else None
     return state.running if state else None
 
 
 def attached(settings: Settings) -> Settings:
-    """The settings with what the running stack knows filled in where the environment says nothing."""
+    """Return the settings; those that the environment does not set are filled in from the running stack, if there
+    is one."""
     running = find(settings.coursaga_home)
     if running is None:
         return settings

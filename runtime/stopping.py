@@ -1,4 +1,4 @@
-"""How a process that serves for ever is asked to stop, and rests until then."""
+"""Notice when a process that serves for ever is asked to stop, and rest until then."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 
 
 def asked_to_stop() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT; call it within the running loop."""
+    """Return an event that SIGTERM and SIGINT set; call it within the running loop."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -15,7 +15,7 @@ def asked_to_stop() -> asyncio.Event:
 
 
 async def rest(stop: asyncio.Event, seconds: float) -> None:
-    """Returns after `seconds`, or as soon as the process is asked to stop."""
+    """Return after `seconds`, or as soon as the process is asked to stop."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()

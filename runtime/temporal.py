@@ -1,4 +1,4 @@
-"""The Temporal client, and the search attributes that purchases are listed by.
+"""Connect to Temporal, and keep the search attributes that purchases are listed by.
 
 What crosses Temporal are dataclasses of plain values; every client made here, and so every worker, reads them as
 `runtime.payloads` says.
@@ -36,13 +36,13 @@ class TemporalUnreachable(ServerUnreachable):
 
 
 class SearchAttributesWrong(CannotRun):
-    """A search attribute has another type, or could not be made; the message says which and what to do."""
+    """A search attribute has another type, or could not be created; the message says which and what to do."""
 
 
 async def connect(
     settings: Settings, *, lazy: bool = False, seconds: float = 10.0, runtime: Runtime | None = None
 ) -> Client:
-    """Connects to TEMPORAL_ADDRESS; raises TemporalUnreachable after `seconds`.
+    """Connect to TEMPORAL_ADDRESS; raise TemporalUnreachable after `seconds`.
 
     `lazy` connects with the first call, so that the API starts without Temporal; workers need a connection at once.
     TEMPORAL_API_KEY and TEMPORAL_TLS_* are read as the SDK reads them.
@@ -54,7 +54,7 @@ async def connect(
 
 
 def metered(address: str) -> Runtime:
-    """An SDK runtime that serves its metrics to Prometheus at this `host:port`; one per process."""
+    """Return an SDK runtime that serves its metrics to Prometheus at this `host:port`; make one per process."""
     serve = PrometheusConfig(bind_address=address, durations_as_seconds=True)
     return Runtime(telemetry=TelemetryConfig(metrics=serve))
 
@@ -62,7 +62,7 @@ def metered(address: str) -> Runtime:
 async def connect_to(
     address: str, namespace: str, *, lazy: bool = False, seconds: float = 10.0, runtime: Runtime | None = None
 ) -> Client:
-    """Connects to this server; raises TemporalUnreachable after `seconds`."""
+    """Connect to this server; raise TemporalUnreachable after `seconds`."""
     config = cast("dict[str, Any]", {**ClientConfig.load_client_connect_config(disable_file=True)})
     config |= {"target_host": address, "namespace": namespace, "lazy": lazy, "runtime": runtime}
     config["data_converter"] = DATA_CONVERTER
@@ -75,7 +75,7 @@ async def connect_to(
 
 @dataclass(frozen=True)
 class AttributeGaps:
-    """How the server's search attributes differ from ours: absent names, and name -> "has X, wants Y"."""
+    """How the server's search attributes differ from ours: `absent` names; `wrong` maps a name to "has X, wants Y"."""
 
     absent: list[str]
     wrong: dict[str, str]
@@ -84,7 +84,7 @@ class AttributeGaps:
 async def attribute_gaps(
     client: Client, wanted: Mapping[str, SearchAttributeIndexedValueType] = SEARCH_ATTRIBUTES
 ) -> AttributeGaps:
-    """Compares the namespace's search attributes with the wanted ones, by name and type."""
+    """Compare the namespace's search attributes with the wanted ones, by name and type."""
     answer = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace), timeout=RPC
     )
@@ -102,7 +102,7 @@ async def attribute_gaps(
 async def ensure_search_attributes(
     client: Client, wanted: Mapping[str, SearchAttributeIndexedValueType] = SEARCH_ATTRIBUTES
 ) -> list[str]:
-    """Makes the absent ones and returns their names; raises SearchAttributesWrong if a type differs."""
+    """Create the absent search attributes and return their names; raise SearchAttributesWrong if a type differs."""
     gaps = await attribute_gaps(client, wanted)
     if gaps.wrong:
         raise SearchAttributesWrong(f"search attributes of another type in {client.namespace!r}: {gaps.wrong}")
@@ -130,7 +130,7 @@ async def _add(client: Client, attributes: Mapping[str, SearchAttributeIndexedVa
 
 
 async def answers(client: Client) -> bool:
-    """Whether the server answers for this namespace."""
+    """Return whether the server answers for this namespace."""
     try:
         await client.workflow_service.describe_namespace(
             DescribeNamespaceRequest(namespace=client.namespace), timeout=RPC
@@ -141,7 +141,7 @@ async def answers(client: Client) -> bool:
 
 
 async def keep_closed_runs(client: Client, days: int) -> None:
-    """Sets how long the namespace remembers closed workflows."""
+    """Set for how many days the namespace keeps closed workflows."""
     keep = NamespaceConfig(workflow_execution_retention_ttl=Duration(seconds=days * 86400))
     await client.workflow_service.update_namespace(
         UpdateNamespaceRequest(namespace=client.namespace, config=keep), timeout=RPC

@@ -1,4 +1,4 @@
-"""What an address says of the machine it leads to."""
+"""Tell from a URL which host it names, and whether that is this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def host_of(url: str) -> str:
-    """The host it names; empty when it names none."""
+    """Return the host that the URL names; empty when it names none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -15,7 +15,7 @@ def host_of(url: str) -> str:
 
 
 def on_this_machine(url: str) -> bool:
-    """Whether it leads here: by loopback or by a socket file."""
+    """Return whether the URL leads to this machine: by loopback or by a socket file."""
     host = host_of(url)
     if host in ("", "localhost"):
         return True

@@ -1,4 +1,4 @@
-"""Which build of the workers gets the work: it is made current by `coursaga release`, and by `coursaga up` itself.
+"""Make a build of the workers current, so that it gets the work; `coursaga release` and `coursaga up` do so.
 
 A run goes on with the current build, wherever an earlier one left it; so nothing is made current before its code has
 repeated the runs that are open.
@@ -24,32 +24,32 @@ _NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION, RPCStatu
 
 
 class NotReleased(CannotRun):
-    """The build was not made current, the one before goes on; the message says why and what to do."""
+    """The build was not made current, and the earlier one goes on; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Released:
-    """`build` is current now; `before` was until then, the same when nothing had to be changed."""
+    """Result of a release. `build` is current now; `before` was until then, the same when nothing had to be changed."""
 
     build: str
     before: str
 
     @property
     def changed(self) -> bool:
-        """Whether it was another one."""
+        """Whether another build was current before."""
         return self.build != self.before
 
 
 def open_runs(task_queue: str) -> str:
-    """The query of all runs of this queue that are not closed, paused ones too."""
+    """Return the visibility query for all runs of this queue that are not closed, paused ones too."""
     name = task_queue.replace("'", "''")
     return f"TaskQueue = '{name}' AND CloseTime IS NULL"
 
 
 async def make_current(client: Client, task_queue: str, build: str, *, seconds: float) -> Released:
-    """Gives the work to the workers of this build (or to `UNVERSIONED` ones); fine to repeat.
+    """Give the work to the workers of this build (or to `UNVERSIONED` ones). Safe to repeat.
 
-    Waits until one of them polls, and until the queue goes by it. Raises NotReleased after `seconds`.
+    Waits until one of them polls, and until the queue uses the build. Raises NotReleased after `seconds`.
     """
     until = time.monotonic() + seconds
     before: str | None = None
@@ -74,7 +74,7 @@ async def make_current(client: Client, task_queue: str, build: str, *, seconds: 
 
 
 async def _set(client: Client, task_queue: str, build: str) -> str:
-    """Asks for it; what the server has against it so far, or that it is on its way."""
+    """Ask the server to make the build current; return why it is not yet so."""
     request = SetWorkerDeploymentCurrentVersionRequest(
         namespace=client.namespace,
         deployment_name=deployment_of(task_queue),

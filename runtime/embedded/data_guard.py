@@ -1,6 +1,6 @@
-"""What belongs together stays together: PostgreSQL's data, Temporal's and the stand-in provider's, all or none.
+"""Check that the data of PostgreSQL, Temporal and the stand-in provider belong together: all of them, or none.
 
-Half of it would be dangerous: workflows without their rows, or rows whose workflows are gone, or charges nobody
+A part alone would be dangerous: workflows without their rows, or rows whose workflows are gone, or charges nobody
 remembers. Each part carries the same random id; once the servers have all been up, none may be missing any more.
 """
 
@@ -17,18 +17,19 @@ _REMEDY = "put it back, or start afresh with `coursaga down --wipe`"
 
 
 class DataMismatch(CannotRun):
-    """The parts do not belong together; the message names what is missing or foreign, and the way out."""
+    """The parts do not belong together; the message names what is missing or foreign, and what to do."""
 
 
 class DataGuard:
-    """The embedded parts of one home: name -> the file or folder that exists once the part has data."""
+    """Guards the embedded parts of one home. `parts` maps a name to the file or folder that exists once the part
+    has data."""
 
     def __init__(self, home: Path, parts: Mapping[str, Path]) -> None:
         self._settled = home / "together"
         self._parts = dict(parts)
 
     def claim(self) -> None:
-        """Marks the parts as belonging together the first time, and checks it ever after. Raises DataMismatch."""
+        """Mark the parts as belonging together the first time; check that they do ever after. Raises DataMismatch."""
         ids = {name: self._id(name) for name in self._parts}
         with_data = {name for name, data in self._parts.items() if data.exists()}
         absent = [name for name, found in ids.items() if found is None]
@@ -47,7 +48,7 @@ class DataGuard:
         return None
 
     def settle(self) -> None:
-        """All parts have been up: from now on each must have its data."""
+        """Note that all parts have been up: from now on each must have its data."""
         self._settled.touch()
 
     def _mark(self, names: list[str], stack_id: str) -> None:

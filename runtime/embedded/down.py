@@ -1,4 +1,4 @@
-"""Stopping the stack of a home from outside, and deleting its data."""
+"""Stop the stack of a home from outside, and delete its data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARKS = ("up.lock", "dev-key.json", "secrets-key")  # one of them is in every h
 
 
 def stop(home: Path) -> int | None:
-    """Stops the stack that runs on this home and whatever a killed one left; its process id, None if none ran."""
+    """Stop the stack that runs on this home, and what a killed one left; return its process id, None if none ran."""
     place = Home(home)
     stopped = _stop_supervisor(place) if place.locked() else None
     if (place.folder / "up.lock").exists():  # else no stack ever ran here, and nothing is to be made here
@@ -32,9 +32,9 @@ def stop(home: Path) -> int | None:
 
 
 def wipe(home: Path) -> bool:
-    """Deletes the data, logs and state below this home; the stack must be stopped. Other files stay.
+    """Delete the data, logs and state below this home; the stack must be stopped. Other files stay.
 
-    A folder that is no home loses nothing: False.
+    Returns False, and deletes nothing, if the folder is no home.
     """
     if not any((home / name).exists() for name in _MARKS):
         return False

@@ -1,4 +1,4 @@
-"""The servers and processes of a stack while it runs: which are wanted, which have died, and starting those again."""
+"""The servers and processes of a running stack: know which are wanted, see which have died, and start those again."""
 
 from __future__ import annotations
 
@@ -43,34 +43,34 @@ class Parts:
 
     @property
     def ends(self) -> dict[str, tuple[int, signal.Signals]]:
-        """Of those that run: the process id, and the signal that ends it."""
+        """The process id of each part that runs, and the signal that ends it, by name."""
         return {name: (part.pid, part.ends_with) for name, part in self._parts.items() if part.pid is not None}
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process ids of those that run."""
+        """The process id of each part that runs, by name."""
         return {name: pid for name, (pid, _) in self.ends.items()}
 
     def keep(self, part: Part, start: Callable[[], object]) -> None:
-        """Starts a new part by `start` and keeps it from now on."""
+        """Start a new part by calling `start`, and keep it running from now on."""
         self._parts[part.name] = part
         self._wanted.add(part.name)
         start()
         self._changed()
 
     def start(self, name: str) -> None:
-        """Starts a stopped part again, at its old address."""
+        """Start a stopped part again, at its old address."""
         self._wanted.add(name)
         self._parts[name].start()
         self._changed()
 
     def stop(self, name: str) -> None:
-        """Stops one part and leaves it stopped."""
+        """Stop one part and leave it stopped."""
         self._wanted.discard(name)
         self._parts[name].stop()
 
     def stop_all(self) -> None:
-        """Stops all in reverse order and forgets them."""
+        """Stop all parts in reverse order and forget them."""
         self._wanted.clear()
         for name, part in reversed(list(self._parts.items())):
             self._say(f"stopping {name}")
@@ -78,7 +78,7 @@ class Parts:
         self._parts.clear()
 
     def tend(self) -> None:
-        """Starts again what died, with growing pauses."""
+        """Start each part that died again, with growing pauses."""
         for name in [name for name in self._parts if name in self._wanted and not self._parts[name].alive]:
             pause, not_before = self._pauses.get(name, (0.0, 0.0))
             now = time.monotonic()
@@ -94,7 +94,7 @@ class Parts:
                 self._say(str(failed))
 
     def check_alive(self) -> None:
-        """Raises StartFailed, with the end of its log, for one that is wanted and has died."""
+        """Raise StartFailed, with the end of its log, if a part that is wanted has died."""
         for name in self._wanted:
             if not self._parts[name].alive:
                 raise StartFailed(f"{name} stopped while starting\n{tail(self._logs / f'{name}.log')}")

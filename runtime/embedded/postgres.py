@@ -1,6 +1,7 @@
-"""Embedded PostgreSQL for development, demos and tests: our own launcher around the packaged programs.
+"""Embedded PostgreSQL for development, demos and tests: our own launcher of the packaged programs.
 
-Password (scram) and loopback only; survives kill -9 of itself and of its parent. Never used when DATABASE_URL is set.
+Takes connections by password (scram) on loopback only; survives kill -9 of itself and of its parent. Never used when
+DATABASE_URL is set.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _OPTIONS = {
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL server with its data under `home`; the caller sees to it that nobody else starts it there.
+    """One PostgreSQL server with its data under `home`; the caller makes sure that nobody else starts it there.
 
     `port` 0 picks a free one, kept for the life of this object. `binaries` is a folder with initdb and postgres.
     """
@@ -51,12 +52,12 @@ class EmbeddedPostgres:
 
     @property
     def data(self) -> Path:
-        """The data folder, wherever it really is."""
+        """The data folder, links resolved: it may be in the annex."""
         return (self._folder / "data").resolve()
 
     @property
     def url(self) -> str:
-        """How to connect; holds the password."""
+        """The URL to connect to; it holds the password."""
         password = (self._folder / "password").read_text()
         return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{DATABASE}"
 
@@ -71,7 +72,8 @@ class EmbeddedPostgres:
         return None if self._child is None else self._child.pid
 
     def start(self) -> str:
-        """Makes the data if there is none, starts, waits until it answers; returns the URL. Raises StartFailed."""
+        """Create the data if there is none, start the server, wait until it answers; return the URL. Raises
+        StartFailed."""
         self.stop()  # one that was killed is still our zombie, and its id looks alive to PostgreSQL
         open_folder(self._folder)
         sweep_annexes()
@@ -85,7 +87,7 @@ class EmbeddedPostgres:
         return self.url
 
     def stop(self) -> None:
-        """Stops it: connections are closed, everything committed is on disk."""
+        """Stop the server: connections are closed, everything committed is on disk."""
         if self._child is not None:
             self._child.stop(signal.SIGINT)  # "fast": does not wait for clients to leave
 
@@ -143,7 +145,7 @@ class EmbeddedPostgres:
             )
 
     def _end_leftover(self) -> None:
-        """Ends a server on this data whose parent was killed. A pid alone proves nothing: ids are used again."""
+        """End a server on this data whose parent was killed. A pid alone proves nothing: ids are used again."""
         file = self.data / "postmaster.pid"
         with contextlib.suppress(OSError, ValueError, IndexError):
             pid = int(file.read_text().splitlines()[0])
@@ -185,7 +187,8 @@ class EmbeddedPostgres:
                 time.sleep(0.2)
 
     def _has_database(self) -> bool:
-        """Whether it answers; makes the database the first time."""
+        """Return whether the server answers; create the database the first time. Raises StartFailed on a wrong
+        password."""
         maintenance = self.url.replace("+psycopg", "").removesuffix(DATABASE) + "postgres"
         try:
             with psycopg.connect(maintenance, autocommit=True, connect_timeout=5) as connection:
@@ -201,7 +204,7 @@ class EmbeddedPostgres:
 
 
 def wipe_postgres(home: Path) -> None:
-    """Deletes the data of the server under this home, in the annex too."""
+    """Delete the data of the server under this home, in the annex too."""
     shutil.rmtree(annex_of(home / "postgres"), ignore_errors=True)
     shutil.rmtree(home / "postgres", ignore_errors=True)
     sweep_annexes()

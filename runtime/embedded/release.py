@@ -1,4 +1,5 @@
-"""Before this build gets work on a stack: its code replays the open runs, and the task queue is told that it is current."""
+"""Before this build gets work on a stack, replay the open runs with its code and make it the task queue's current
+build."""
 
 from __future__ import annotations
 
@@ -18,15 +19,15 @@ from runtime.versions import NotReleased, Released, make_current, open_runs
 
 
 async def any_open_runs(settings: Settings) -> bool:
-    """Whether there is a run that this code would have to go on with."""
+    """Return whether a run is open that this code would have to go on with."""
     client = await connect(settings)
     return (await client.count_workflows(open_runs(settings.task_queue), rpc_timeout=RPC)).count > 0
 
 
 def replay_open_runs(settings: Settings) -> None:
-    """Raises StartFailed when this code cannot go on with one of them.
+    """Replay the open runs; raise StartFailed when this code cannot go on with one of them.
 
-    In a process of its own: what a replay that failed leaves in its threads must not stay in this one.
+    Runs in a process of its own: what a failed replay leaves in its threads must not stay in this one.
     """
     command = [sys.executable, "-m", "cli.main", "release", "--check"]
     environment = {**os.environ, **settings.environment()}
@@ -39,7 +40,7 @@ def replay_open_runs(settings: Settings) -> None:
 
 
 def released(settings: Settings) -> bool:
-    """Whether the work goes to the workers of this build; sees to it."""
+    """Make this build current, if it is not; return whether its workers get the work now."""
     try:
         aside(lambda: _release(settings))
     except (NotReleased, RPCError):

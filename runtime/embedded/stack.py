@@ -1,4 +1,5 @@
-"""The supervisor behind `coursaga up`: every server and process of one stack, in order, and back again.
+"""The supervisor behind `coursaga up`: it starts every server and process of one stack in order, and stops them in
+reverse.
 
     with Stack(load_settings()) as running: ...
 
@@ -56,7 +57,7 @@ class Stack:
         self.stop()
 
     def start(self) -> Running:
-        """Starts everything and waits until the API is ready; stops all again if anything fails. Raises CannotRun."""
+        """Start everything and wait until the API is ready; stop all again if anything fails. Raises CannotRun."""
         self._home.lock()
         try:
             self._home.end_leftovers()
@@ -70,14 +71,14 @@ class Stack:
             raise
 
     def stop(self) -> None:
-        """Stops everything in reverse order. Fine to call twice."""
+        """Stop everything in reverse order. May be called twice."""
         self._parts.stop_all()
         self._home.forget()
         self._home.unlock()
 
     @property
     def running(self) -> Running:
-        """Where everything is."""
+        """The addresses and process ids of all servers and processes."""
         settings = self._settings
         host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
         api = f"http://{host}:{settings.api_port}"
@@ -96,19 +97,19 @@ class Stack:
 
     @property
     def settings(self) -> Settings:
-        """The settings its processes run with: addresses and ports filled in."""
+        """The settings that the stack's processes run with: addresses and ports filled in."""
         return self._settings
 
     def stop_part(self, name: str) -> None:
-        """Stops one part and leaves it stopped: postgres, temporal, provider, api, worker, worker-2, ..."""
+        """Stop one part and leave it stopped: postgres, temporal, provider, api, relay, worker, worker-2, ..."""
         self._parts.stop(name)
 
     def start_part(self, name: str) -> None:
-        """Starts a stopped part again, at its old address."""
+        """Start a stopped part again, at its old address."""
         self._parts.start(name)
 
     def tend(self) -> None:
-        """Starts again what died, with growing pauses; call it every now and then."""
+        """Start each part that died again, with growing pauses; call it every now and then."""
         self._parts.tend()
 
     def _start_servers(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs async code from synchronous code, also where an event loop already runs in this thread."""
+"""Run async code from synchronous code, also where an event loop already runs in this thread."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ T = TypeVar("T")
 
 
 def aside(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """The result of the coroutine, run in a loop and a thread of its own."""
+    """Run the coroutine that `make` returns in a loop and a thread of its own; return its result."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(make())).result()

