@@ -1,4 +1,4 @@
-"""ExpiryWorkflow: the access of one purchase ends when its last day is over, however far away that is."""
+"""ExpiryWorkflow: end the access of one purchase when its last day is over, however far away that is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
 
 @dataclass(frozen=True)
 class ExpiryInput:
-    """Whose access ends, and the numbers for its activities."""
+    """Input of ExpiryWorkflow: the purchase whose access ends, and the timeouts and pauses for its activities."""
 
     order: PurchaseOrder
     rules: Rules
@@ -30,7 +30,7 @@ class ExpiryInput:
 
 @dataclass
 class _PendingExtension:
-    """An extension, answered by the main loop."""
+    """An extension that was asked for; `answer` is None until the main loop has answered it."""
 
     act: Extend
     answer: str | None = None
@@ -38,9 +38,9 @@ class _PendingExtension:
 
 @workflow.defn(name="ExpiryWorkflow")
 class ExpiryWorkflow:
-    """Sleeps until the last day of access is over, then ends it; an admin may make it longer, also afterwards.
+    """Sleeps until the last day of access is over, then ends the access; an admin may extend it, also afterwards.
 
-    It may run any number of times for a purchase: what it does is told by the database, which does it once.
+    It may run any number of times for a purchase: the database makes sure that each effect happens once.
     """
 
     @workflow.init
@@ -107,7 +107,7 @@ class ExpiryWorkflow:
             return
 
     async def _do(self, do: Any, arg: Any) -> Any:
-        """Tried for ever, with growing pauses: there is nobody else to do it."""
+        """Execute an activity and retry it for ever, with growing pauses: there is nobody else to do it."""
         rules = self._start.rules
         return await workflow.execute_activity_method(
             do,
@@ -118,10 +118,10 @@ class ExpiryWorkflow:
 
 
 async def watch_expiry(order: PurchaseOrder, rules: Rules, *, look_again: bool = False) -> None:
-    """Start what ends the purchase's access, beside the purchase and outliving it; it may be there already.
+    """Start the workflow that ends the purchase's access; it outlives the purchase's own, and may exist already.
 
-    `look_again`: the last day was changed, so one that is there looks at it. Raises nothing that would undo the
-    purchase: without a timer the access still ends for whoever reads it.
+    `look_again`: the last day was changed, so one that exists is signalled to read it. Raises nothing that would
+    undo the purchase: without a timer the access still ends for whoever reads it.
     """
     for _ in range(MAX_RACES):
         if await _started(order, rules) or not look_again or await _told(order):
@@ -129,7 +129,7 @@ async def watch_expiry(order: PurchaseOrder, rules: Rules, *, look_again: bool =
 
 
 async def _started(order: PurchaseOrder, rules: Rules) -> bool:
-    """False: one is there already."""
+    """Start the workflow; return False if one exists already. Any other failure is only logged."""
     try:
         await workflow.start_child_workflow(
             ExpiryWorkflow.run,
@@ -149,7 +149,7 @@ async def _started(order: PurchaseOrder, rules: Rules) -> bool:
 
 
 async def _told(order: PurchaseOrder) -> bool:
-    """False: it ended at this very moment."""
+    """Signal the existing workflow to look again; return False if it ended at this very moment."""
     there = workflow.get_external_workflow_handle_for(ExpiryWorkflow.run, expiry_id_of(order.purchase_id))
     try:
         await there.signal(ExpiryWorkflow.look_again)
@@ -159,10 +159,10 @@ async def _told(order: PurchaseOrder) -> bool:
 
 
 def about(order: PurchaseOrder) -> TypedSearchAttributes:
-    """What lists find it by."""
+    """Return the search attributes by which lists find the workflow."""
     return TypedSearchAttributes([SearchAttributePair(STUDENT_ID, order.student_id)])
 
 
 def summary(order: PurchaseOrder) -> str:
-    """One line in Temporal UI."""
+    """Return the one-line summary of the workflow for Temporal UI."""
     return f"access of {order.workflow_id}"[:130]

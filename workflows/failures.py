@@ -1,4 +1,4 @@
-"""What a failure means for a purchase: a refusal of the table by its fate, anything else trouble."""
+"""Decide what a failure means for a purchase: a refusal of the table acts by its fate, anything else is trouble."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workflows.steps import CONFIRM_PAYMENT
 
 
 def judge(err: FailureError, step: Step[Any, Any] | None, undoing: bool) -> Failure:
-    """Why it failed. `undoing`: it was the step's undo; `step` None: it was no step."""
+    """Return why it failed. `undoing`: it was the step's undo; `step` None: it was an activity beside the steps."""
     cause = err.cause if isinstance(err, ActivityError) else err
     refusal = REFUSALS.get(cause.type or "") if isinstance(cause, ApplicationError) and cause.non_retryable else None
     message = str(cause.message if isinstance(cause, FailureError) else cause or err)[:500]

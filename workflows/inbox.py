@@ -1,4 +1,4 @@
-"""What operators ask of a purchase: posted by message handlers, taken by the main loop, answered and owed an audit row."""
+"""Acts that operators ask of a purchase: message handlers post them; the main loop takes, answers and records them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ MAX_WAITING, MAX_HELD = 50, 10  # acts that wait for an answer, or for a second 
 
 @dataclass
 class Intent:
-    """One act. `stores`: steps read its values, so they are stored before it is acted on. `skip`: the step it skips."""
+    """One act. `stores`: steps read its values, so they are stored before it is carried out. `skip`: the step it
+    skips."""
 
     key: str
     verb: str
@@ -37,13 +38,13 @@ class Intent:
         return self.verb == "cancel"
 
     def same_as(self, verb: str, values: dict[str, Any]) -> bool:
-        """Whether this is that act: a request key names one verb with one body."""
+        """Return whether this act has this verb and these values: a request key names one verb with one body."""
         return (self.verb, self.values) == (verb, values)
 
 
 @dataclass
 class Inbox:
-    """Each key is one act, however often and by however many doors it comes."""
+    """The acts of one run by request key: each key is one act, however often and by however many doors it comes."""
 
     asked: dict[str, Intent] = field(default_factory=dict[str, Intent])
     waiting: list[Intent] = field(default_factory=list[Intent])
@@ -56,7 +57,8 @@ class Inbox:
 
     @classmethod
     def of(cls, open_acts: list[Intent], held: list[Intent]) -> Inbox:
-        """What an earlier run left: acts not answered yet or not on record yet, and those that wait for a second person."""
+        """Return the inbox that goes on with the acts an earlier run left: not answered, not on record, or held for
+        a second person."""
         return cls(
             asked={intent.key: intent for intent in open_acts},
             waiting=[intent for intent in open_acts if intent.answer is None],
@@ -66,7 +68,7 @@ class Inbox:
 
     @property
     def open_acts(self) -> list[Intent]:
-        """Not answered or not on record."""
+        """The acts that are not answered, or not on record."""
         return [*self.taken, *self.waiting, *self.owed]
 
     @property
@@ -75,11 +77,11 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """So many wait for an answer that no more are taken."""
+        """Whether so many acts wait for an answer that no more are taken."""
         return len(self.waiting) + len(self.taken) >= MAX_WAITING
 
     def known(self, key: str) -> Intent | None:
-        """The act of this key that this run has heard of."""
+        """Return the act of this key that this run knows, else None."""
         return self.asked.get(key) or self.held.get(key)
 
     def post(self, intent: Intent, view: View) -> Intent:
@@ -92,7 +94,8 @@ class Inbox:
         return self.asked[intent.key]
 
     def hold(self, intent: Intent) -> Intent | None:
-        """An act that needs two people: None while it waits for the second; then the act, no longer held."""
+        """Hold an act that needs two people. Return None while it waits for the second; then the act, no longer
+        held."""
         first = self.held.setdefault(intent.key, intent)
         if first.actor == intent.actor:
             return None
@@ -100,25 +103,26 @@ class Inbox:
         return self.held.pop(intent.key)
 
     async def answered(self, intent: Intent) -> str:
-        """Wait until the main loop has tried, or goes on in a new run."""
+        """Wait until the main loop has answered the act, and return the answer; UNDER_WAY if it goes on in a new
+        run first."""
         await workflow.wait_condition(lambda: intent.answer is not None or self.leaving)
         return UNDER_WAY if intent.answer is None else intent.answer
 
     def take(self, *, cancels_too: bool = False) -> list[Intent]:
-        """Those waiting become the next try's, and are given back; cancels stay where they are heeded."""
+        """Hand the waiting acts to the next try and return them; cancels stay waiting unless `cancels_too`."""
         new = [intent for intent in self.waiting if cancels_too or not intent.cancel]
         self.taken += new
         self.waiting = [intent for intent in self.waiting if intent not in new]
         return new
 
     def reply(self, text: str, view: View) -> None:
-        """Answer those taken."""
+        """Answer all acts that were taken."""
         for intent in self.taken:
             self.close(intent, text, view)
         self.taken = []
 
     def close(self, intent: Intent, text: str, view: View, *, on_record: bool = False) -> None:
-        """Answer it. `on_record`: its row in the audit is there already."""
+        """Answer the act, and forget the oldest ones on record. `on_record`: its row in the audit exists already."""
         intent.answer, intent.after = text, {**view, "outcome": text}
         self.asked[intent.key] = intent
         if not on_record:
@@ -128,6 +132,6 @@ class Inbox:
             del self.asked[key]
 
     def close_one(self, intent: Intent, text: str, view: View, *, on_record: bool = False) -> None:
-        """Answer one of those taken."""
+        """Answer one of the acts that were taken."""
         self.taken.remove(intent)
         self.close(intent, text, view, on_record=on_record)

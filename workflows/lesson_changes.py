@@ -1,4 +1,4 @@
-"""Lessons change after they were made: one change that an admin asked for, and the sweep for days closed later.
+"""Change lessons after they were made: one change that an admin asked for, and the sweep for days closed later.
 
 Both are apart from the purchase's own workflow, which has long ended when lessons are rescheduled.
 """
@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="LessonChangeWorkflow")
 class LessonChangeWorkflow:
-    """One change of lessons, tried until it is done or refused; its result is the outcome in words."""
+    """Makes one change of lessons, tried until it is done or refused; its result is the outcome in words."""
 
     @workflow.run
     async def run(self, change: LessonChange) -> str:
@@ -36,7 +36,7 @@ class LessonChangeWorkflow:
 
 @workflow.defn(name="LessonSweepWorkflow")
 class LessonSweepWorkflow:
-    """Every purchase with lessons on a day closed later, one after the other; a schedule runs it again and again."""
+    """Moves lessons off days closed later, one purchase after the other; a schedule runs it again and again."""
 
     @workflow.run
     async def run(self, after: str = "") -> int:

@@ -1,4 +1,4 @@
-"""What operators' messages must say, and when each verb makes sense. Inside Temporal the fields are snake_case."""
+"""The messages that operators send, and the check of what they hold. Inside Temporal the fields are snake_case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from domain.texts import SAMPLE_ACTOR, SAMPLE_REASON, signature_faults
 
 @dataclass(frozen=True)
 class Act:
-    """Who asks, why, and the key that makes it happen once."""
+    """What every act holds: who asks, why, and the key that makes it happen once."""
 
     actor: str = ""
     reason: str = ""
@@ -103,18 +103,18 @@ class SettleRefund(Act):
 
 
 def data_for_ui(request_key: str, values: Mapping[str, Any]) -> str:
-    """What to type as Data of an Update in Temporal UI; `values` as the API wants them beside the reason."""
+    """Return what to type as Data of an Update in Temporal UI; `values` have the form in which the API takes them."""
     said = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in values.items()}
     return json.dumps({"actor": SAMPLE_ACTOR, "reason": SAMPLE_REASON, "request_key": request_key, **said})
 
 
 def refuse(code: str, message: str) -> ApplicationError:
-    """What a validator raises: a clear no that leaves nothing in the history."""
+    """Return the error that a validator raises: a clear no that leaves nothing in the history."""
     return ApplicationError(message, type=code, non_retryable=True)
 
 
 def check(verb: str, act: Act) -> None:
-    """Raises INVALID_ACT naming everything that is missing or malformed."""
+    """Raise INVALID_ACT naming everything that is missing or malformed."""
     faults = signature_faults(actor=act.actor, reason=act.reason, request_key=act.request_key)
     faults += check_values(verb, act.values)
     if faults:
@@ -122,10 +122,9 @@ def check(verb: str, act: Act) -> None:
 
 
 def act_of_signal(asked: tuple[Any, ...], request_key: str) -> tuple[CreateSessions, list[str]]:
-    """The act that `create_sessions_manually` was sent with, and what is wrong with it.
+    """Return the act that `create_sessions_manually` was sent with, and what is wrong with it.
 
-    Takes whatever came and never raises. The first object counts; who sent it, why and under which key is made up
-    where it is not said.
+    Takes any input and never raises. The first object counts; actor, reason and request key have defaults.
     """
     objects = [cast("dict[str, Any]", each) for each in asked if isinstance(each, dict)]
     said = objects[0] if objects else {}

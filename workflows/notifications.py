@@ -1,4 +1,4 @@
-"""What a purchase does beside its steps, as activities: tell others, store decisions, keep the record of acts."""
+"""What a purchase does beside its steps, as activities: announce what happened, store decisions, record acts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from workflows.saga_types import ActivityCall, Failure
 
 @dataclass
 class PurchaseHooks:
-    """The activities of one purchase. `amount_minor`: what its line costs, None while that is not known."""
+    """The activities of one purchase beside its steps. `amount_minor`: what its line costs, None while that is not
+    known."""
 
     order: PurchaseOrder
     rules: Rules
@@ -30,7 +31,8 @@ class PurchaseHooks:
         return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_ATTENTION_ESCALATED", code=failure.code)
 
     def needs_two(self, intent: Intent) -> bool:
-        """Money that was given back by other means needs two people; so does giving back much, or nobody knows how much.
+        """Return whether the act needs two people: a refund settled by other means, or a cancel that gives back
+        much, or an amount that nobody knows.
 
         What is paid while its cancel is decided goes back whole, whatever the cancel said: then nobody knows either.
         """
@@ -50,7 +52,7 @@ class PurchaseHooks:
         return ActActivities.decide, decision
 
     async def decided(self, intent: Intent) -> None:
-        """What follows, whichever way it was asked: another last day is waited for."""
+        """Do what follows a stored decision: if it changed the last day of access, wait for the new one."""
         if intent.verb == "amend" and "expiryDate" in intent.values and self.exists:
             await watch_expiry(self.order, self.rules, look_again=True)
 

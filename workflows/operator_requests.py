@@ -1,4 +1,4 @@
-"""What a saga does with what it is asked: posted by message handlers, stored, acted on and answered by the main loop.
+"""Handle what a saga is asked: message handlers post requests; the main loop stores, carries out and answers them.
 
 A cancel is a request like any other. It is looked for after every await, and decides only once it is stored.
 """
@@ -19,17 +19,17 @@ A = TypeVar("A")
 
 
 class OperatorRequests(UntilDone[A]):
-    """A saga that is spoken to."""
+    """A saga that takes requests from operators."""
 
     # -- for message handlers ----------------------------------------------------------------------------------
 
     async def ask(self, intent: Intent) -> str:
-        """Queue the request, or find the one already queued under its key; the main loop's answer to it."""
+        """Queue the request, or find the one already queued under its key; return the main loop's answer to it."""
         mine = self.request(intent)
         return await self.inbox.answered(mine) if mine else AWAITING_SECOND_PERSON
 
     def request(self, intent: Intent) -> Intent | None:
-        """Queue it without waiting for the answer; None while it waits for a second person."""
+        """Queue the request without waiting for the answer; return None while it waits for a second person."""
         waits = intent.key in self.inbox.held or self.needs_two(intent)
         if intent.key not in self.inbox.asked and waits:
             both = self.inbox.hold(intent)
@@ -44,31 +44,31 @@ class OperatorRequests(UntilDone[A]):
         return mine
 
     def needs_two(self, intent: Intent) -> bool:
-        """Whether it waits for a second person; a cancel that has nothing to stop any more does not."""
+        """Return whether the act must wait for a second person; an act that comes too late need not."""
         too_late = self.closed or (intent.cancel and self.phase is not Phase.FORWARD)
         return not too_late and self.hooks.needs_two(intent)
 
     def withdraw(self, key: str, actor: str, reason: str) -> str:
-        """Take back an act that waits for a second person; repeated, the first answer."""
+        """Take back an act that waits for a second person; return the answer, the first one if it is repeated."""
         if key in self.inbox.held:
             self._drop(key, f"withdrawn by {actor}: {reason}")
             self.inbox.arrivals += 1  # its row in the audit is written by the main loop
         return self.inbox.asked[key].answer or UNDER_WAY
 
     def wake(self, because: str) -> None:
-        """The system changed something that may help: try again now. No act of anybody's, nothing to remember."""
+        """Try again now, because the system changed something that may help. This is no operator's act."""
         self.inbox.woken_by = because
         self.inbox.arrivals += 1
 
     def reused(self, intent: Intent) -> str:
-        """What is wrong with its key, if it names another act; else empty."""
+        """Return what is wrong with the act's key if it names another act; else an empty text."""
         known = self.inbox.known(intent.key)
         if known is None or known.same_as(intent.verb, intent.values):
             return ""
         return f"the request key names another act already: {known.verb}; use a new key"
 
     def not_withdrawn(self, key: str) -> str:
-        """Why the act of this key cannot be taken back; empty if it can, or was."""
+        """Return why the act of this key cannot be taken back; an empty text if it can, or was."""
         known = self.inbox.known(key)
         if known is None or not (known.answer is None or known.answer.startswith("withdrawn ")):
             return "no act waits for a second person under this key"
@@ -77,7 +77,7 @@ class OperatorRequests(UntilDone[A]):
         return ""
 
     def crowded(self, intent: Intent) -> bool:
-        """Whether so many acts wait that this one is not taken."""
+        """Return whether so many acts wait that this one is not taken."""
         return self.inbox.full or (len(self.inbox.held) >= MAX_HELD and self.needs_two(intent))
 
     # -- for the main loop -------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class OperatorRequests(UntilDone[A]):
             self.inbox.owed.remove(intent)
 
     async def drain(self) -> None:
-        """Answer everybody who asked a saga that is closed, put all acts on record, let handlers finish."""
+        """Answer everybody who asked a closed saga, put all acts on record, and let handlers finish."""
         self.drop_held(f"the purchase has ended: {self.phase.value}")
         while True:
             for intent in self.inbox.take(cancels_too=True):
@@ -110,7 +110,8 @@ class OperatorRequests(UntilDone[A]):
                 return
 
     async def record_waking(self, before: View) -> None:
-        """Put on record what the system's waking led to; that it led to nothing is not."""
+        """Put the system's waking on record if the saga was parked before; a waking that led to nothing is not
+        recorded."""
         because, self.inbox.woken_by = self.inbox.woken_by, ""
         if because and before["code"]:
             woken = Intent(f"wake-{workflow.uuid4()}", "retry_now", "system", because, before=before)
@@ -118,7 +119,8 @@ class OperatorRequests(UntilDone[A]):
             await self.answer("done")
 
     async def _store_decision(self, intent: Intent) -> bool:
-        """Store what it decides, before anything is done; False: it is answered, as its key is old or it is refused."""
+        """Store what the act decides, before anything is done; return False if it is answered: its key is old, or
+        it is refused."""
         said: str | Failure | None = await self.retry(
             "decide",
             lambda: self.execute(*self.hooks.decide(intent)),
@@ -163,7 +165,7 @@ class OperatorRequests(UntilDone[A]):
 
     @property
     def decided_by_temporal(self) -> bool:
-        """It is rolled back for Temporal's own cancel."""
+        """Whether the saga is rolled back for Temporal's own cancel."""
         return self.temporal_cancel_seen and bool(self.decided_by) and self.decided_by.key == self._temporal_key
 
     @property
@@ -171,7 +173,8 @@ class OperatorRequests(UntilDone[A]):
         return f"temporal-cancel-{workflow.info().run_id}"
 
     def _refused_as_overtaken(self, intent: Intent) -> bool:
-        """Whether it is a cancel after another one decided, and says another thing: then it is told so here."""
+        """Refuse a cancel that wants another refund than the rollback under way gives; return whether it was
+        refused."""
         first = self.decided_by
         refund = first.values if first else {"refund": "full"}
         if not intent.cancel or not self.undoing or intent is first or intent.values == refund:
@@ -181,7 +184,7 @@ class OperatorRequests(UntilDone[A]):
         return True
 
     def drop_held(self, why: str) -> None:
-        """Answer the acts that wait for a second person and make no sense any more."""
+        """Answer the held acts that make no sense any more: cancels, or all of them if the saga is closed."""
         for key in [key for key, held in self.inbox.held.items() if self.closed or held.cancel]:
             self._drop(key, f"not done: nobody had confirmed it; {why}")
 

@@ -1,4 +1,4 @@
-"""Every timeout, pause, deadline and retry number of the workflows, and nowhere else.
+"""Every timeout, pause, deadline and retry number of the workflows; no other file has any.
 
 A door copies the rules in force into the start input, so that a run keeps them and replay never reads settings.
 """
@@ -16,7 +16,8 @@ HOUR = 60 * MINUTE
 
 @dataclass(frozen=True)
 class Rules:
-    """The numbers of one purchase, in seconds but for `quick_tries` and `two_person_limit`. Zero of `repair_deadline`: none."""
+    """The numbers of one purchase, in seconds except `quick_tries` and `two_person_limit`. `repair_deadline` 0:
+    none."""
 
     attempt: float = 10.0  # one try of a step at most; also what detects a dead worker
     quick_tries: int = 3
@@ -32,18 +33,18 @@ class Rules:
     two_person_limit: int = 0  # minor units from which giving money back needs two people; zero: never
 
     def quick(self) -> RetryPolicy:
-        """The tries Temporal makes before the step counts as in trouble."""
+        """Return the tries that Temporal makes before the step counts as in trouble."""
         return RetryPolicy(initial_interval=timedelta(seconds=self.quick_pause), maximum_attempts=self.quick_tries)
 
     def until_done(self) -> RetryPolicy:
-        """Tries without end, with growing pauses: for what nobody else would do."""
+        """Return tries without end, with growing pauses, for what nobody else would do."""
         return RetryPolicy(
             initial_interval=timedelta(seconds=self.quick_pause),
             maximum_interval=timedelta(seconds=self.trouble_pause_most),
         )
 
     def trouble_pause_of(self, rounds: int) -> float:
-        """Seconds to wait after this many rounds of trouble: growing, up to a most."""
+        """Return the seconds to wait after this many rounds of trouble: they grow, up to `trouble_pause_most`."""
         return min(self.trouble_pause * 2.0 ** min(rounds, 30), self.trouble_pause_most)
 
 

@@ -1,4 +1,4 @@
-"""PruneWorkflow: once a day, what is kept for a time only is let go."""
+"""PruneWorkflow: once a day, delete what is kept for a limited time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="PruneWorkflow")
 class PruneWorkflow:
-    """Calls the activity until nothing is left; a schedule runs it again and again."""
+    """Calls the activity until nothing is left to delete; a schedule runs it again and again."""
 
     @workflow.run
     async def run(self) -> dict[str, int]:

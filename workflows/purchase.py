@@ -1,4 +1,4 @@
-"""PurchaseWorkflow: one purchase, from a payment to lessons or test cards, as a sentence of steps."""
+"""PurchaseWorkflow: one purchase, from a payment to lessons or test cards, as a sequence of steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ with workflow.unsafe.imports_passed_through():
 
 @dataclass(frozen=True)
 class PurchaseInput:
-    """What a door starts a purchase with: ids, and the rules in force. The rest only when it goes on in a new run."""
+    """What a door starts a purchase with: ids, and the rules in force. `resumed` is set only in a continued run."""
 
     order: PurchaseOrder
     rules: Rules

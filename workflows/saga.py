@@ -1,8 +1,8 @@
-"""The saga engine: run steps, undo them in reverse. It knows steps and requests, and no business word.
+"""The saga engine: run steps, undo them in reverse. It knows steps and requests, and no business term.
 
-Its laws: an undo is owed before its step runs; a failure that the table does not know is trouble and never undoes
-anything; whatever waits, waits in `workflows/until_done.py`, which tells somebody, escalates, and goes on in a new run
-before the history fills; a rollback skips a stuck undo only to come back to it.
+Its rules: an undo is owed before its step runs; a failure that the table does not know is trouble and never
+undoes anything; all waiting is done by `workflows/until_done.py`, which notifies people, escalates, and goes on
+in a new run before the history fills; a rollback skips a stuck undo only to come back to it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ R = TypeVar("R")
 
 
 class Saga(OperatorRequests[A]):
-    """Steps over the same argument, told in an order that the workflow writes down as a coroutine."""
+    """Runs steps over the same argument, in the order that the workflow writes down as a coroutine."""
 
     async def execute_saga(self, steps: Coroutine[Any, Any, None], table: tuple[Step[A, Any], ...]) -> None:
-        """Run the steps; on what ends them undo all and raise the failure the run ends with. A bug undoes nothing."""
+        """Run the steps; if they end early, undo all and raise the failure the run ends with. A bug undoes nothing."""
         try:
             if self.continued:
                 # All of them, at once: a cancel may come before the steps have got to where they were.
@@ -44,7 +44,8 @@ class Saga(OperatorRequests[A]):
             raise ended_by(self.ending, str(err)) from err.__cause__
 
     async def run(self, step: Step[A, R]) -> R | None:
-        """Do the step, parking as often and as long as it takes; its result, None if skipped. Raises RollBack."""
+        """Do the step, parking as often and as long as it takes; return its result, None if skipped. Raises
+        RollBack."""
         self.enter(step.name)
         if step.undo and step not in self.undos:
             self.undos.append(step)  # before anything else: even a cancel before the first step finds its undo
@@ -70,13 +71,13 @@ class Saga(OperatorRequests[A]):
         return result
 
     async def best_effort(self, step: Step[A, R]) -> None:
-        """Try a step on the way; its failure is only noted."""
+        """Try a step on the way; note a failure and go on. Raises RollBack for a cancel."""
         await self.raise_if_cancelled()
         await self._attempt_once(step)
         await self.raise_if_cancelled()
 
     async def pivot(self, step: Step[A, R]) -> None:
-        """Pass the point of no return, then try the step: from here on nothing is undone, a cancel is too late."""
+        """Pass the point of no return, then try the step: from here on nothing is undone, and a cancel is too late."""
         await self.raise_if_cancelled()
         self.phase = Phase.PAST_PIVOT
         self.enter(step.name)
@@ -84,7 +85,7 @@ class Saga(OperatorRequests[A]):
             self.status.done(step.name)
 
     async def close(self) -> None:
-        """End it, completed or rolled back: answer everybody, put all acts on record, let handlers finish."""
+        """End the saga, completed or rolled back: answer everybody, put all acts on record, let handlers finish."""
         self.phase = Phase.ROLLED_BACK if self.undoing else Phase.COMPLETED
         self.failure = None
         self.status.entered(self.phase.value)
@@ -110,7 +111,7 @@ class Saga(OperatorRequests[A]):
         return True
 
     async def _roll_back(self) -> None:
-        """Undo in reverse; a stuck undo waits aside and is tried again for ever, the others go on."""
+        """Undo in reverse; a stuck undo is left aside and tried again for ever, while the others go on."""
         self.enter("rolling_back")
         failed: dict[FailureError, Step[A, Any]] = {}
 

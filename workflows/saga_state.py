@@ -1,4 +1,4 @@
-"""Where a saga stands, and what of it goes on in a new run."""
+"""The state of a saga, and the part of it that goes on in a new run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class Phase(StrEnum):
-    """Where a saga stands. The values of the last two are told to people."""
+    """The phase that a saga is in. The values of the last two are shown to people."""
 
     FORWARD = "forward"
     PAST_PIVOT = "past the pivot"  # nothing is undone any more
@@ -31,9 +31,9 @@ class Phase(StrEnum):
 
 @dataclass
 class SagaState(Generic[A]):
-    """All that a saga knows. Its steps take the same argument `order`; `rules` are the numbers in force.
+    """The whole state of a saga. Its steps take the same argument `order`; `rules` are the numbers in force.
 
-    `judge` says why a step failed (True: it was the step's undo); `continue_as_new` goes on in a new run and does
+    `judge` returns why a step failed (True: it was the step's undo); `continue_as_new` goes on in a new run and does
     not return.
     """
 
@@ -70,34 +70,34 @@ class SagaState(Generic[A]):
 
     @property
     def closed(self) -> bool:
-        """No step and no undo comes any more."""
+        """Whether the saga is over: no step and no undo follows."""
         return self.phase in (Phase.COMPLETED, Phase.ROLLED_BACK)
 
     @property
     def undoing(self) -> bool:
-        """It is rolled back, or was."""
+        """Whether the saga is being rolled back, or was."""
         return self.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
 
     @property
     def view(self) -> View:
-        """Where the saga stands, for the record of an act."""
+        """The stage and the code that the saga is parked for, for the record of an act."""
         stage = self.phase.value if self.closed else self.stage
         return {"stage": stage, "code": self.failure.code if self.failure else None}
 
     def at(self, step: str) -> bool:
-        """Whether it is at this step, on its way forward."""
+        """Return whether the saga is at this step, on its way forward."""
         return self.stage == step and not self.undoing
 
     def parked_at(self, step: str) -> bool:
-        """Whether it waits there."""
+        """Return whether the saga is parked at this step."""
         return self.failure is not None and self.at(step)
 
     def undo_stuck_on(self, *codes: str) -> bool:
-        """Whether an undo is stuck for one of these reasons."""
+        """Return whether an undo is stuck for one of these codes."""
         return self.undoing and self.failure is not None and self.failure.code in codes
 
     def enter(self, stage: str) -> None:
-        """Be at this stage from now on; people are shown what an earlier run had parked at until it is reached again."""
+        """Go to this stage. People are shown what an earlier run was parked at until this run reaches it again."""
         self.stage = stage
         self.catching_up = self.catching_up and bool(self.continued) and self.continued.stage != stage
         if not self.catching_up:
@@ -114,7 +114,7 @@ class SagaState(Generic[A]):
         )
 
     async def try_notify(self, activity: Callable[[Any, Any], Any], arg: Any) -> bool:
-        """Execute an activity that may fail; whether it did not."""
+        """Execute an activity that may fail; return whether it succeeded."""
         try:
             await self.execute(activity, arg)
         except FailureError:
@@ -122,7 +122,8 @@ class SagaState(Generic[A]):
         return True
 
     async def continue_before_history_fills(self) -> None:
-        """Go on in a new run once the server suggests it (it would terminate this one): before a pause, so little is lost."""
+        """Go on in a new run once the server suggests it, as it would terminate this one; done before a pause, so
+        little is lost."""
         info = workflow.info()
         if not info.is_continue_as_new_suggested():
             return
@@ -147,6 +148,6 @@ class SagaState(Generic[A]):
 
 
 def _promise(activity: Callable[..., Any]) -> str:
-    """What an activity promises, for Temporal UI beside its name: the first line of its docstring, without its source."""
+    """Return an activity's summary for Temporal UI: the first line of its docstring, without its source."""
     text = (activity.__doc__ or activity.__name__).strip()
     return text.splitlines()[0].partition(" (")[0].rstrip(".:;")[:200]

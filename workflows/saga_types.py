@@ -1,4 +1,4 @@
-"""What a saga is made of: steps, why one fails, how long it may wait, what goes on in a new run, who is told."""
+"""The parts of a saga: steps, failures, how long it has waited, what goes on in a new run, who is notified."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Step(Generic[A, R]):
-    """One row of the table: do and undo take the same argument, so a new run can rebuild any undo."""
+    """One row of the table. Do and undo take the same argument, so that a new run can rebuild any undo."""
 
     do: Callable[[Any, A], R]
     kind: Kind
@@ -59,7 +59,7 @@ class Failure:
 
 @dataclass
 class RetryState:
-    """How long something has been tried in vain. `rounds` of trouble make the pauses grow."""
+    """How long something has been tried in vain. `rounds` counts the rounds of trouble, which make the pauses grow."""
 
     since: datetime | None = None
     rounds: int = 0
@@ -70,10 +70,10 @@ class RetryState:
 
 @dataclass(frozen=True)
 class ContinuedState:
-    """What a parked run hands to its continuation, in words that are kept in histories; the step ledger remembers the rest, the audit the acts that are done.
+    """What a parked run hands to the next one; histories hold these names. The step ledger remembers the rest.
 
-    `code`: set when it was rolling back, and `decided_by` then the cancel that said so. `acts`: not answered or not on
-    record. `held`: wait for a second person.
+    `code`: set when it was rolling back; `decided_by` is then the cancel that asked for it. `acts`: not answered
+    or not on record; the audit remembers the others. `held`: wait for a second person.
     """
 
     stage: str
@@ -89,7 +89,7 @@ class ContinuedState:
 
 
 class RollBack(Exception):
-    """The saga goes no further and is rolled back, for this code."""
+    """Raised when the saga goes no further and is rolled back, for this code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -98,7 +98,7 @@ class RollBack(Exception):
 
 
 class StatusReporter(Protocol):
-    """Shows people where the saga stands."""
+    """Shows people the state of the saga."""
 
     def entered(self, stage: str) -> None: ...
     def done(self, stage: str) -> None: ...
@@ -110,7 +110,7 @@ class StatusReporter(Protocol):
 
 
 async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
-    """Run this to its end whatever cancels arrive (one `shield` would lose all but the undo in flight)."""
+    """Run the coroutine to its end whatever cancels arrive (one `shield` would lose all but the undo in flight)."""
     task = asyncio.create_task(coro)
     while not task.done():
         try:
@@ -121,7 +121,7 @@ async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:
 
 
 def ended_by(code: str, message: str) -> ApplicationError:
-    """The failure a run ends with: its type is the code; benign, so nobody is paged."""
+    """Return the failure that a run ends with: its type is the code; it is benign, so nobody is paged."""
     return ApplicationError(message, type=code, non_retryable=True, category=ApplicationErrorCategory.BENIGN)
 
 
@@ -129,7 +129,7 @@ ActivityCall = tuple[Callable[[Any, Any], Any], Any]  # an activity and its argu
 
 
 class SagaHooks(Protocol):
-    """The activities of a saga beside its steps: tell others, store what operators decide, keep the record of it."""
+    """The activities of a saga beside its steps: notify others, store what operators decide, record their acts."""
 
     def needs_attention(self, failure: Failure) -> ActivityCall: ...
     def escalated(self, failure: Failure) -> ActivityCall: ...

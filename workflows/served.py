@@ -1,4 +1,4 @@
-"""Every workflow that workers serve: what `worker.py` takes on, and what a new build must be able to repeat."""
+"""Every workflow that workers serve: `worker.py` registers them, and a new build must be able to repeat them."""
 
 from __future__ import annotations
 

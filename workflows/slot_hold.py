@@ -1,4 +1,4 @@
-"""SlotHoldWorkflow: a durable timer, then the times of a slot hold are free again."""
+"""SlotHoldWorkflow: a durable timer, after which the times of a slot hold are free again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
 
 @dataclass(frozen=True)
 class HoldInput:
-    """`seconds`: how long the times are held."""
+    """Input of SlotHoldWorkflow. `seconds`: how long the times are held."""
 
     hold_id: str
     seconds: float
@@ -23,8 +23,8 @@ class HoldInput:
 
 @workflow.defn(name="SlotHoldWorkflow")
 class SlotHoldWorkflow:
-    """Lets go of a hold when its time is over. It is told nothing meanwhile: a hold that has ended by then is left alone,
-    and whoever looks for a trainer does not wait for this timer."""
+    """Releases a hold when its time is over. It gets no message meanwhile: a hold that has ended by then is left
+    alone, and whoever looks for a trainer does not wait for this timer."""
 
     @workflow.run
     async def run(self, start: HoldInput) -> bool:

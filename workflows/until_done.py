@@ -1,4 +1,5 @@
-"""The one loop that waits: a step, an undo or a record is tried until it is done, with pauses, told and escalated."""
+"""The one loop that waits: it tries a step, an undo or a record until it is done, with pauses, notices and
+escalation."""
 
 from __future__ import annotations
 
@@ -19,11 +20,11 @@ R = TypeVar("R")
 
 
 class UntilDone(SagaState[A], ABC):
-    """A saga that waits. What it hears meanwhile is the matter of `workflows/operator_requests.py`."""
+    """A saga that waits. `workflows/operator_requests.py` handles the messages that come meanwhile."""
 
     @abstractmethod
     async def raise_if_cancelled(self) -> None:
-        """Look for cancels; raises RollBack once one is stored."""
+        """Look for cancels; raise RollBack once one is stored."""
 
     @abstractmethod
     async def answer(self, text: str) -> None:
@@ -31,12 +32,12 @@ class UntilDone(SagaState[A], ABC):
 
     @abstractmethod
     async def take_requests(self) -> None:
-        """Store what those who asked meanwhile decided: it belongs to the next try."""
+        """Store what operators decided meanwhile; it belongs to the next try."""
 
     @property
     @abstractmethod
     def temporal_cancel_waits(self) -> bool:
-        """Temporal's own cancel has come and was not looked at."""
+        """Whether Temporal's own cancel has come and was not yet looked at."""
 
     async def retry(
         self,
@@ -48,9 +49,10 @@ class UntilDone(SagaState[A], ABC):
         kind: Kind | None = None,
         answers: bool = True,
     ) -> R | Failure:
-        """Try until it is done; its result, or the failure that `ends` it. Raises RollBack for a cancel or a deadline.
+        """Try until it is done; return its result, or the failure that `ends` it. Raises RollBack for a cancel or a
+        deadline.
 
-        With `answers`, the requests that come belong to the next try; without, they only hurry it.
+        With `answers`, the requests that come belong to the next try; without, they only make it come sooner.
         """
         state = self.retries.setdefault(name, RetryState())
         while True:
@@ -72,7 +74,8 @@ class UntilDone(SagaState[A], ABC):
             await self._park(name, failure, state, kind, seen, answers)
 
     async def until_done(self, activity: Callable[[Any, Any], Any], arg: Any) -> None:
-        """Execute an activity that must happen before the run ends: tried for ever, shown when it is stuck."""
+        """Execute an activity that must happen before the run ends: it is tried for ever, and shown when it is
+        stuck."""
         await self.retry(
             activity.__name__, lambda: self.execute(activity, arg), lambda err: self.judge(err, None, False)
         )
@@ -80,7 +83,8 @@ class UntilDone(SagaState[A], ABC):
     async def _park(
         self, name: str, failure: Failure, state: RetryState, kind: Kind | None, seen: int, answers: bool
     ) -> None:
-        """Wait for the timer, a message or a cancel; raises at the deadline. Only refusals of steps have one."""
+        """Wait for the timer, a message or a cancel; raise RollBack at the deadline. Only refusals of steps have
+        one."""
         state.since = state.since or workflow.now()
         pause, limit, spent = self._terms(failure, state, kind)
         left = limit - spent if limit else None
@@ -109,7 +113,7 @@ class UntilDone(SagaState[A], ABC):
             await self.take_requests()
 
     def _terms(self, failure: Failure, state: RetryState, kind: Kind | None) -> tuple[float, float, float]:
-        """Seconds to the next try (0: none), the deadline (0: none), and what is spent of it."""
+        """Return the seconds to the next try (0: none), the deadline in seconds (0: none), and what is spent of it."""
         if failure.waits:
             return self.rules.pending_pause, self.rules.pending_deadline, state.pending_for
         if failure.refusal and kind:
@@ -119,7 +123,7 @@ class UntilDone(SagaState[A], ABC):
         return self.rules.trouble_pause_of(state.rounds - 1), 0, 0
 
     async def _notify_once(self, failure: Failure) -> None:
-        """Tell once per code that somebody is needed; if that fails, again when it parks again."""
+        """Announce once per code that somebody is needed; if that fails, again when it parks again."""
         if failure.waits or failure.code in self.notified:
             return
         if await self.try_notify(*self.hooks.needs_attention(failure)):
@@ -128,7 +132,7 @@ class UntilDone(SagaState[A], ABC):
     async def _sleep_or_message(
         self, name: str, failure: Failure, state: RetryState, pause: float | None, seen: int, answers: bool
     ) -> None:
-        """Sleep until the timer or a message; if it has needed somebody for too long, that is told once, on the way."""
+        """Sleep until the timer or a message; on the way escalate, once, if somebody has been needed for too long."""
         summary = f"{name}: {failure.code}"
         if failure.waits or state.escalated or not self.rules.escalate_after or not state.since:
             await self._message_within(pause, summary, seen, answers)
@@ -149,7 +153,7 @@ class UntilDone(SagaState[A], ABC):
         await self._message_within(rest, summary, seen, answers)
 
     async def _message_within(self, pause: float | None, summary: str, seen: int, answers: bool) -> bool:
-        """Wait so many seconds (None: for ever); whether something came since `seen` before they were over."""
+        """Wait so many seconds (None: for ever); return whether something came since `seen` before they were over."""
 
         def came() -> bool:
             waiting = answers and bool(self.inbox.waiting)

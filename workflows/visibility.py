@@ -27,7 +27,8 @@ from workflows.saga_types import Failure
 
 @dataclass(frozen=True)
 class Attention:
-    """Why somebody (or a timer) is waited for. Times are ISO 8601, UTC; `next_try` None: nothing is tried by itself.
+    """Why a purchase waits for somebody, or for a timer. Times are ISO 8601, UTC; `next_try` None: it is not tried
+    by itself.
 
     `gives_up`: when it is undone and the money given back by itself, None: never.
     """
@@ -54,7 +55,7 @@ class Progress:
 
 @dataclass
 class PurchaseStatus:
-    """Keeps where a purchase stands and publishes it; writes to the history only what changed."""
+    """Keeps the state of a purchase and publishes it; writes to the history only what changed."""
 
     workflow_id: str
     stage: str = ""
@@ -121,7 +122,7 @@ class PurchaseStatus:
         self._tell()
 
     def has(self, purchase: PurchaseCreated | None, confirmed: PaymentConfirmed | None) -> None:
-        """What was bought, as the catalogue and the payment settled it."""
+        """Note what was bought, as the catalogue and the payment settled it."""
         if purchase and confirmed and purchase.fulfilment == "sessions":
             source = confirmed.session_count_source
             self.bought = f"{confirmed.session_count} lessons (by {source}) of `{purchase.item_id}`"
@@ -132,7 +133,8 @@ class PurchaseStatus:
         _upsert([TRAINER_ID.value_set(trainer_id)])
 
     def held(self, acts: dict[str, Intent]) -> None:
-        """Acts that wait for a second person: what and who asked first, by request key. The case file tells it."""
+        """Publish the acts that wait for a second person, by request key: what was asked for, and by whom. The case
+        file shows it."""
         said = {
             key: f"{act.verb} {act.values or ''} asked for by {act.actor}".replace("  ", " ")
             for key, act in acts.items()
@@ -142,7 +144,7 @@ class PurchaseStatus:
         self._tell()
 
     def note(self, text: str) -> None:
-        """Something support should know that changes nothing."""
+        """Add a note that support should know and that changes nothing."""
         self.notes.append(text)
         self._tell()
 
@@ -165,7 +167,7 @@ class PurchaseStatus:
         self.carried = False
 
     def _tell(self) -> None:
-        """All of it in markdown. A list follows an empty line: Temporal UI shows it as one line otherwise."""
+        """Publish the state as markdown. A list follows an empty line: Temporal UI shows it as one line otherwise."""
         parts = [_listed(f"**Stage:** `{self.stage}`", f"**Bought:** {self.bought}" if self.bought else "")]
         if seen := self.attention:
             parts += [f"### Needs attention: {seen.code}", seen.message, self._what_next(seen)]
@@ -199,7 +201,7 @@ class PurchaseStatus:
 
 
 def _by_itself(seen: Attention) -> list[str]:
-    """What happens if nobody does anything."""
+    """Return what happens if nobody does anything."""
     told = [f"**next try by itself:** {seen.next_try}"] if seen.next_try else []
     if seen.gives_up:
         money = "the payment is cancelled" if seen.code == "PAYMENT_PENDING" else "the money goes back"
