@@ -1,4 +1,4 @@
-"""The API as the commands call it: found by API_URL or through the running stack, its problems told in words."""
+"""The API as commands call it: found by API_URL or through the running stack; its problems become readable errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ApiUnreachable(ServerUnreachable):
 
 
 class ApiRefused(CannotRun):
-    """The API said no; the message is its problem. `code` is the problem's."""
+    """The API refused the request; the message is its problem's detail, `code` the problem's code."""
 
     def __init__(self, status: int, problem: Json) -> None:
         self.status = status
@@ -39,14 +39,14 @@ class ApiRefused(CannotRun):
 
 
 def open_api(actor: str | None = None, *, patient: bool = False) -> Api:
-    """The API as commands call it, for `actor` (see `cli.identity`). Raises ApiUnreachable, NoToken."""
+    """Return a client of the API for `actor` (see `cli.identity`). Raises ApiUnreachable, NoToken."""
     settings = load_settings()
     url = api_url(settings)
     return Api(url, token_for(settings, url, actor), patient=patient)
 
 
 def api_url(settings: Settings) -> str:
-    """API_URL, or the API of the stack that runs on COURSAGA_HOME. Raises ApiUnreachable."""
+    """Return API_URL, or the URL of the API of the stack that runs on COURSAGA_HOME. Raises ApiUnreachable."""
     if settings.api_url:
         return settings.api_url.rstrip("/")
     if running := find(settings.coursaga_home):
@@ -55,7 +55,8 @@ def api_url(settings: Settings) -> str:
 
 
 class Api:
-    """An HTTP client of the API. Answers that say "again in a moment" are waited for when `patient`."""
+    """An HTTP client of the API. If `patient`, it tries again for a while when the API is away or says "again in a
+    moment"."""
 
     def __init__(
         self, url: str, token: Token, *, patient: bool = False, transport: httpx2.AsyncBaseTransport | None = None
@@ -75,25 +76,26 @@ class Api:
         await self._client.__aexit__(kind, err, at)
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
-        """The answer's JSON. Raises ApiRefused, ApiUnreachable."""
+        """Return the answer's JSON. Raises ApiRefused, ApiUnreachable."""
         return (await self._ask("GET", path, params=params))[1]
 
     async def post(self, path: str, body: Json, headers: Mapping[str, str] | None = None) -> tuple[int, Json]:
-        """Status and JSON of the answer. Raises ApiRefused, ApiUnreachable."""
+        """Return the answer's status and JSON. Raises ApiRefused, ApiUnreachable."""
         return await self._ask("POST", path, json=body, headers=headers or {})
 
     async def put(self, path: str, body: Json) -> tuple[int, Json]:
-        """Status and JSON of the answer. Raises ApiRefused, ApiUnreachable."""
+        """Return the answer's status and JSON. Raises ApiRefused, ApiUnreachable."""
         return await self._ask("PUT", path, json=body)
 
     async def delete(self, path: str) -> Json:
-        """The answer's JSON. Raises ApiRefused, ApiUnreachable."""
+        """Return the answer's JSON. Raises ApiRefused, ApiUnreachable."""
         return (await self._ask("DELETE", path))[1]
 
     async def pages(
         self, path: str, params: Mapping[str, str], key: str, cursor: str, named: str
     ) -> AsyncIterator[Any]:
-        """Every entry of a paged list: pages hold them under `key`, the next cursor under `cursor`, asked as `named`."""
+        """Yield every entry of a paged list. A page holds entries under `key` and the next cursor under `cursor`,
+        which is sent as the parameter `named`."""
         asked = dict(params)
         while True:
             page = await self.get(path, asked)

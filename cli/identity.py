@@ -1,4 +1,4 @@
-"""Who a command is to the API: the token it was given, or one of the running stack's own, signed with its key."""
+"""The identity of a command to the API: the token it was given, or one signed with the running stack's key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class NoToken(CannotRun):
 
 
 def token_for(settings: Settings, url: str, actor: str | None) -> Token:
-    """What tells the bearer token of the next request to the API at `url`. `actor`: who acts; you, by default.
+    """Return a function that gives the bearer token of the next request to the API at `url`. `actor`: who acts;
+    you, by default.
 
     A token that is given says itself who acts. For the stack of COURSAGA_HOME an admin's is signed. Raises NoToken.
     """
@@ -35,7 +36,7 @@ def token_for(settings: Settings, url: str, actor: str | None) -> Token:
 
 
 def signing(settings: Settings, actor: str | None = None) -> Token:
-    """An admin's token of this home's stack, signed when it is asked for."""
+    """Return a function that gives an admin's token of this home's stack, signed when it is called."""
     from runtime.dev_auth import DevTokens  # here, so that only commands that sign load cryptography
 
     return DevTokens(settings, "admin", actor or getpass.getuser())

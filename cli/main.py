@@ -61,7 +61,7 @@ def with_token(
 
 
 def main() -> None:
-    """Runs the command line and exits with its code."""
+    """Run the command line and exit with its code."""
     try:
         result = app.meta(exit_on_error=False, result_action="return_value")
     except CycloptsError:

@@ -1,4 +1,4 @@
-"""What commands print: JSON alone on stdout, or a table; everything else goes to stderr."""
+"""Print what commands answer: JSON alone on stdout, or a table; everything else goes to stderr."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def harmless(text: str) -> str:
-    """The text without what a terminal would obey: what others said of a purchase is shown, never followed."""
+    """Return the text without control characters that a terminal would obey: what others said of a purchase is only
+    shown."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class Terminal(Console):
-    """A console on which data is text alone, wherever on it the data stands."""
+    """A console that shows data as text only: its control characters are replaced everywhere."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Called by rich for all that is shown."""
+        """Yield the segments with harmless text; rich calls this for all that is shown."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(harmless(segment.text), segment.style)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json_text.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Rows as a table; `columns` maps a key of the rows to its heading. None is shown as nothing."""
+    """Print rows as a table; `columns` maps a key of the rows to its heading. None is shown as nothing."""
     table = Table(*columns.values())
     for row in rows:
         table.add_row(*("" if row.get(key) is None else escape(str(row[key])) for key in columns))
@@ -52,10 +53,10 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -
 
 
 def print_line(text: str) -> None:
-    """One line on stdout; the text is shown as it is."""
+    """Print one line on stdout; markup in the text is not interpreted."""
     Terminal().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def to_people() -> Console:
-    """Where progress and hints go."""
+    """Return the console for progress and hints, on stderr."""
     return Terminal(stderr=True)

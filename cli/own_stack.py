@@ -1,4 +1,4 @@
-"""How a command that runs a stack of its own is ended: one way out, and nothing left on a Temporal server that stays."""
+"""End a command that runs a stack of its own: one way out, and nothing left on a Temporal server that stays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _EXTERNAL_SECONDS = 10.0
 
 
 def end_like_ctrl_c() -> None:
-    """SIGTERM ends it like Ctrl-C: between asyncio's own handling of SIGINT and Python's, one way out."""
+    """Let SIGTERM end the process like Ctrl-C: there is one way out, between asyncio's handling of SIGINT and
+    Python's."""
 
     def like_ctrl_c(number: int, frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -31,13 +32,14 @@ def end_like_ctrl_c() -> None:
 
 
 def let_it_stop() -> None:
-    """From here on no signal ends it: stopping takes a moment and is not to be stopped."""
+    """Ignore SIGINT and SIGTERM from here on: stopping takes a moment and must not be interrupted."""
     for number in _ENDS:
         signal.signal(number, signal.SIG_IGN)
 
 
 async def end_runs(settings: Settings, why: str) -> None:
-    """Ends the schedules and open runs of its task queue, if the server answers in time. `why`: as their history says."""
+    """Delete the schedules and terminate the open runs of the task queue, if the server answers in time. Histories
+    say `why`."""
     with suppress(TimeoutError, RPCError, CannotRun):
         async with asyncio.timeout(_EXTERNAL_SECONDS):
             client = await connect(settings)

@@ -1,4 +1,5 @@
-"""Single processes: `coursaga worker`, `api`, `relay`, `consume`, `migrate`. They join the stack of COURSAGA_HOME, if any."""
+"""Run single processes: `coursaga worker`, `api`, `relay`, `consume`, `migrate`. They join the stack of
+COURSAGA_HOME, if any."""
 
 from __future__ import annotations
 
@@ -78,6 +79,6 @@ def _require_kafka() -> None:
 
 
 def _become(module: str) -> None:
-    """This process goes on as that program: the same id, the same signals, the same log."""
+    """Replace this process by that program: it keeps the process id, the signals and the log."""
     environment = {**os.environ, **attached(load_settings()).environment()}
     os.execve(sys.executable, [sys.executable, "-m", module], environment)

@@ -1,4 +1,4 @@
-"""`coursaga token`: a bearer token for development, signed with the key of COURSAGA_HOME."""
+"""`coursaga token`: print a bearer token for development, signed with the key of COURSAGA_HOME."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`coursaga up` and `coursaga down`: the whole stack on this machine."""
+"""`coursaga up` and `coursaga down`: start and stop the whole stack on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from runtime.state import Running
 
 
 class StopAsked(BaseException):
-    """SIGINT or SIGTERM came; no Exception, so that nothing on the way takes it for trouble of its own."""
+    """Raised on SIGINT or SIGTERM; not an Exception, so that no code on the way takes it for trouble of its own."""
 
 
 def up(*, json: Json = False) -> int:

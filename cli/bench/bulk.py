@@ -1,4 +1,4 @@
-"""The bench's third part: what others feel of the API while one verb is sent to many parked purchases."""
+"""The bench's third part: how much slower the API gets for others while one verb is sent to many parked purchases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _STALLED_SECONDS = 120.0
 async def measure_bulk(
     settings: Settings, url: str, parked: Sequence[PurchaseOrder], watched: Watched
 ) -> dict[str, Any]:
-    """Parks these purchases, then sends `retry_now` to all of them while others read; the reads' p95 before and then."""
+    """Park these purchases, send `retry_now` to all while others read, and return the reads' p95 before and meanwhile.
+
+    Raises BenchFailed if not all of them park.
+    """
     watched.say(f"parking {len(parked)} purchases")
     async with Api(url, signing(settings, "bench"), patient=True) as api:
         for order in parked:

@@ -1,4 +1,4 @@
-"""`coursaga bench`: how fast purchases are and what they cost, beside the same activities called plainly, in one run."""
+"""`coursaga bench`: measure how fast purchases are and what they cost, beside the same activities called plainly."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def bench(
 def _run(
     settings: Settings, market: Market, in_flight: int, load: tuple[int, int], trainers: int, watched: Watched
 ) -> dict[str, Any]:
-    """Starts the stack, measures both ways, and stops it whatever happens."""
+    """Start the stack, measure both ways, and stop it whatever happens; return the figures."""
     stack = Stack(settings, workers=1, say=watched.say)
     try:
         running = stack.start()
@@ -124,7 +124,8 @@ def _run(
 
 
 def _own(home: Path) -> Settings:
-    """The bench's settings: a home, a database and a provider of its own, free ports, and the time it is."""
+    """Return the bench's settings: a home, a database and a provider of its own, free ports, the real time. Raises
+    CannotRun."""
     os.environ.pop("COURSAGA_TODAY", None)  # the stack's processes inherit it; a clock that stands measures nothing
     settings = load_settings()
     if settings.coursaga_env == "production":
@@ -155,7 +156,7 @@ def _home() -> Generator[Path]:
 
 @contextmanager
 def _interrupts() -> Generator[None]:
-    """SIGTERM ends it like Ctrl-C, in order, everything stopped; as before once the block is left."""
+    """Let SIGTERM end the block like Ctrl-C, in order, with everything stopped; restore the handlers after it."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     end_like_ctrl_c()
     try:

@@ -1,4 +1,4 @@
-"""The bench's fourth part: very many callers at once, each of whom comes again when told to; who is served, and how fast."""
+"""The bench's fourth part: very many callers at once, each coming back when told to; who is served, and how fast."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOOK_EVERY = 0.5  # seconds between two looks at readiness
 
 @dataclass
 class _Seen:
-    """How long each answer took, in seconds, by what it was."""
+    """How long each answer took, in seconds: those served, refused with a time to come again, and failed."""
 
     served: list[float] = field(default_factory=list[float])
     refused: list[float] = field(default_factory=list[float])
@@ -34,7 +34,8 @@ class _Seen:
 async def measure_load(
     settings: Settings, url: str, bought: Sequence[PurchaseOrder], callers: int, seconds: int, watched: Watched
 ) -> dict[str, Any]:
-    """Students look at their purchases for so many seconds, all at once; somebody else asks whether the API is ready."""
+    """Let students read their purchases for `seconds`, all at once, while somebody else asks whether the API is
+    ready."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx2.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
         orders = [bought[number % len(bought)] for number in range(callers)]
@@ -69,7 +70,7 @@ async def _student(client: httpx2.AsyncClient, token: str, order: PurchaseOrder,
 
 
 async def _look(client: httpx2.AsyncClient, token: str, order: PurchaseOrder, seen: _Seen) -> float:
-    """0 when it was answered; else after how many seconds to come again."""
+    """Read the purchase; return 0 when it was served, else after how many seconds to come again."""
     asked = time.perf_counter()
     answer = await client.get(f"/api/v1/purchases/{order.purchase_id}", headers={"Authorization": f"Bearer {token}"})
     took = time.perf_counter() - asked

@@ -1,4 +1,4 @@
-"""The bench's marketplace: as many students, payments and free trainers as its purchases need, in the import format."""
+"""Make the bench's marketplace: as many students, payments and free trainers as it needs, in the import format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Orders:
 
 @dataclass(frozen=True)
 class Market:
-    """`content` is the file to import. The two sides have courses, trainers and students of their own, alike.
+    """`content` is the file to import. Both sides have courses, trainers and students of their own, of the same kind.
 
     `parked`: purchases of courses that nobody teaches.
     """
@@ -40,7 +40,8 @@ class Market:
 
 
 def marketplace(today: date, *, warm: int, alone: int, many: int, parked: int, mark: str) -> Market:
-    """One purchase per student, each of 30 daily lessons that some trainer of its course is free to give.
+    """Return a market with one purchase per student, each of 30 daily lessons that a trainer of its course is free
+    to give.
 
     `mark` is part of the payment ids: a Temporal server that outlives the bench must not have seen them.
     """
@@ -65,7 +66,8 @@ def _open_shop(content: dict[str, Any], side: str, trainers: int = _TRAINERS) ->
 
 
 def _sell(content: dict[str, Any], side: str, number: int, today: date, mark: str) -> PurchaseOrder:
-    """The courses take turns. Each hour of a course is sold once per trainer, then again after those lessons' end."""
+    """Add one purchase. The courses take turns; each hour of a course is sold once per trainer, then again after those
+    lessons' end."""
     course = _courses(side)[number % _COURSES]
     block, hour = divmod(number // _COURSES, len(_HOURS))
     starts = today + timedelta(days=7 + LESSONS * (block // _TRAINERS))

@@ -1,4 +1,4 @@
-"""The bench's fourth part: how long the one query takes that matching asks, among many trainers with many slots each."""
+"""The bench's last part: how long the one query of matching takes, among many trainers with many slots each."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ _SEED: tuple[LiteralString, ...] = (
 
 
 async def measure_matching(database_url: str, trainers: int, watched: Watched) -> dict[str, Any]:
-    """Times of the query alone, in ms, and of the choice made of its rows: of a course that some teach, and that all do."""
+    """Return times in ms of the query, and of the choice from its rows, for a course that some teach and one that
+    all teach."""
     watched.say(f"{trainers} trainers with {_SLOTS} slots each")
     lessons = plan_lessons(_WANTED, _SLOTS, _ZONE, _WANTED.start_date)
     engine = make_async_engine(database_url, pool_size=1, statement_timeout_ms=0)

@@ -1,4 +1,4 @@
-"""One measurement each way: warm up, one purchase at a time, then many at once with the costs read before and after."""
+"""Measure each way once: warm up, one purchase at a time, then many at once with the costs read before and after."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HTTP_SECONDS = Rules().attempt - 2  # as the worker waits for the provider
 
 @dataclass(frozen=True)
 class Watched:
-    """Who watches: told of each phase, and of each purchase that is done."""
+    """Callbacks for whoever watches: `say` gets each phase, `advance` is called for each purchase that is done."""
 
     say: Callable[[str], None]
     advance: Callable[[], None]
@@ -43,7 +43,8 @@ class Watched:
 async def measure_temporal(
     settings: Settings, running: Running, orders: Orders, in_flight: int, watched: Watched
 ) -> tuple[dict[str, Any], list[str]]:
-    """The figures of purchases through the API, and the names of the activities that one of them ran, in order."""
+    """Return the figures of purchases through the API, and the names of the activities that one of them ran, in
+    order."""
     pids = {name: running.pids[name] for name in running.pids if name != "up"}
     client = await connect(settings)
     engine = make_async_engine(running.database_url, pool_size=1)
@@ -74,7 +75,8 @@ async def measure_temporal(
 def measure_plain(
     settings: Settings, running: Running, orders: Orders, names: Sequence[str], in_flight: int, watched: Watched
 ) -> dict[str, Any]:
-    """The figures of the same activities without workflows: same order, pool size, provider and logs as the worker."""
+    """Return the figures of the same activities without workflows: same order, pool size, provider and logs as the
+    worker."""
     pids = {name: running.pids[name] for name in ("provider", "postgres")}
     engine = make_engine(running.database_url, pool_size=settings.activity_slots)
     with (
@@ -108,7 +110,7 @@ def _times(alone: Timed, many: Timed) -> dict[str, float]:
 
 
 async def _open(database_url: str, orders: Sequence[PurchaseOrder]) -> None:
-    """The rows that the API writes before it starts a workflow; they are not part of the plain calls."""
+    """Write the rows that the API writes before it starts a workflow; they are not part of the plain calls."""
     engine = make_async_engine(database_url, pool_size=1)
     await record_starts(engine, orders, datetime.now(UTC))
     await engine.dispose()
@@ -116,7 +118,7 @@ async def _open(database_url: str, orders: Sequence[PurchaseOrder]) -> None:
 
 @contextmanager
 def _logs_to(file: Path) -> Generator[None]:
-    """Logs as a worker does, for the same cost."""
+    """Write logs to this file as a worker does, so that they cost the same."""
     with file.open("a") as log:
         set_up_logs("INFO", "json", log)
         try:

@@ -1,4 +1,4 @@
-"""What the bench reads off: times, and the CPU and memory of processes as Linux counts them."""
+"""What the bench measures: times, and the CPU and memory of processes as Linux counts them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Timed:
-    """Purchases that all completed: how long each took and how long all of them did, in seconds."""
+    """How long each of several purchases (or reads) took, and how long all of them together took, in seconds."""
 
     each: list[float]
     whole: float
 
     def per_second(self) -> float:
-        """Purchases per second."""
+        """Return how many completed per second."""
         return round(len(self.each) / self.whole, 2)
 
     def ms(self, part: float) -> float:
-        """What this part of the purchases, 0.5 or 0.99, took at most, in milliseconds (nearest rank)."""
+        """Return what this share of them, 0.5 or 0.99, took at most, in milliseconds (nearest rank)."""
         ranked = sorted(self.each)
         return round(ranked[math.ceil(part * len(ranked)) - 1] * 1000, 1)
 
 
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
-    """CPU time so far by name, child processes included. What cannot be read is left out: all, but on Linux."""
+    """Return the CPU time so far by name, child processes included. Processes that cannot be read, as outside
+    Linux, are left out."""
     seconds: dict[str, float] = {}
     for name, pid in pids.items():
         try:
@@ -38,12 +39,12 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
 
 
 def cpu_ms_each(before: Mapping[str, float], after: Mapping[str, float], count: int) -> dict[str, float]:
-    """Milliseconds per purchase between two readings."""
+    """Return the CPU milliseconds per purchase between two readings, by name."""
     return {name: round((after[name] - before[name]) * 1000 / count, 1) for name in before if name in after}
 
 
 def peak_memory_mb(pid: int) -> float | None:
-    """The most memory this process ever held at once (RSS, in 10^6 bytes), None where the kernel does not say."""
+    """Return the most memory this process ever held (RSS, in 10^6 bytes), None where the kernel does not say."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -53,12 +54,12 @@ def peak_memory_mb(pid: int) -> float | None:
 
 
 def average(numbers: Sequence[int]) -> float:
-    """The mean, one decimal."""
+    """Return the mean, rounded to one decimal."""
     return round(sum(numbers) / len(numbers), 1)
 
 
 def _own(pid: int) -> float:
-    """Of the process and of those children that it has waited for: PostgreSQL's connections come and go."""
+    """Return the CPU seconds of the process and of children it has waited for: PostgreSQL's connections come and go."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""How the bench is seen: what it does on stderr meanwhile, and its figures as a table."""
+"""Show the bench: what it does meanwhile on stderr, and its figures as a table."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ of one that all {allRows} teach p50 {allP50Ms:.1f} ms, p95 {allP95Ms:.1f} ms, th
 
 @contextmanager
 def watching(purchases: int) -> Generator[Watched]:
-    """A bar on a terminal, one line per phase anywhere else."""
+    """Yield callbacks that show progress: a bar on a terminal, one line per phase anywhere else."""
     console = to_people()
     if not console.is_terminal:
         yield Watched(lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), lambda: None)
@@ -67,7 +67,7 @@ def watching(purchases: int) -> Generator[Watched]:
 
 
 def tell(report: dict[str, Any]) -> None:
-    """The figures, and how each was measured."""
+    """Print the figures, and how each was measured."""
     temporal, plain, machine = report["temporal"], report["plain"], report["machine"]
     console = Terminal()
     table = Table("purchases", "", "through Temporal", "plain calls", box=box.SIMPLE_HEAD)

@@ -26,7 +26,7 @@ class BenchFailed(CannotRun):
 
 @dataclass
 class Shop:
-    """Buys through the API, and learns from the database when a purchase ended: Temporal is not asked meanwhile."""
+    """Buys through the API, and reads in the database when a purchase ended; Temporal is not asked meanwhile."""
 
     api: Api
     engine: AsyncEngine
@@ -34,7 +34,8 @@ class Shop:
     _open: dict[str, asyncio.Future[None]] = field(default_factory=dict[str, asyncio.Future[None]])
 
     async def buy(self, orders: Sequence[PurchaseOrder], at_once: int) -> Timed:
-        """Buys all, at most `at_once` of them in flight. Raises BenchFailed unless each completes."""
+        """Buy all, at most `at_once` of them in flight, and return their times. Raises BenchFailed unless each
+        completes."""
         left = iter(orders)
         buyers = asyncio.gather(*(self._buyer(left) for _ in range(at_once)))
         try:
@@ -68,7 +69,8 @@ class Shop:
 
 
 async def completed(engine: AsyncEngine, orders: Sequence[PurchaseOrder]) -> Timed:
-    """How long they took from the POST to their ending, both as their rows say. Raises BenchFailed."""
+    """Return how long the purchases took from the POST to their ending, by their rows. Raises BenchFailed if one
+    did not complete."""
     async with engine.connect() as connection:
         rows = (await starts_of(connection, [order.purchase_id for order in orders])).values()
     endings = Counter(row.code or row.ending or "none" for row in rows)
@@ -80,18 +82,18 @@ async def completed(engine: AsyncEngine, orders: Sequence[PurchaseOrder]) -> Tim
 
 
 async def wait_until_closed(client: Client, orders: Sequence[PurchaseOrder]) -> None:
-    """Until their workflows have done the little that comes after the ending is written."""
+    """Wait until the workflows have done the little that comes after the ending is written."""
     await asyncio.gather(*(client.get_workflow_handle(order.workflow_id).result() for order in orders))
 
 
 async def histories(client: Client, orders: Sequence[PurchaseOrder]) -> list[tuple[int, int]]:
-    """Events and bytes of each workflow's history, as Temporal counts them."""
+    """Return the events and bytes of each workflow's history, as Temporal counts them."""
     described = [await client.get_workflow_handle(order.workflow_id).describe() for order in orders]
     return [(run.history_length, run.raw_info.history_size_bytes) for run in described]
 
 
 async def activities_of(client: Client, order: PurchaseOrder) -> list[str]:
-    """The activities that this workflow ran, in order."""
+    """Return the names of the activities that this workflow ran, in order. Raises BenchFailed if there are none."""
     events = client.get_workflow_handle(order.workflow_id).fetch_history_events()
     scheduled = [
         event.activity_task_scheduled_event_attributes.activity_type.name

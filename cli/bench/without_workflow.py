@@ -1,4 +1,5 @@
-"""The bench's second side, "plain calls": the same activities, in the same order, with nobody to remember anything."""
+"""The bench's second side, "plain calls": the same activities, in the same order, without anything that remembers
+them."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ Call = Callable[[PurchaseOrder], object]
 
 
 def calls(names: Sequence[str], engine: Engine, provider: PaymentProvider, now: Callable[[], datetime]) -> list[Call]:
-    """These activities as plain functions, in this order. Raises BenchFailed for one that is not known here."""
+    """Return these activities as plain functions, in this order. Raises BenchFailed for one that is not known here."""
     purchase, trainer = PurchaseActivities(engine, now), TrainerActivities(engine, now)
 
     def announce(order: PurchaseOrder) -> None:
@@ -51,7 +52,8 @@ def calls(names: Sequence[str], engine: Engine, provider: PaymentProvider, now: 
 
 
 def buy(story: Sequence[Call], orders: Sequence[PurchaseOrder], threads: int, advance: Callable[[], object]) -> Timed:
-    """Calls the whole story for each order; a refusal or an error ends the bench, as nothing would retry it."""
+    """Call all of `story` for each order and return the times; a refusal or an error is raised, as nothing would
+    retry it."""
 
     def one(order: PurchaseOrder) -> float:
         began = time.perf_counter()
@@ -69,7 +71,7 @@ def buy(story: Sequence[Call], orders: Sequence[PurchaseOrder], threads: int, ad
 
 @contextmanager
 def round_trips(engine: Engine) -> Generator[Counter[str]]:
-    """Counts what is sent to the database within: statements, and the BEGIN and COMMIT of transactions.
+    """Count what the block sends to the database: statements, and the BEGIN and COMMIT of transactions.
 
     psycopg sends BEGIN with a transaction's first statement, as a round trip of its own; on a connection on which
     every statement is a transaction it sends neither.

@@ -1,4 +1,4 @@
-"""A chapter of the demo: one purchase as the story and the screen share it, and its plain words."""
+"""A chapter of the demo: one purchase as the story and the screen share it, and the plain words for its steps."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class Fact:
 
 @dataclass
 class Chapter:
-    """`status`: buying, running, needs attention, completed, refused and made whole. `purchase`: the API's last answer;
-    `payment`: the marketplace file's; `link`: the workflow in Temporal UI, if there is one."""
+    """One purchase of the demo. `status`: buying, running, needs attention, completed, refused and made whole.
+    `purchase`: the API's last answer; `payment`: the marketplace file's; `link`: the workflow in Temporal UI, if
+    there is one."""
 
     number: int
     title: str
@@ -56,15 +57,15 @@ class Chapter:
 
     @property
     def told(self) -> list[Happening]:
-        """The happenings to show."""
+        """The happenings to show: all but those of no interest to a newcomer."""
         return [one for one in self.happenings if one.activity not in _ASIDE]
 
     def fact(self, label: str, text: str) -> None:
-        """Adds one."""
+        """Add a fact."""
         self.facts.append(Fact(label, text))
 
     def report(self) -> Json:
-        """As `--json` prints it; the API's answer with what the demo saw besides."""
+        """Return the chapter as `--json` prints it: the API's answer with what the demo saw besides."""
         return {
             "number": self.number,
             "title": self.title,
@@ -79,7 +80,7 @@ class Chapter:
 
 
 def words(one: Happening) -> str:
-    """What happened, for somebody who sees it for the first time."""
+    """Return what happened in plain words, for somebody who sees it for the first time."""
     if one.state == "refused":
         return f"refused: {one.code}"
     if one.state == "trouble":
@@ -95,16 +96,16 @@ def words(one: Happening) -> str:
 
 
 def money(amount_minor: int, currency: str) -> str:
-    """`400.00 GBP`; the demo's currencies all have two decimals."""
+    """Format an amount as `400.00 GBP`; the demo's currencies all have two decimals."""
     return f"{amount_minor / 100:,.2f} {currency}"
 
 
 def clock_time(at: datetime) -> str:
-    """`18:03:07.123`, UTC."""
+    """Format a UTC moment as `18:03:07.123`."""
     return f"{at:%H:%M:%S}.{at.microsecond // 1000:03}"
 
 
 def wall_time(text: str) -> str:
-    """`Mon 4 Jan 2027, 18:00` of the API's `2027-01-04T18:00`."""
+    """Format the API's `2027-01-04T18:00` as `Mon 4 Jan 2027, 18:00`."""
     at = datetime.fromisoformat(text)
     return f"{at:%a} {at.day} {at:%b %Y, %H:%M}"

@@ -1,4 +1,4 @@
-"""`coursaga demo`: the whole system on this machine, and three purchases on it, told as they happen."""
+"""`coursaga demo`: start the whole system on this machine and show three purchases on it as they happen."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "pro
 
 @dataclass
 class DemoResult:
-    """What the demo has done so far, for --json. `over`: the story was told to its end."""
+    """What the demo has done so far, for --json. `over`: the story has come to its end."""
 
     home: Path
     where: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -47,13 +47,13 @@ class DemoResult:
     over: bool = False
 
     def report(self, error: str | None) -> dict[str, Any]:
-        """The object that --json prints."""
+        """Return the object that --json prints."""
         said = {"ok": error is None, "error": error, "home": str(self.home), **self.where, "seconds": self.seconds}
         return {**said, "purchases": [chapter.report() for chapter in self.chapters]}
 
     @contextmanager
     def timed(self, what: str) -> Generator[None]:
-        """Writes down how long the block takes."""
+        """Record under `what` how many seconds the block takes."""
         began = time.monotonic()
         yield
         self.seconds[what] = round(time.monotonic() - began, 1)
@@ -95,7 +95,7 @@ def demo(*, once: Annotated[bool, Parameter(negative=())] = False, json: Json = 
 
 
 def _play(settings: Settings, screen: Screen, told: DemoResult, *, stays: bool) -> None:
-    """Starts, tells, waits if it `stays`, and stops whatever happens."""
+    """Start the stack, show the story, wait if it `stays`, and stop everything whatever happens."""
     _empty(settings.coursaga_home)
     stack = Stack(settings, workers=1, say=screen.phase)
     try:
@@ -136,7 +136,8 @@ async def _tell(stack: Stack, screen: Screen, told: DemoResult) -> None:
 
 
 def _own(settings: Settings) -> Settings:
-    """The demo's settings: a home of its own and free ports. It writes to no database or provider that is set."""
+    """Return the demo's settings: its own home and free ports; no database or provider that is set is used. Raises
+    CannotRun."""
     if settings.coursaga_env == "production":
         raise CannotRun("the demo is for development: unset COURSAGA_ENV")
     free = {port: 0 for port in _PORTS if port not in settings.model_fields_set}
@@ -153,12 +154,12 @@ def _own(settings: Settings) -> Settings:
 
 
 def _external(settings: Settings) -> bool:
-    """Whether Temporal is somebody else's: its ids must not meet those of an earlier demo."""
+    """Return whether the Temporal server is an external one, so that ids must not meet those of an earlier demo."""
     return settings.task_queue.startswith("demo-")
 
 
 def _empty(home: Path) -> None:
-    """Ends what a killed demo left and deletes its data. Raises AlreadyRuns when one runs."""
+    """End what a killed demo left and delete its data. Raises AlreadyRuns when one runs."""
     if Home(home).locked():
         raise AlreadyRuns(f"a demo already runs on {home}: end it with Ctrl-C there, or {_command(home)} down")
     stop(home)
@@ -166,7 +167,7 @@ def _empty(home: Path) -> None:
 
 
 def _command(home: Path) -> str:
-    """How to call `coursaga` on this home from here."""
+    """Return how to call `coursaga` on this home from the current folder."""
     return f"COURSAGA_HOME={_short(home)} {_short(Path(sys.executable).with_name('coursaga'))}"
 
 

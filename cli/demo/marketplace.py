@@ -1,4 +1,4 @@
-"""The demo's marketplace: `marketplace.json` in the import format, its lessons moved to begin next week."""
+"""Make the demo's marketplace: `marketplace.json` in the import format, its lessons moved to begin next week."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEW_TRAINER: dict[str, Any] = {
 
 
 def marketplace(today: date, mark: str = "") -> dict[str, Any]:
-    """The file with every first lesson moved by whole weeks to the week after `today`.
+    """Return the file with every first lesson moved by whole weeks to the week after `today`.
 
     `mark` is put behind the payment ids: a Temporal server that outlives the demo has seen them without it.
     """

@@ -1,4 +1,4 @@
-"""How the demo is seen: live panels on a terminal, plain lines with each event once anywhere else."""
+"""Show the demo: live panels on a terminal; anywhere else plain lines, each event once."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ class Screen(Protocol):
 
     @property
     def live(self) -> bool:
-        """Whether somebody watches."""
+        """Whether somebody watches on a terminal."""
         ...
 
     def phase(self, text: str) -> None:
-        """Something that takes a while begins."""
+        """Show that something begins which takes a while."""
         ...
 
     def say(self, text: str = "") -> None:
-        """A line that stays; ends the phases before it."""
+        """Show a line that stays; this ends the phases before it."""
         ...
 
     def show(self, chapter: Chapter) -> None:
-        """The chapter as it now stands."""
+        """Show the chapter in its present state."""
         ...
 
     def close(self) -> None:
-        """Nothing moves any more. Fine to call twice."""
+        """End all that moves on the screen. May be called twice."""
         ...
 
 
 def screen_for(console: Console) -> Screen:
-    """The live one on a terminal."""
+    """Return a live screen on a terminal, a plain one anywhere else."""
     return LiveScreen(console) if console.is_terminal and not console.is_dumb_terminal else PlainScreen(console)
 
 
 class PlainScreen:
-    """Lines without control codes."""
+    """Prints lines without control codes."""
 
     live = False
 
@@ -88,7 +88,8 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """A list of phases while the servers start, then a panel per chapter; what is over stays in the scroll-back."""
+    """Shows a list of phases while the servers start, then a panel per chapter; what is over stays in the
+    scroll-back."""
 
     live = True
 
@@ -196,5 +197,5 @@ def _facts(chapter: Chapter) -> RenderableType:
 
 
 def _same(before: str, text: str) -> bool:
-    """Whether it tells how far the same phase is: "building X once (2 minutes)", "building X: 30 s so far"."""
+    """Return whether both texts are of one phase: "building X once (2 minutes)", "building X: 30 s so far"."""
     return before.partition(" once")[0].partition(":")[0] == text.partition(" once")[0].partition(":")[0]

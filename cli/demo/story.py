@@ -40,12 +40,12 @@ _TITLES = (
 
 
 class DemoFailed(CannotRun):
-    """The story went another way; the message says where, and which log to read."""
+    """A chapter did not end as it should; the message says where, and which log to read."""
 
 
 @asynccontextmanager
 async def within(seconds: float, what: str, log: Path) -> AsyncGenerator[None]:
-    """Raises DemoFailed, with the end of the log, when the block takes longer."""
+    """Raise DemoFailed, with the end of the log, when the block takes longer than `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -55,7 +55,8 @@ async def within(seconds: float, what: str, log: Path) -> AsyncGenerator[None]:
 
 @dataclass
 class Story:
-    """Tells the three chapters of `market` (the file as imported) on `screen`; `logs` is where the processes write."""
+    """Shows the three chapters of `market` (the file as imported) on `screen`; `logs` is the folder of the
+    processes' logs."""
 
     api: Api
     client: Client
@@ -66,7 +67,7 @@ class Story:
     chapters: list[Chapter]
 
     async def tell(self) -> None:
-        """All three, one after the other. Raises DemoFailed, ApiRefused, ServerUnreachable."""
+        """Run all three chapters, one after the other. Raises DemoFailed, ApiRefused, ServerUnreachable."""
         for number, chapter_of in enumerate((self.completes, self.is_refused, self.needs_attention), 1):
             chapter = self._chapter(number)
             self.chapters.append(chapter)
@@ -77,14 +78,15 @@ class Story:
         self.screen.close()
 
     async def completes(self, chapter: Chapter) -> None:
-        """A payment becomes lessons."""
+        """Buy a course and wait until the payment has become lessons."""
         await self._buy(chapter)
         await self._until(chapter, lambda purchase: purchase["ending"] != "running")
         self._tell_lessons(chapter)
         self._expect(chapter, "completed")
 
     async def is_refused(self, chapter: Chapter) -> None:
-        """The course has closed: what was done is undone in reverse, and the provider says the money is back."""
+        """Buy a course that has closed: what was done is undone in reverse, and the provider confirms that the
+        money is back."""
         await self._buy(chapter)
         await self._until(chapter, lambda purchase: purchase["ending"] != "running")
         self._expect(chapter, "refused")
@@ -104,7 +106,7 @@ class Story:
         chapter.status = "refused and made whole"
 
     async def needs_attention(self, chapter: Chapter) -> None:
-        """No trainer: it waits, visibly; a trainer is added, and it goes on by itself."""
+        """Buy a course without a trainer: the purchase waits, visibly; a trainer is added, and it goes on by itself."""
         await self._buy(chapter)
         await self._until(chapter, lambda purchase: purchase["ending"] != "running" and purchase["attention"])
         waits = chapter.purchase["attention"]
@@ -152,7 +154,8 @@ class Story:
         chapter.status = "running"
 
     async def _until(self, chapter: Chapter, reached: Callable[[Json], object]) -> None:
-        """Looks at the purchase until it has got there and nothing of it is under way."""
+        """Read the purchase until `reached` is true of it and none of its activities is under way. Raises
+        DemoFailed."""
         async with self._in_time(f"purchase {chapter.workflow_id}", "worker"):
             while True:
                 chapter.purchase = await self.api.get(f"/api/v1/purchases/{quote(chapter.workflow_id, safe='')}")
@@ -206,5 +209,5 @@ class Story:
 
 
 def _moment(text: str) -> str:
-    """`18:03:07` UTC of an ISO moment."""
+    """Format an ISO moment as `18:03:07 UTC`."""
     return f"{clock_time(datetime.fromisoformat(text)).partition('.')[0]} UTC"

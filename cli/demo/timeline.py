@@ -1,4 +1,4 @@
-"""What a purchase did and when, step by step: its activities, as Temporal's history has them.
+"""Read what a purchase did and when, step by step: its activities, from Temporal's history.
 
 `GET /api/v1/purchases/{id}` keeps one time per step, the last; the demo also shows what was refused and when each
 undo ran.
@@ -21,7 +21,8 @@ UNDOS = frozenset(step.undo.__name__ for step in TABLE if step.undo)
 
 @dataclass(frozen=True)
 class Happening:
-    """One activity. `state`: running, done, undone, refused (a typed no, `code`), trouble. `result`: its answer."""
+    """One activity. `state`: running, done, undone, refused (a typed no, with its `code`) or trouble. `result`: its
+    answer."""
 
     activity: str
     state: str
@@ -32,17 +33,17 @@ class Happening:
 
     @property
     def took_ms(self) -> int | None:
-        """Milliseconds from asked to answered, None while it runs."""
+        """Milliseconds from scheduled to answered, None while it runs."""
         return round((self.ended - self.began).total_seconds() * 1000) if self.ended else None
 
     def report(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """Return the activity as `--json` prints it."""
         said = {"activity": self.activity, "state": self.state, "at": (self.ended or self.began).isoformat()}
         return {**said, "tookMs": self.took_ms, "code": self.code or None}
 
 
 async def timeline(client: Client, workflow_id: str) -> list[Happening]:
-    """Every activity of the run, in the order they were asked for."""
+    """Return every activity of the run, in the order in which they were scheduled."""
     seen: dict[int, Happening] = {}
     async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
         at = _moment(event.event_time)

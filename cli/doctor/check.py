@@ -1,4 +1,4 @@
-"""What a look at one thing says."""
+"""The result of a check of `coursaga doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOT_RUNNING = "start everything with `coursaga up`, or set {}"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `state`: fine, wrong or unreachable; `remedy` is empty when it is fine."""
+    """Result of one check. `state`: fine, wrong or unreachable; `remedy` is empty when it is fine."""
 
     name: str
     state: str
@@ -19,5 +19,5 @@ class Check:
     remedy: str = ""
 
     def report(self) -> dict[str, str]:
-        """As JSON."""
+        """Return the check as `--json` prints it."""
         return asdict(self)

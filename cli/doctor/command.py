@@ -1,4 +1,4 @@
-"""`coursaga doctor`: what runs, what does not, and what to do about it."""
+"""`coursaga doctor`: say what runs, what does not, and what to do about it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def doctor(*, json: Json = False) -> int:
 
 
 async def look(settings: Settings) -> list[Check]:
-    """Every check, in the order in which things depend on each other; the settings are attached to the stack."""
+    """Run every check, in the order in which things depend on each other; the settings are attached to the stack."""
     return [
         processes.python(),
         temporal.temporal_program(settings),

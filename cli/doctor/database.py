@@ -1,4 +1,4 @@
-"""What `coursaga doctor` looks at in the database: its schema, outbox, secrets, time zones, lessons on closed days."""
+"""Checks of `coursaga doctor` in the database: its schema, outbox, secrets, time zones, lessons on closed days."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SELECT moment, (moment AT TIME ZONE %(zone)s) - (moment AT TIME ZONE 'UTC')
 
 
 def postgres(settings: Settings) -> list[Check]:
-    """Whether the database answers and has the newest schema."""
+    """Check that the database answers and has the newest schema; if so, also its outbox, secrets and time zones."""
     if settings.database_url is None:
         return [Check("postgresql", UNREACHABLE, "no database", NOT_RUNNING.format("DATABASE_URL"))]
     url = settings.database_url.get_secret_value().replace("+psycopg", "")
@@ -74,7 +74,7 @@ def _outbox(connection: psycopg.Connection) -> Check:
 
 
 def _secrets(connection: psycopg.Connection, settings: Settings) -> Check:
-    """How secrets of webhook targets are stored, as far as the keys this process has can tell."""
+    """Check how secrets of webhook targets are stored, as far as the keys of this process can tell."""
     may = "SELECT has_column_privilege('webhook_targets', 'sealed_secret', 'SELECT')"
     if connection.execute(may).fetchone() != (True,):
         return Check("secrets", FINE, f"not for {connection.info.user} to read, only for a relay or the owner")
@@ -99,7 +99,8 @@ def _secrets(connection: psycopg.Connection, settings: Settings) -> Check:
 
 
 def _zones(connection: psycopg.Connection) -> Check:
-    """Whether PostgreSQL would show the same local times as we do, in the zones people live in, for three years to come."""
+    """Check that PostgreSQL shows the same local times as we do, in the zones people live in, for three years to
+    come."""
     differ: list[str] = []
     zones = [row[0] for row in connection.execute(_ZONES).fetchall()]
     for name in zones:
@@ -122,7 +123,7 @@ def _zones(connection: psycopg.Connection) -> Check:
 
 
 def lessons(settings: Settings) -> list[Check]:
-    """Whether lessons to come stand on a day that was closed since; nothing to say without a database."""
+    """Check whether lessons to come are on a day that was closed since; return no check without a database."""
     if settings.database_url is None:
         return []
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=1)

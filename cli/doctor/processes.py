@@ -1,4 +1,4 @@
-"""What `coursaga doctor` looks at of processes: this interpreter, the API, the relay, the payment provider."""
+"""Checks of `coursaga doctor` on processes: this interpreter, the API, the relay, the payment provider."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from runtime.state import find
 
 
 def python() -> Check:
-    """The interpreter; the package installs on Python 3.11 and later only."""
+    """Report the interpreter; it is always fine, as the package installs on Python 3.11 and later only."""
     return Check("python", FINE, f"{platform.python_version()}, {sys.executable}")
 
 
 def api(settings: Settings) -> Check:
-    """Whether the API answers and is ready: where API_URL says, or where the stack of this home has it."""
+    """Check that the API is ready: at API_URL, or where the stack of this home has it."""
     running = find(settings.coursaga_home)
     url = settings.api_url or (running.api if running else None)
     if url is None:
@@ -38,7 +38,7 @@ def api(settings: Settings) -> Check:
 
 
 def relay(settings: Settings) -> Check:
-    """Whether the relay of this home's stack lives; how any relay does is told by the outbox."""
+    """Check that the relay of this home's stack lives; whether any relay sends events is seen by the outbox's check."""
     running = find(settings.coursaga_home)
     pid = running.pids.get("relay") if running else None
     if pid is None:
@@ -54,7 +54,7 @@ def relay(settings: Settings) -> Check:
 
 
 def provider(settings: Settings) -> Check:
-    """Whether the payment provider answers at all."""
+    """Check that the payment provider answers at all."""
     if settings.provider_url is None:
         return Check("payment provider", UNREACHABLE, "no provider", NOT_RUNNING.format("PROVIDER_URL"))
     try:

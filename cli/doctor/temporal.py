@@ -1,4 +1,4 @@
-"""What `coursaga doctor` looks at in Temporal: the server, search attributes, workers, runs that stand still."""
+"""Checks of `coursaga doctor` in Temporal: the server, search attributes, workers, runs that do not go on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workflows.attributes import REPORTED_PROBLEMS
 
 
 def temporal_program(settings: Settings) -> Check:
-    """The program of an embedded Temporal server; needless when a server is named or runs."""
+    """Check for the program of an embedded Temporal server; it is not needed when a server is named or runs."""
     if settings.temporal_address:
         return Check("temporal program", FINE, "not needed, a server is named or runs")
     if found := locate():
@@ -24,7 +24,7 @@ def temporal_program(settings: Settings) -> Check:
 
 
 async def temporal(settings: Settings) -> list[Check]:
-    """Whether the server answers, knows our search attributes, and has a worker polling the task queue."""
+    """Check that the server answers, has our search attributes and workers, and that no run fails or is paused."""
     try:
         client = await connect(settings, seconds=5)
         info = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=RPC)
@@ -61,7 +61,8 @@ async def pollers(client: Client, task_queue: str) -> Check:
 
 
 async def _problems(client: Client) -> Check:
-    """Runs whose workflow tasks keep failing: nothing of theirs is lost or undone, and no operator can help."""
+    """Check for runs whose workflow tasks keep failing: nothing of theirs is lost or undone, and no operator can
+    help."""
     query = f"{REPORTED_PROBLEMS.name} IS NOT NULL AND ExecutionStatus = 'Running'"
     count = (await client.count_workflows(query, rpc_timeout=RPC)).count
     if not count:
@@ -72,7 +73,7 @@ async def _problems(client: Client) -> Check:
 
 
 async def _paused(client: Client) -> Check:
-    """Runs of any kind that somebody paused: purchases, ends of access, holds, sweeps; none goes on by itself."""
+    """Check for runs that somebody paused: purchases, ends of access, holds, sweeps; none goes on by itself."""
     query = "ExecutionStatus = 'Paused'"
     count = (await client.count_workflows(query, rpc_timeout=RPC)).count
     if not count:

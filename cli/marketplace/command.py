@@ -1,4 +1,4 @@
-"""`coursaga import FILE`: a marketplace file into the database, its payments to the provider (spec section 9)."""
+"""`coursaga import FILE`: load a marketplace file into the database, its payments to the provider (spec section 9)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class NoSuchFile(CannotRun):
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did, counted by kind; `differences` were left alone, `warnings` are sentences."""
+    """What an import did: counts by kind; `differences` were left alone, `warnings` are sentences."""
 
     inserted: dict[str, int]
     updated: dict[str, int]
@@ -87,7 +87,8 @@ async def import_marketplace(file: Path, *, update: Update = False, json: Json =
 
 
 async def _wake() -> None:
-    """What waited for this data goes on at once; without an API it does by itself, within its usual pauses."""
+    """Ask the API to try purchases that wait for this data at once; without an API they go on by themselves, after
+    a pause."""
     with suppress(ApiUnreachable, ApiRefused, NoToken):
         async with open_api() as api:
             await api.post("/api/v1/admin/purchases:wake", {})
@@ -134,7 +135,8 @@ async def run_import(
 
 
 def store_marketplace(engine: Engine, market: Marketplace, *, update: bool, now: datetime) -> Stored:
-    """All of a file in one transaction. Raises BadMarketplace when it names what neither it nor the database has."""
+    """Store all of a file in one transaction. Raises BadMarketplace when it names what neither it nor the database
+    has."""
     named = open_references(market)
     students = [name.key for name in named if name.kind == "student"]
     items = [name.key for name in named if name.kind != "student"]
@@ -157,7 +159,11 @@ def store_marketplace(engine: Engine, market: Marketplace, *, update: bool, now:
 
 
 def create_payments(provider: PaymentProvider, payments: list[Payment], stored: Stored, *, show: bool) -> int:
-    """Every payment at the provider under its own id; how many were new. Adds what differs there to `stored`."""
+    """Create every payment at the provider under its own id; return how many were new. Differences are added to
+    `stored`.
+
+    Raises ServerUnreachable.
+    """
 
     def create(payment: Payment) -> bool:
         try:
@@ -179,8 +185,8 @@ def create_payments(provider: PaymentProvider, payments: list[Payment], stored: 
 
 
 def _at_provider(payment: Payment) -> ProviderPayment:
-    """As the provider keeps it. Of a refunded payment everything was given back; of a partly refunded one it is not
-    known what, so nothing counts as given back."""
+    """Return the payment as the provider keeps it. Of a refunded payment everything was given back; of a partly
+    refunded one it is not known what, so nothing counts as given back."""
     whole = payment.status == "refunded"
     lines = [
         ProviderLine(line.line, line.amount_minor, line.amount_minor if whole else 0)

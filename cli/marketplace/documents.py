@@ -1,4 +1,5 @@
-"""A marketplace file as the documents that `db.marketplace` stores: one form per fact, so that two of them compare."""
+"""Turn a marketplace file into the documents that `db.marketplace` stores: one form per fact, so that two can be
+compared."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from db.marketplace import Document
 
 
 def documents(market: Marketplace) -> dict[str, list[Document]]:
-    """The documents of each kind. Plain JSON; sets are sorted lists, what the file does not say is not in there."""
+    """Return the documents of each kind: plain JSON; sets are sorted lists, absent facts are left out."""
     catalogue = [_item("course", course, course.fulfilment) for course in market.courses]
     catalogue += [_item("subject", subject, "test_cards") for subject in market.subjects]
     catalogue += [_item("test", test, "ownership") for test in market.tests]

@@ -20,7 +20,7 @@ VERSION = 1
 
 
 def _utc(value: datetime) -> datetime:
-    """Without an offset it is UTC."""
+    """Return the moment in UTC; without an offset it is taken as UTC. Raises ValueError."""
     if value.year not in YEARS:  # and so no offset leads out of the calendar
         raise ValueError(f"a moment from {YEARS.start} to {YEARS.stop - 1}")
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -39,7 +39,7 @@ def _from(value: object) -> time:
 
 
 def _to(value: object) -> time:
-    """24:00 is no time of day; the last second stands for it, which matching takes as midnight."""
+    """Return the time; 24:00 is no time of day, so the last second is used, which matching takes as midnight."""
     return time(23, 59, 59) if value == "24:00" else _from(value)
 
 

@@ -1,4 +1,5 @@
-"""Reads a marketplace file and tells everything that is wrong with it at once, each with its place in the file."""
+"""Read a marketplace file and report everything that is wrong with it at once, each fault with its place in the
+file."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, and where in the file: a JSON path like `$.trainers[3].radiusKm`."""
+    """What is wrong, and its place in the file: a JSON path like `$.trainers[3].radiusKm`."""
 
     path: str
     message: str
@@ -37,7 +38,7 @@ class BadMarketplace(Exception):
 
 @dataclass(frozen=True)
 class Reference:
-    """A name in the file that nothing in the file has: known already, or a fault. `key`: an id, or `course/id`."""
+    """A name that nothing in the file defines: the database has it, or it is a fault. `key`: an id, or `course/id`."""
 
     path: str
     kind: str
@@ -45,7 +46,7 @@ class Reference:
 
 
 def read_marketplace(content: bytes) -> Marketplace:
-    """The file as types. Raises BadMarketplace with all faults that can be seen without the database."""
+    """Parse the file. Raises BadMarketplace with all faults that can be seen without the database."""
     try:
         return _read(content)
     except RecursionError:
@@ -53,7 +54,8 @@ def read_marketplace(content: bytes) -> Marketplace:
 
 
 def open_references(market: Marketplace) -> list[Reference]:
-    """Students, courses and subjects that the file names and does not hold. A line may name any item."""
+    """Return the students, courses and subjects that the file names but does not define. A payment line may name
+    any item."""
     students = {student.id for student in market.students}
     items = {f"course/{item.id}" for item in market.courses} | {f"subject/{item.id}" for item in market.subjects}
     named = [
@@ -70,7 +72,7 @@ def open_references(market: Marketplace) -> list[Reference]:
 
 
 def warnings(market: Marketplace) -> list[str]:
-    """What is odd but imported: keys nobody knows (not stored), time zones nobody knows (stored)."""
+    """Return what is odd but imported: unknown keys (not stored) and unknown time zones (stored)."""
     counted = Counter(_extras(market, "$"))
     told = [f"{path}: unknown key, not stored" + (f" ({n} times)" if n > 1 else "") for path, n in counted.items()]
     zones = [(f"$.trainers[{n}].timezone", trainer.timezone) for n, trainer in enumerate(market.trainers)]
@@ -113,7 +115,8 @@ def _refuse(path: str, message: str) -> NoReturn:
 
 
 def _unstorable(value: Json, path: str) -> Iterator[Fault]:
-    """What PostgreSQL's text and jsonb cannot hold: NUL, half a surrogate pair, infinity."""
+    """Yield a fault for each value that PostgreSQL's text and jsonb cannot hold: NUL, half a surrogate pair,
+    infinity."""
     if isinstance(value, dict):
         for key, inner in value.items():
             here = f"{path}.{ascii(key)[1:-1]}"
@@ -129,7 +132,7 @@ def _unstorable(value: Json, path: str) -> Iterator[Fault]:
 
 
 def _twice(market: Marketplace) -> Iterator[Fault]:
-    """Two entries under one id; which one is meant cannot be told."""
+    """Yield a fault for each second entry under one id: which one is meant cannot be known."""
     lists: dict[str, list[Any]] = {
         name: getattr(market, name)
         for name in ("students", "courses", "subjects", "bundles", "tests", "trainers", "payments")

@@ -1,4 +1,5 @@
-"""The operators' verbs on the command line, each as one request of the API: who, why, and a key that makes it once."""
+"""The operators' verbs on the command line. Each sends one API request: who, why, and a key that makes it happen
+once."""
 
 from __future__ import annotations
 
@@ -167,7 +168,7 @@ async def acts(purchase: str, *, json: Json = False) -> int:
 
 
 def add_verbs(app: App) -> None:
-    """The verbs become commands of `app`."""
+    """Add the verbs to `app` as commands."""
     for verb in (
         retry_now,
         amend,
@@ -185,14 +186,14 @@ def add_verbs(app: App) -> None:
 
 
 def signed(reason: str, key: str | None) -> dict[str, Any]:
-    """What every act is sent with."""
+    """Return the reason and request key that every act is sent with; the key is made up if none is given."""
     return {"reason": reason, "requestKey": key or f"cli-{uuid4()}"}
 
 
 async def act(
     purchase: str, verb: str, reason: str, key: str | None, actor: str | None, as_json: bool, **values: Any
 ) -> int:
-    """POST it, say what came of it. `verb` is the last part of the path."""
+    """Send the act to the API and print the outcome; return the exit code. `verb` is the last part of the path."""
     body = signed(reason, key) | values
     async with open_api(actor) as api:
         _, answer = await api.post(f"{ADMIN}/{quote(purchase, safe='')}/{verb}", body)
@@ -212,7 +213,7 @@ async def act(
 
 
 def changes_of(said: list[str]) -> dict[str, Any]:
-    """What `--set key=value` says; a value is JSON where it is JSON, else text."""
+    """Parse `--set key=value` pairs; a value is JSON where it is JSON, else text. Raises WrongUsage."""
     changes: dict[str, Any] = {}
     for pair in said:
         name, equals, text = pair.partition("=")

@@ -1,4 +1,4 @@
-"""`coursaga purchases bulk`: one verb for all parked purchases of a filter; counted first, sent with --apply."""
+"""`coursaga purchases bulk`: send one verb to all parked purchases of a filter; counted first, sent with --apply."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ async def bulk(
 
 
 async def _send(api: Api, body: dict[str, Any]) -> dict[str, Any]:
-    """The same request until nothing is left, or nothing moves any more; counts of all rounds together."""
+    """Repeat the same request until nothing is left, or nothing moves any more; return the counts of all rounds
+    together."""
     console = to_people()
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(body["verb"])

@@ -1,4 +1,4 @@
-"""A case file on a terminal: why it waits, what to do, the money, what happened."""
+"""Show a case file on a terminal: why the purchase waits, what to do, the money, what happened."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tell_case(case: dict[str, Any], console: Console | None = None) -> None:
 
 
 def command_of(workflow_id: str, action: dict[str, Any]) -> str:
-    """The command that sends an action of a case file."""
+    """Return the command line that sends an action of a case file."""
     verb, body = str(action["verb"]), action["body"]
     if verb == "start_again":
         return shlex.join(["coursaga", "purchases", "start", workflow_id])

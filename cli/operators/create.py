@@ -1,4 +1,4 @@
-"""`coursaga purchases create`: a course for a student by hand, through the direct door (mission rows 58, 59)."""
+"""`coursaga purchases create`: give a student a course by hand, through the direct door (mission rows 58, 59)."""
 
 from __future__ import annotations
 

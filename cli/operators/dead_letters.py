@@ -1,4 +1,4 @@
-"""`coursaga dlq ...`: the dead letters. Listed, shown, mended, brought in again, all through the HTTP API."""
+"""`coursaga dlq ...`: list, show, mend and replay dead letters, all through the HTTP API."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def replay(
 
 
 async def _replay_all(api: Api, body: dict[str, Any]) -> dict[str, Any]:
-    """The same request until it finds none that it has not looked at; counts of all rounds together."""
+    """Repeat the same request until it finds no letter it has not tried; return the counts of all rounds together."""
     console = to_people()
     total: dict[str, Any] = {"matched": 0, "replayed": 0, "refused": 0, "refusals": []}
     with Progress(console=console, disable=not console.is_terminal) as progress:

@@ -1,4 +1,4 @@
-"""`coursaga lessons ...`: the lessons of a purchase one by one, and their changes."""
+"""`coursaga lessons ...`: show the lessons of a purchase one by one, and change them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A matching on a terminal: why this trainer, and why not each other one."""
+"""Show a matching on a terminal: why this trainer was chosen, and why not each other one."""
 
 from __future__ import annotations
 

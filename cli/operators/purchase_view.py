@@ -1,4 +1,4 @@
-"""One purchase on a terminal: what was done, what it waits for, what to do."""
+"""Show one purchase on a terminal: what was done, what it waits for, what to do."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def tell(purchase: dict[str, Any], console: Console | None = None) -> None:
 
 
 def tell_head(told: dict[str, Any], out: Console) -> None:
-    """Which purchase it is and how it stands."""
+    """Print which purchase it is, and its state."""
     colour = COLOURS.get(told["ending"], "red")
     code = f" ({told['code']})" if told["code"] else ""
     out.print(f"[bold]{escape(told['workflowId'])}[/]  [{colour}]{told['ending']}{code}[/]", highlight=False)
 
 
 def tell_facts(facts: dict[str, Any], out: Console) -> None:
-    """One line each of those that are known."""
+    """Print one line for each fact that is not None."""
     for name, value in facts.items():
         if value is not None:
             out.print(f"  {name}: {escape(str(value))}", highlight=False, soft_wrap=True)
 
 
 def gives_up(told: dict[str, Any]) -> str | None:
-    """When it ends by itself, and what becomes of the money."""
+    """Return when the purchase ends by itself and what becomes of the money, or None if it does not."""
     money = "the money goes back" if told["ending"] == "attention" else "the payment is cancelled"
     return f"{told['givesUp']}, and {money}" if told["givesUp"] else None
 
@@ -74,7 +74,7 @@ def _facts(purchase: dict[str, Any]) -> dict[str, Any]:
 
 
 def _access(access: dict[str, Any] | None) -> str | None:
-    """Said only where access ends."""
+    """Return until when access lasts, in words; None where it does not end."""
     if access is None or access["until"] is None:
         return None
     ended = "" if access["expiredAt"] is None else ", which is over"

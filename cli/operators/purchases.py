@@ -34,14 +34,14 @@ _MAX_CONCURRENCY = 16  # requests in flight
 
 @dataclass
 class Started:
-    """What `start` did, in lines; `failures` in payments."""
+    """What `start` did: `lines` counts lines, `failures` has one entry per payment that failed."""
 
     lines: Counter[str] = field(default_factory=Counter[str])
     failures: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     unreachable: bool = False
 
     def summary(self) -> dict[str, Any]:
-        """As printed by --json."""
+        """Return the object that --json prints."""
         counts = {name: self.lines[name] for name in ("started", "already")}
         return {**counts, "failed": len(self.failures), "failures": self.failures}
 
@@ -143,7 +143,7 @@ async def matching(
 
 
 async def start_payments(api: Api, payment_ids: list[str], *, show: bool = False) -> Started:
-    """POST each payment (or purchase), some at a time; the rest goes on when one fails."""
+    """Start each payment (or purchase) through the API, some at a time; go on with the rest when one fails."""
     done = Started()
     gate = asyncio.Semaphore(_MAX_CONCURRENCY)
     console = to_people()

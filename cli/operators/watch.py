@@ -1,4 +1,4 @@
-"""`coursaga purchases watch`: what waits for somebody and what is at work, live on a terminal."""
+"""`coursaga purchases watch`: show what waits for somebody and what is at work, live on a terminal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def watch(
 
 
 def table_of(rows: list[dict[str, Any]]) -> Table:
-    """Parked purchases first, oldest first; then those at work."""
+    """Return a table of these purchases in their order (parked ones come first), with the counts as its title."""
     parked = sum(row["ending"] == "attention" for row in rows)
     now = datetime.now(UTC).strftime("%H:%M:%S")
     table = Table("purchase", "student", "stage", "waits for", "since", "next try", "what to do")

@@ -1,4 +1,4 @@
-"""`coursaga webhooks ...`: who is told of events over HTTP."""
+"""`coursaga webhooks ...`: manage the addresses to which events are sent over HTTP."""
 
 from __future__ import annotations
 

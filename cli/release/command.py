@@ -1,4 +1,5 @@
-"""`coursaga release`: a new build of the workers gets the work, once its code has repeated the runs that are open."""
+"""`coursaga release`: give the work to a new build of the workers, once its code has repeated the runs that are
+open."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ class _Outcome:
     fault: str = ""
 
     def report(self) -> dict[str, object]:
-        """As JSON."""
+        """Return the object that --json prints."""
         seen = self.replay.report() if self.replay else {}
         made = {"current": self.released.build, "before": self.released.before} if self.released else {}
         return {"build": self.build, "released": self.released is not None, **made, **seen, "fault": self.fault or None}

@@ -1,6 +1,6 @@
-"""Whether this code repeats the runs that are open: what earlier code has done must be what this would have done.
+"""Check that this code repeats the open runs: what earlier code has done must be what this code would have done.
 
-A run whose history the code does not repeat stands still from then on, until code comes that does.
+A run whose history the code does not repeat does not go on, until code comes that repeats it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SAID = 400  # characters of a reason
 
 @dataclass(frozen=True)
 class Broken:
-    """A run this code does not repeat, and what differs."""
+    """A run that this code does not repeat; `why` says what differs."""
 
     workflow_id: str
     run_id: str
@@ -35,14 +35,14 @@ class Broken:
 
 @dataclass
 class Replay:
-    """Open and replayed runs by type of workflow, and those this code does not repeat."""
+    """Counts of open and of replayed runs by type of workflow, and the runs that this code does not repeat."""
 
     open: Counter[str] = field(default_factory=Counter[str])
     replayed: Counter[str] = field(default_factory=Counter[str])
     broken: list[Broken] = field(default_factory=list[Broken])
 
     def report(self) -> dict[str, object]:
-        """As JSON."""
+        """Return the object that --json prints."""
         return {
             "open": dict(self.open),
             "replayed": dict(self.replayed),
@@ -51,22 +51,22 @@ class Replay:
 
 
 def replayer() -> Replayer:
-    """Repeats histories as a worker would: the same workflows, in the same sandbox, reading the same.
+    """Return a replayer that repeats histories as a worker would: same workflows, same sandbox, same data converter.
 
-    The SDK would print each difference on stdout, which is for our own answer.
+    It is quiet: the SDK would print each difference on stdout, which is for our own answer.
     """
     quiet = Runtime(telemetry=TelemetryConfig(logging=None))
     return Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, runtime=quiet)
 
 
 async def why_not_repeated(told: Replayer, history: WorkflowHistory) -> str | None:
-    """What differs between the history and what the code would have done; None when nothing does."""
+    """Return what differs between the history and what the code would have done; None when nothing does."""
     outcome = await told.replay_workflow(history, raise_on_replay_failure=False)
     return str(outcome.replay_failure) if outcome.replay_failure else None
 
 
 async def replay_open_runs(client: Client, task_queue: str) -> Replay:
-    """Replays the newest and the oldest open runs of each type, at most so many as NEWEST and OLDEST. Raises RPCError."""
+    """Replay the NEWEST and the OLDEST open runs of each type, and return what was seen. Raises RPCError."""
     result, told = Replay(), replayer()
     async for run in _sampled(client, task_queue, result.open):
         history = await _history(client, run)
@@ -79,7 +79,7 @@ async def replay_open_runs(client: Client, task_queue: str) -> Replay:
 
 
 async def _sampled(client: Client, task_queue: str, seen: Counter[str]) -> AsyncIterator[WorkflowExecution]:
-    """The runs to look at; counts all that are open. The server lists the newest first."""
+    """Yield the runs to replay, and count all that are open in `seen`. The server lists the newest first."""
     oldest: dict[str, deque[WorkflowExecution]] = {}
     async for run in client.list_workflows(open_runs(task_queue), rpc_timeout=RPC):
         kind = run.workflow_type
@@ -94,7 +94,7 @@ async def _sampled(client: Client, task_queue: str, seen: Counter[str]) -> Async
 
 
 async def _history(client: Client, run: WorkflowExecution) -> WorkflowHistory | None:
-    """None for one that has been deleted since it was listed."""
+    """Return the history of the run; None if it has been deleted since it was listed."""
     try:
         return await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history(rpc_timeout=RPC)
     except RPCError as error:
