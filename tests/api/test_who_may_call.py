@@ -13,8 +13,8 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-from api.http import who_may_call
 from api.app import create_app
+from api.http import who_may_call
 from api.http.health import router as health
 from domain.ids import purchase_id_of
 from domain.roles import ROLES
