@@ -43,6 +43,10 @@ class Rules:
             maximum_interval=timedelta(seconds=self.trouble_pause_most),
         )
 
+    def letting_go(self) -> RetryPolicy:
+        """Return the retry policy of letting go of a slot hold: without end, a short pause at most."""
+        return RetryPolicy(maximum_interval=timedelta(seconds=self.trouble_pause))
+
     def trouble_pause_of(self, rounds: int) -> float:
         """Return the seconds to wait after this many rounds of trouble: they grow, up to `trouble_pause_most`."""
         return min(self.trouble_pause * 2.0 ** min(rounds, 30), self.trouble_pause_most)

@@ -142,7 +142,7 @@ class SagaState(Generic[A]):
                 code=self.ending,
                 decided_by=self.decided_by,
                 refunded=self.refunded,
-                past_pivot=self.phase is Phase.PAST_PIVOT,
+                past_pivot=self.phase in (Phase.PAST_PIVOT, Phase.COMPLETED),
             )
         )
 

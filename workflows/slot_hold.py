@@ -33,6 +33,6 @@ class SlotHoldWorkflow:
             HoldActivities.release_hold,
             start.hold_id,
             start_to_close_timeout=timedelta(seconds=start.rules.attempt),
-            retry_policy=start.rules.until_done(),
+            retry_policy=start.rules.letting_go(),
             summary="the times are free again",
         )

@@ -124,6 +124,25 @@ async def test_a_cancel_before_the_new_run_has_caught_up_undoes_all(
     ]
 
 
+async def test_a_completed_purchase_that_goes_on_in_a_new_run_is_past_every_cancel(
+    served: Client, order: PurchaseOrder, fakes: Fakes
+) -> None:
+    hold = Hold()
+    fakes.plan(order, "confirm_payment", Answer(RESULTS["confirm_payment"]), hold)
+    fakes.plan(order, "assign_trainer", Refuse("NO_TRAINER_AVAILABLE"))
+    fakes.plan(order, "record_act", *[Trouble()] * 400)
+    handle = await begin(served, order, Rules(quick_tries=1, trouble_pause=0.05, trouble_pause_most=0.05))
+    await parked(handle)
+    assert await handle.execute_update(PurchaseWorkflow.retry_now, act("k")) == "done"
+    await hold.entered.wait()  # the new run begins from the start; the one before had ended but for its record
+    assert "PURCHASE_COMPLETED" in [news.event for news in fakes.announced[order.purchase_id]]
+    await handle.cancel()
+    fakes.plans[order.purchase_id, "record_act"].clear()
+    hold.release.set()
+    assert await handle.result() == "completed"
+    assert made_whole(fakes.did(order)) == []
+
+
 async def test_the_end_of_access_goes_on_in_a_new_run_and_answers_everybody(
     served: Client, order: PurchaseOrder, fakes: Fakes
 ) -> None:
