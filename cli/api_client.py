@@ -55,8 +55,10 @@ def api_url(settings: Settings) -> str:
 
 
 class Api:
-    """An HTTP client of the API. If `patient`, it tries again for a while when the API is away or says "again in a
-    moment"."""
+    """An HTTP client of the API.
+
+    If `patient`, it tries again for a while when the API is away or says "again in a moment".
+    """
 
     def __init__(
         self, url: str, token: Token, *, patient: bool = False, transport: httpx2.AsyncBaseTransport | None = None
@@ -94,8 +96,10 @@ class Api:
     async def pages(
         self, path: str, params: Mapping[str, str], key: str, cursor: str, named: str
     ) -> AsyncIterator[Any]:
-        """Yield every entry of a paged list. A page holds entries under `key` and the next cursor under `cursor`,
-        which is sent as the parameter `named`."""
+        """Yield every entry of a paged list.
+
+        A page holds entries under `key` and the next cursor under `cursor`, which is sent as the parameter `named`.
+        """
         asked = dict(params)
         while True:
             page = await self.get(path, asked)

@@ -20,8 +20,9 @@ class NoToken(CannotRun):
 
 
 def token_for(settings: Settings, url: str, actor: str | None) -> Token:
-    """Return a function that gives the bearer token of the next request to the API at `url`. `actor`: who acts;
-    you, by default.
+    """Return a function that gives the bearer token of the next request to the API at `url`.
+
+    `actor`: who acts; you, by default.
 
     A token that is given says itself who acts. For the stack of COURSAGA_HOME an admin's is signed. Raises NoToken.
     """

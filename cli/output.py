@@ -25,8 +25,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def harmless(text: str) -> str:
-    """Return the text without control characters that a terminal would obey: what others said of a purchase is only
-    shown."""
+    """Return the text without control characters: a terminal shows what others wrote and obeys none of it."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

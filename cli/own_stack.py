@@ -38,8 +38,10 @@ def let_it_stop() -> None:
 
 
 async def end_runs(settings: Settings, why: str) -> None:
-    """Delete the schedules and terminate the open runs of the task queue, if the server answers in time. Histories
-    say `why`."""
+    """Delete the schedules and terminate the open runs of the task queue, if the server answers in time.
+
+    Histories say `why`.
+    """
     with suppress(TimeoutError, RPCError, CannotRun):
         async with asyncio.timeout(_EXTERNAL_SECONDS):
             client = await connect(settings)

@@ -1,5 +1,7 @@
-"""Run single processes: `coursaga worker`, `api`, `relay`, `consume`, `migrate`. They join the stack of
-COURSAGA_HOME, if any."""
+"""Run single processes: `coursaga worker`, `api`, `relay`, `consume`, `migrate`.
+
+They join the stack of COURSAGA_HOME, if any.
+"""
 
 from __future__ import annotations
 

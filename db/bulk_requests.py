@@ -51,7 +51,8 @@ _CONFIRM = text(
      WHERE request_key = :request_key AND second_actor IS NULL
     """
 )
-# Raw: a sum over any number of purchases. A purchase whose payment line is not known here has no amount: then the sum is not known either.
+# Raw: a sum over any number of purchases. A purchase whose payment line is not known here has no amount: then the sum
+# is not known either.
 _AMOUNT = text(
     """
     SELECT CASE WHEN bool_and(start.purchase_id IS NOT NULL AND (start.payment_id IS NULL OR line.payment_id IS NOT NULL))

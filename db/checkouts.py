@@ -27,7 +27,8 @@ Json = dict[str, Any]
 LEASE = timedelta(seconds=30)  # more than the provider may take, twice
 KEPT = timedelta(hours=72)  # how long a key repeats its answer; its payment stays
 
-# Raw, as are those below that count in the database's time. A few at each checkout keep up with any number of them; whoever else is at one of these rows is not waited for.
+# Raw, as are those below that count in the database's time. A few at each checkout keep up with any number of them;
+# whoever else is at one of these rows is not waited for.
 _FORGET = text(
     """
     DELETE FROM idempotency_keys WHERE (actor, operation, key) IN

@@ -15,7 +15,8 @@ from db.rows import rows_as
 from domain.refusals import Refused
 from domain.schedule import days_touched
 
-# Raw: found anew by the data of five tables. Two days around each blocked one, for the zones; `stranded_of` looks again, on the trainer's own calendar.
+# Raw: found anew by the data of five tables. Two days around each blocked one, for the zones; `stranded_of` looks
+# again, on the trainer's own calendar.
 # A holiday is one on the calendar of the series: the day asked for, even if the clocks moved the lesson past midnight.
 STRANDED: LiteralString = """
 WITH closed AS (

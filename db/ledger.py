@@ -43,7 +43,8 @@ unchanged AS MATERIALIZED (
 )"""
 _ALWAYS: LiteralString = "unchanged AS (SELECT)"
 
-# Raw: what was there before decides. Answers the do's result when there is something to take back, NULL for a new tombstone, no row when undone before.
+# Raw: what was there before decides. Answers the do's result when there is something to take back, NULL for a new
+# tombstone, no row when undone before.
 _UNDO = text("""
 INSERT INTO purchase_steps AS kept (purchase_id, attempt, step, state, at)
 VALUES (:purchase_id, :attempt, :step, 'undone', :now)

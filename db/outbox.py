@@ -28,7 +28,8 @@ class OutboxRow:
     occurred_at: datetime
 
 
-# Raw: the first of each subject, held, without waiting for others. The subject as `domain.events.subject_of` says it. `ahead` is the beginning of what waits, so the first event of a
+# Raw: the first of each subject, held, without waiting for others. The subject as `domain.events.subject_of` says it.
+# `ahead` is the beginning of what waits, so the first event of a
 # subject in it is the first of all; more than it holds need not be sorted to find work.
 _CLAIM = text(
     """

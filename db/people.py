@@ -81,7 +81,8 @@ _TOP_UP = text(
     ON CONFLICT (key) DO NOTHING
     """
 )
-# Raw: under either key. A statement of its own, so that it sees the movement of another caller of the same key that was waited for.
+# Raw: under either key. A statement of its own, so that it sees the movement of another caller of the same key that was
+# waited for.
 _TOPPED_UP = text(
     """
     SELECT movement.coins AS topped_up, movement.reason, balance.coins AS balance

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, text
 
 AT_ONCE = 1000  # rows of one transaction, so that nobody waits long for one
 
-# Raw: so many at once. In the order of what refers to what. Each takes the oldest that are over before `:until`, `:most` of them.
+# Raw: so many at once. In the order of what refers to what. Each takes the oldest that are over before `:until`,
+# `:most` of them.
 _PRUNE = {
     "events": """
 WITH old AS (

@@ -58,7 +58,8 @@ _TAKE_TURNS = text(
     """
 )
 _BY_WORKFLOW = select(col(PurchaseStart.purchase_id)).where(col(PurchaseStart.workflow_id) == bindparam("workflow_id"))
-# Raw: one question of both tables. What the student has and may still use; else what a door without a payment has begun and nobody has ended.
+# Raw: one question of both tables. What the student has and may still use; else what a door without a payment has begun
+# and nobody has ended.
 _HAS = text(
     """
     SELECT id FROM student_course_purchases

@@ -42,7 +42,8 @@ HOLDS: LiteralString = """
      ) AS slots
      WHERE hold.student_id = :student_id AND hold.status = 'on_hold' AND hold.hold_expires_at > :now) AS own"""
 
-# Raw: holds and slots in one statement. Waits for whoever is at one of them, always in the same order, so that no two can wait for each other.
+# Raw: holds and slots in one statement. Waits for whoever is at one of them, always in the same order, so that no two
+# can wait for each other.
 LET_GO = text("""
 WITH ended AS (
   UPDATE allocations SET status = 'cancelled', cancelled_at = :now
@@ -58,7 +59,8 @@ WHERE allocation_id = ended.id AND trainer_slots.status <> 'cancelled'
 """)
 
 _STUDENT = text("SELECT FROM students WHERE id = :student_id FOR NO KEY UPDATE")
-# Raw: trainer, hold and slots in one statement. Compared on last_assigned_at, but it is left as it is: a hold is no assignment, or whoever holds would be passed over.
+# Raw: trainer, hold and slots in one statement. Compared on last_assigned_at, but it is left as it is: a hold is no
+# assignment, or whoever holds would be passed over.
 _HOLD = text(f"""
 WITH free AS (
   SELECT min(number) AS number FROM generate_series(1, 3) AS number

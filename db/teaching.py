@@ -38,11 +38,14 @@ CONFLICT: LiteralString = """
     ON slot.student_id = :student_id AND slot.during && plan.during AND slot.status <> 'cancelled'
    AND slot.allocation_id <> ALL(ARRAY(SELECT id FROM gone))"""
 
-# One question: the trainers of the course, and of each that is in reach their hours, blocked days and, by one look into the
+# One question: the trainers of the course, and of each that is in reach their hours, blocked days and, by one look into
+# the
 # index that keeps them free of overlaps, their slots. What `gone` holds is counted apart and taken off, so that index
 # alone is read.
-# The slots of a trainer too far away for a home lesson are not looked at: the distance alone decides there. It is that on
-# a sphere, as in domain.matching.kilometres, with 2% and a metre to spare where that one is wrong by 1% at most. Nothing in
+# The slots of a trainer too far away for a home lesson are not looked at: the distance alone decides there. It is that
+# on
+# a sphere, as in domain.matching.kilometres, with 2% and a metre to spare where that one is wrong by 1% at most.
+# Nothing in
 # it is out of range, whatever place and radius are stored: `1e-200 ^ 2` or `1e308 * 2` would be an error for everybody.
 TRAINERS: LiteralString = """
   WITH known AS MATERIALIZED (
@@ -86,7 +89,8 @@ TRAINERS: LiteralString = """
   LEFT JOIN freed ON freed.trainer_id = known.id AND known.in_reach"""
 
 
-# All slots of an `allocation (id, trainer_id)` that the same statement makes; the constraints decide whether they can be.
+# All slots of an `allocation (id, trainer_id)` that the same statement makes; the constraints decide whether they can
+# be.
 SLOTS: LiteralString = f"""
 slots AS (
   INSERT INTO trainer_slots

@@ -1,5 +1,4 @@
-"""Webhook targets and the deliveries owed to each: claimed with a lease, retried with growing pauses, given up in the
-end.
+"""Webhook targets and the deliveries owed to each: claimed with a lease, retried with pauses, given up at last.
 
 Their secrets are stored sealed. Deliveries of a target whose secret cannot be opened are held: no try is used up.
 """
@@ -182,8 +181,9 @@ async def secret_of(engine: AsyncEngine, target_id: str, seal: Seal) -> str | No
 
 
 async def seal_secrets(engine: AsyncEngine, seal: Seal) -> int:
-    """Seal with the first key every secret stored plain or sealed with another; return how many. Safe to run in
-    parallel.
+    """Seal with the first key every secret stored plain or sealed with another; return how many.
+
+    Safe to run in parallel.
 
     A secret that no key opens stays as it is; those of removed targets are deleted. Raises NoKey.
     """

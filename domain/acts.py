@@ -33,8 +33,10 @@ SAMPLE = {
 
 @dataclass(frozen=True)
 class Decision:
-    """What an operator decided, for the steps that read it. `values` have the form `check_values` accepts for the
-    verb."""
+    """What an operator decided, for the steps that read it.
+
+    `values` have the form `check_values` accepts for the verb.
+    """
 
     order: PurchaseOrder
     request_key: str
@@ -62,8 +64,10 @@ class ActRecord:
 
 
 def check_values(verb: str, values: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a verb's values, one sentence per fault that names the field; empty when all is
-    well."""
+    """Return what is wrong with a verb's values, one sentence per fault that names the field.
+
+    Empty when all is well.
+    """
     check = _CHECKS.get(verb)
     if check is None:
         return [f"{named(verb)} is no verb; there are {', '.join(_CHECKS)}"]

@@ -8,6 +8,5 @@ DUPLICATE_WINDOW = timedelta(minutes=10)
 
 
 def looks_double(paid_at: datetime, count: int, older_paid_at: datetime, older_count: int) -> bool:
-    """Return whether two payments of a student for one item are suspect: as many lessons, at most DUPLICATE_WINDOW
-    apart."""
+    """Return whether two payments for one item are suspect: as many lessons, at most DUPLICATE_WINDOW apart."""
     return count == older_count and abs(paid_at - older_paid_at) <= DUPLICATE_WINDOW

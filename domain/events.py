@@ -11,8 +11,7 @@ from domain.ids import event_id_of
 
 
 def envelope(key: str, kind: str, occurred_at: datetime, data: Mapping[str, Any]) -> bytes:
-    """Return the event as JSON `{id, type, occurredAt, key, data}` (spec section 7), byte for byte the same each
-    time."""
+    """Return the event as JSON `{id, type, occurredAt, key, data}` (spec section 7), the same bytes each time."""
     moment = occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     said = {"id": event_id_of(key), "type": kind, "occurredAt": moment, "key": key, "data": data}
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()

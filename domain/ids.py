@@ -87,8 +87,10 @@ def prune_id_of(task_queue: str) -> str:
 
 
 def update_id_of(verb: str, request_key: str, actor: str, digest: str = "") -> str:
-    """Return the id of an act's Update, the same for each repeat. `digest` is of the verb's values, where they
-    count."""
+    """Return the id of an act's Update, the same for each repeat.
+
+    `digest` is of the verb's values, where they count.
+    """
     return joined(request_key, actor, verb, *([digest] if digest else []))
 
 
@@ -126,8 +128,10 @@ def top_up_key(student_id: str, request_key: str) -> str:
 
 
 def older_top_up_key(student_id: str, request_key: str) -> str:
-    """Return the key that older versions gave this top-up, unique per student; today's key where it would hold a
-    `~`."""
+    """Return the key that older versions gave this top-up, unique per student.
+
+    Today's key where it would hold a `~`.
+    """
     older = f"student:{student_id}:{request_key}:COIN_TOP_UP"
     return top_up_key(student_id, request_key) if _ESCAPE in older else older
 
@@ -141,8 +145,9 @@ def cart_item_id_of(student_id: str, key: str) -> str:
 
 
 def event_key_of(purchase_id: str, event: str, which: str = "") -> str:
-    """Return the key of an event about a purchase, sent once. `which` (`@` or `-`, and a word) tells events of a
-    kind apart.
+    """Return the key of an event about a purchase, sent once.
+
+    `which` (`@` or `-`, and a word) tells events of a kind apart.
 
     Events of one purchase are sent in order, so what makes a key unique belongs to its last part.
     """
@@ -160,6 +165,8 @@ def event_id_of(key: str) -> str:
 
 
 def subject_of(key: str) -> str:
-    """Return what an event is about: `purchase:{id}` for `purchase:{id}:PURCHASE_CREATED`. Its events go out in
-    order."""
+    """Return what an event is about: `purchase:{id}` for `purchase:{id}:PURCHASE_CREATED`.
+
+    Its events go out in order.
+    """
     return key.rpartition(_SEPARATOR)[0]

@@ -14,8 +14,9 @@ from domain.wanted_lessons import WantedLessons
 
 @dataclass(frozen=True)
 class Choice:
-    """The trainer chosen. `won` holds what decided: load, last assignment, distance, how many fitted, whether asked
-    for.
+    """The trainer chosen.
+
+    `won` holds what decided: load, last assignment, distance, how many fitted, whether asked for.
 
     `lost` maps every other candidate's id to the first reason against it.
     """
@@ -43,8 +44,7 @@ def choose(
     taken: Collection[str] = (),
     held: str | None = None,
 ) -> Choice:
-    """Choose the best trainer who can give all lessons: the one `held` for the student, the preferred one, then by
-    load.
+    """Choose the best trainer free for all lessons: the one `held` for the student, the preferred, then by load.
 
     `taken` are ids of trainers whose slots another purchase took meanwhile. Raises NobodyFits.
     """

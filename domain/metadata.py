@@ -58,8 +58,10 @@ class Merged:
 
 
 def canonicalise(source: Mapping[str, Any]) -> Canonical:
-    """Put one source under canonical names; null counts as absent; aliases that disagree give a warning (mission
-    rows 32, C6)."""
+    """Put one source under canonical names; null counts as absent.
+
+    Aliases that disagree give a warning (mission rows 32, C6).
+    """
     fields: dict[str, Any] = {}
     warnings: list[str] = []
     for name in CANONICAL:
@@ -116,8 +118,7 @@ def for_others(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def named(name: object) -> str:
-    """Return what a refusal calls an unknown field: its name if it looks like one, as names may be typed freely,
-    too."""
+    """Return what a refusal calls an unknown field: its name only if it looks like one, as names are free text."""
     return name if isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z_]{0,39}", name) else "one of the fields"
 
 

@@ -13,8 +13,10 @@ def amount(minor: int, currency: str) -> str:
 
 
 def shares(amount_minor: int, n: int) -> list[int]:
-    """Split `amount_minor` into `n` parts that add up to it and differ by 1 at most, larger first. Raises
-    ValueError."""
+    """Split `amount_minor` into `n` parts that add up to it and differ by 1 at most, larger first.
+
+    Raises ValueError.
+    """
     if amount_minor < 0 or n < 1:
         raise ValueError(f"{amount_minor} cannot be split into {n} parts")
     each, over = divmod(amount_minor, n)
@@ -43,8 +45,9 @@ def owed_back(amount: int, refund: str, lessons: int | None, delivered: Collecti
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """Split `total` into parts that add up to it, each in proportion to its weight; the largest remainders get odd
-    units.
+    """Split `total` into parts that add up to it, each in proportion to its weight.
+
+    The largest remainders get odd units.
 
     With `total` up to the sum of the weights no part is more than its weight. Equal remainders: the first wins.
     Raises ValueError.

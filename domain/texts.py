@@ -19,8 +19,10 @@ def storable(text: str, most: int = LONGEST_REASON) -> str:
 
 
 def signature_faults(**signed: object) -> list[str]:
-    """Return what is wrong with an act's `actor`, `reason` and `request_key`, one sentence each; empty when all is
-    well."""
+    """Return what is wrong with an act's `actor`, `reason` and `request_key`, one sentence each.
+
+    Empty when all is well.
+    """
     faults: list[str] = []
     for name, said in signed.items():
         if not isinstance(said, str) or not said.strip():

@@ -12,8 +12,10 @@ from pathlib import Path
 
 @cache
 def build_id() -> str:
-    """Return COURSAGA_BUILD, else the checkout's commit, else the package's version. A "." becomes "-": Temporal
-    refuses it."""
+    """Return COURSAGA_BUILD, else the checkout's commit, else the package's version.
+
+    A "." becomes "-": Temporal refuses it.
+    """
     return (os.environ.get("COURSAGA_BUILD") or _commit() or version("coursaga")).replace(".", "-")
 
 

@@ -32,8 +32,10 @@ class StartFailed(CannotRun):
 
 
 class Child:
-    """One child process. The kernel sends it `ends_with` when its parent dies; `stop` waits `patience` seconds for
-    it."""
+    """One child process.
+
+    The kernel sends it `ends_with` when its parent dies; `stop` waits `patience` seconds for it.
+    """
 
     def __init__(
         self,

@@ -9,8 +9,10 @@ from runtime.settings import Settings
 
 
 def clock(settings: Settings) -> Callable[[], datetime]:
-    """Return a function that returns the time in aware UTC. COURSAGA_TODAY fixes it at 12:00 UTC that day (spec
-    section 10)."""
+    """Return a function that returns the time in aware UTC.
+
+    COURSAGA_TODAY fixes it at 12:00 UTC that day (spec section 10).
+    """
     if settings.coursaga_today is None:
         return lambda: datetime.now(UTC)
     fixed = datetime.combine(settings.coursaga_today, time(12), UTC)

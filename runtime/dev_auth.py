@@ -44,8 +44,10 @@ def dev_key(home: Path) -> RSAKey:
 
 
 def dev_token(settings: Settings, role: Role, subject: str, ttl: timedelta) -> str:
-    """Return a token of this home, valid for `ttl` from now. Raises NoDevAuth, and NoKeyYet: only the API makes a
-    key."""
+    """Return a token of this home, valid for `ttl` from now.
+
+    Raises NoDevAuth, and NoKeyYet: only the API makes a key.
+    """
     if not settings.accepts_dev_tokens:
         raise NoDevAuth("development tokens are not accepted here (COURSAGA_ENV=production or DEV_AUTH=false)")
     home = settings.coursaga_home
@@ -60,8 +62,7 @@ def dev_token(settings: Settings, role: Role, subject: str, ttl: timedelta) -> s
 
 
 def kid_of(key: RSAKey) -> str:
-    """Return the key id of a development key, made from its content, so that another home's key is unknown, not
-    wrong."""
+    """Return the id of a key, made from its content, so that another home's key is unknown and not wrong."""
     return DEV_KID + key.thumbprint()
 
 

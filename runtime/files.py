@@ -1,5 +1,4 @@
-"""Make files and folders of COURSAGA_HOME: folders that other accounts can pass, secrets that only their owner
-reads."""
+"""Make files and folders of COURSAGA_HOME: folders others can pass through, secrets only their owner reads."""
 
 from __future__ import annotations
 

@@ -54,8 +54,10 @@ _PATTERNS = (
 
 
 def is_private(key: str) -> bool:
-    """Return whether a log key, in camelCase or snake_case, names personal data or a secret; test cards are no bank
-    cards."""
+    """Return whether a log key, in camelCase or snake_case, names personal data or a secret.
+
+    Test cards are no bank cards.
+    """
     words = [word.lower() for word in _WORD.findall(key)]
     if "test" in words:
         words = [word for word in words if word != "card"]
@@ -64,8 +66,7 @@ def is_private(key: str) -> bool:
 
 
 def redact(value: Any) -> Any:
-    """Return the value without e-mail addresses, logins in URLs, tokens, keys, and fields with private names, at
-    any depth."""
+    """Return the value without e-mail addresses, logins in URLs, tokens, keys and private fields, at any depth."""
     if isinstance(value, str):
         for pattern, instead in _PATTERNS:
             value = pattern.sub(instead, value)

@@ -28,8 +28,7 @@ _log = structlog.get_logger()
 
 
 async def keep_sweeping(client: Client, task_queue: str) -> None:
-    """Create the schedules that look for lessons on days closed later, and that delete what is kept for a limited
-    time."""
+    """Create the schedules that look for lessons on closed days and that delete what is kept for a time only."""
     sweep = ScheduleActionStartWorkflow("LessonSweepWorkflow", "", id=sweep_id_of(task_queue), task_queue=task_queue)
     await _keep(client, sweep, LESSON_SWEEP_EVERY)
     prune = ScheduleActionStartWorkflow("PruneWorkflow", id=prune_id_of(task_queue), task_queue=task_queue)
@@ -37,8 +36,10 @@ async def keep_sweeping(client: Client, task_queue: str) -> None:
 
 
 async def _keep(client: Client, action: ScheduleActionStartWorkflow, every: timedelta) -> None:
-    """Create a schedule, named as its runs are, that runs now and at this interval, one run at a time; log if it
-    fails."""
+    """Create a schedule, named as its runs are, that runs now and at this interval, one run at a time.
+
+    Log if it fails.
+    """
     schedule = Schedule(
         action=action,
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),

@@ -1,5 +1,4 @@
-"""Read SECRETS_KEYS, the keys that stored secrets are encrypted with, and make the key of a development stack's
-home."""
+"""Read SECRETS_KEYS, which stored secrets are encrypted with, and make the key of a development home."""
 
 from __future__ import annotations
 
@@ -17,8 +16,10 @@ HOW_TO_MAKE = "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.
 
 
 def keys_in(given: str) -> list[str]:
-    """Return the keys; the first one seals. Raises ValueError saying which is wrong and why, without showing any
-    key."""
+    """Return the keys; the first one seals.
+
+    Raises ValueError saying which is wrong and why, without showing any key.
+    """
     keys = [key.strip() for key in given.split(",")]
     for number, key in enumerate(keys, start=1):
         try:

@@ -146,8 +146,10 @@ class Home:
         (self.folder / "stack.json").unlink(missing_ok=True)
 
     def end_leftovers(self) -> None:
-        """End the children of a stack that was killed; the caller holds the lock. Raises CannotRun if one does not
-        end."""
+        """End the children of a stack that was killed; the caller holds the lock.
+
+        Raises CannotRun if one does not end.
+        """
         state = self.read()
         for name, child in reversed(list(state.children.items()) if state else []):
             if not end(child.pid, child.known_as, signal.Signals(child.how), patience=30):
@@ -163,8 +165,10 @@ def find(home: Path) -> Running | None:
 
 
 def attached(settings: Settings) -> Settings:
-    """Return the settings; those that the environment does not set are filled in from the running stack, if there
-    is one."""
+    """Return the settings.
+
+    Those that the environment does not set are filled in from the running stack, if there is one.
+    """
     running = find(settings.coursaga_home)
     if running is None:
         return settings

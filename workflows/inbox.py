@@ -18,8 +18,10 @@ MAX_WAITING, MAX_HELD = 50, 10  # acts that wait for an answer, or for a second 
 
 @dataclass
 class Intent:
-    """One act. `stores`: steps read its values, so they are stored before it is carried out. `skip`: the step it
-    skips."""
+    """One act. `stores`: steps read its values, so they are stored before it is carried out.
+
+    `skip`: the step it skips.
+    """
 
     key: str
     verb: str
@@ -57,8 +59,7 @@ class Inbox:
 
     @classmethod
     def of(cls, open_acts: list[Intent], held: list[Intent]) -> Inbox:
-        """Return the inbox that goes on with the acts an earlier run left: not answered, not on record, or held for
-        a second person."""
+        """Return an inbox with the acts an earlier run left: not answered, not on record, or held for a second person."""
         return cls(
             asked={intent.key: intent for intent in open_acts},
             waiting=[intent for intent in open_acts if intent.answer is None],
@@ -94,8 +95,10 @@ class Inbox:
         return self.asked[intent.key]
 
     def hold(self, intent: Intent) -> Intent | None:
-        """Hold an act that needs two people. Return None while it waits for the second; then the act, no longer
-        held."""
+        """Hold an act that needs two people.
+
+        Return None while it waits for the second; then the act, no longer held.
+        """
         first = self.held.setdefault(intent.key, intent)
         if first.actor == intent.actor:
             return None
@@ -103,8 +106,10 @@ class Inbox:
         return self.held.pop(intent.key)
 
     async def answered(self, intent: Intent) -> str:
-        """Wait until the main loop has answered the act, and return the answer; UNDER_WAY if it goes on in a new
-        run first."""
+        """Wait until the main loop has answered the act, and return the answer.
+
+        UNDER_WAY if it goes on in a new run first.
+        """
         await workflow.wait_condition(lambda: intent.answer is not None or self.leaving)
         return UNDER_WAY if intent.answer is None else intent.answer
 

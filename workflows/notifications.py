@@ -16,8 +16,10 @@ from workflows.saga_types import ActivityCall, Failure
 
 @dataclass
 class PurchaseHooks:
-    """The activities of one purchase beside its steps. `amount_minor`: what its line costs, None while that is not
-    known."""
+    """The activities of one purchase beside its steps.
+
+    `amount_minor`: what its line costs, None while that is not known.
+    """
 
     order: PurchaseOrder
     rules: Rules
@@ -31,8 +33,7 @@ class PurchaseHooks:
         return PurchaseActivities.announce, Announcement(self.order, "PURCHASE_ATTENTION_ESCALATED", code=failure.code)
 
     def needs_two(self, intent: Intent) -> bool:
-        """Return whether the act needs two people: a refund settled by other means, or a cancel that gives back
-        much, or an amount that nobody knows.
+        """Return whether the act needs two people: money given back by other means, or much of it, or nobody knows how much.
 
         What is paid while its cancel is decided goes back whole, whatever the cancel said: then nobody knows either.
         """

@@ -110,8 +110,10 @@ class OperatorRequests(UntilDone[A]):
                 return
 
     async def record_waking(self, before: View) -> None:
-        """Put the system's waking on record if the saga was parked before; a waking that led to nothing is not
-        recorded."""
+        """Put the system's waking on record if the saga was parked before.
+
+        A waking that led to nothing is not recorded.
+        """
         because, self.inbox.woken_by = self.inbox.woken_by, ""
         if because and before["code"]:
             woken = Intent(f"wake-{workflow.uuid4()}", "retry_now", "system", because, before=before)
@@ -119,8 +121,10 @@ class OperatorRequests(UntilDone[A]):
             await self.answer("done")
 
     async def _store_decision(self, intent: Intent) -> bool:
-        """Store what the act decides, before anything is done; return False if it is answered: its key is old, or
-        it is refused."""
+        """Store what the act decides, before anything is done.
+
+        Return False if it is answered: its key is old, or it is refused.
+        """
         said: str | Failure | None = await self.retry(
             "decide",
             lambda: self.execute(*self.hooks.decide(intent)),
@@ -173,8 +177,10 @@ class OperatorRequests(UntilDone[A]):
         return f"temporal-cancel-{workflow.info().run_id}"
 
     def _refused_as_overtaken(self, intent: Intent) -> bool:
-        """Refuse a cancel that wants another refund than the rollback under way gives; return whether it was
-        refused."""
+        """Refuse a cancel that wants another refund than the rollback under way gives.
+
+        Return whether it was refused.
+        """
         first = self.decided_by
         refund = first.values if first else {"refund": "full"}
         if not intent.cancel or not self.undoing or intent is first or intent.values == refund:

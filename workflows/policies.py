@@ -16,8 +16,10 @@ HOUR = 60 * MINUTE
 
 @dataclass(frozen=True)
 class Rules:
-    """The numbers of one purchase, in seconds except `quick_tries` and `two_person_limit`. `repair_deadline` 0:
-    none."""
+    """The numbers of one purchase, in seconds except `quick_tries` and `two_person_limit`.
+
+    `repair_deadline` 0: none.
+    """
 
     attempt: float = 10.0  # one try of a step at most; also what detects a dead worker
     quick_tries: int = 3

@@ -44,8 +44,10 @@ class Saga(OperatorRequests[A]):
             raise ended_by(self.ending, str(err)) from err.__cause__
 
     async def run(self, step: Step[A, R]) -> R | None:
-        """Do the step, parking as often and as long as it takes; return its result, None if skipped. Raises
-        RollBack."""
+        """Do the step, parking as often and as long as it takes; return its result, None if skipped.
+
+        Raises RollBack.
+        """
         self.enter(step.name)
         if step.undo and step not in self.undos:
             self.undos.append(step)  # before anything else: even a cancel before the first step finds its undo

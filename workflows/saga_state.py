@@ -122,8 +122,10 @@ class SagaState(Generic[A]):
         return True
 
     async def continue_before_history_fills(self) -> None:
-        """Go on in a new run once the server suggests it, as it would terminate this one; done before a pause, so
-        little is lost."""
+        """Go on in a new run once the server suggests it, as it would terminate this one.
+
+        Done before a pause, so little is lost.
+        """
         info = workflow.info()
         if not info.is_continue_as_new_suggested():
             return

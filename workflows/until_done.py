@@ -1,5 +1,4 @@
-"""The one loop that waits: it tries a step, an undo or a record until it is done, with pauses, notices and
-escalation."""
+"""The one loop that waits: it tries a step, an undo or a record until done, with pauses and escalation."""
 
 from __future__ import annotations
 
@@ -49,8 +48,9 @@ class UntilDone(SagaState[A], ABC):
         kind: Kind | None = None,
         answers: bool = True,
     ) -> R | Failure:
-        """Try until it is done; return its result, or the failure that `ends` it. Raises RollBack for a cancel or a
-        deadline.
+        """Try until it is done; return its result, or the failure that `ends` it.
+
+        Raises RollBack for a cancel or a deadline.
 
         With `answers`, the requests that come belong to the next try; without, they only make it come sooner.
         """
@@ -74,8 +74,7 @@ class UntilDone(SagaState[A], ABC):
             await self._park(name, failure, state, kind, seen, answers)
 
     async def until_done(self, activity: Callable[[Any, Any], Any], arg: Any) -> None:
-        """Execute an activity that must happen before the run ends: it is tried for ever, and shown when it is
-        stuck."""
+        """Execute an activity that must happen before the run ends: tried for ever, shown when it is stuck."""
         await self.retry(
             activity.__name__, lambda: self.execute(activity, arg), lambda err: self.judge(err, None, False)
         )
@@ -83,8 +82,10 @@ class UntilDone(SagaState[A], ABC):
     async def _park(
         self, name: str, failure: Failure, state: RetryState, kind: Kind | None, seen: int, answers: bool
     ) -> None:
-        """Wait for the timer, a message or a cancel; raise RollBack at the deadline. Only refusals of steps have
-        one."""
+        """Wait for the timer, a message or a cancel; raise RollBack at the deadline.
+
+        Only refusals of steps have one.
+        """
         state.since = state.since or workflow.now()
         pause, limit, spent = self._terms(failure, state, kind)
         left = limit - spent if limit else None

@@ -27,8 +27,9 @@ from workflows.saga_types import Failure
 
 @dataclass(frozen=True)
 class Attention:
-    """Why a purchase waits for somebody, or for a timer. Times are ISO 8601, UTC; `next_try` None: it is not tried
-    by itself.
+    """Why a purchase waits for somebody, or for a timer.
+
+    Times are ISO 8601, UTC; `next_try` None: it is not tried by itself.
 
     `gives_up`: when it is undone and the money given back by itself, None: never.
     """
@@ -133,8 +134,10 @@ class PurchaseStatus:
         _upsert([TRAINER_ID.value_set(trainer_id)])
 
     def held(self, acts: dict[str, Intent]) -> None:
-        """Publish the acts that wait for a second person, by request key: what was asked for, and by whom. The case
-        file shows it."""
+        """Publish the acts that wait for a second person, by request key: what was asked for, and by whom.
+
+        The case file shows it.
+        """
         said = {
             key: f"{act.verb} {act.values or ''} asked for by {act.actor}".replace("  ", " ")
             for key, act in acts.items()

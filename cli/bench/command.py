@@ -124,8 +124,10 @@ def _run(
 
 
 def _own(home: Path) -> Settings:
-    """Return the bench's settings: a home, a database and a provider of its own, free ports, the real time. Raises
-    CannotRun."""
+    """Return the bench's settings: a home, a database and a provider of its own, free ports, the real time.
+
+    Raises CannotRun.
+    """
     os.environ.pop("COURSAGA_TODAY", None)  # the stack's processes inherit it; a clock that stands measures nothing
     settings = load_settings()
     if settings.coursaga_env == "production":

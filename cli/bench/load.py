@@ -34,8 +34,7 @@ class _Seen:
 async def measure_load(
     settings: Settings, url: str, bought: Sequence[PurchaseOrder], callers: int, seconds: int, watched: Watched
 ) -> dict[str, Any]:
-    """Let students read their purchases for `seconds`, all at once, while somebody else asks whether the API is
-    ready."""
+    """Let students read their purchases at once for `seconds`, while somebody asks whether the API is ready."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx2.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
         orders = [bought[number % len(bought)] for number in range(callers)]

@@ -40,8 +40,7 @@ class Market:
 
 
 def marketplace(today: date, *, warm: int, alone: int, many: int, parked: int, mark: str) -> Market:
-    """Return a market with one purchase per student, each of 30 daily lessons that a trainer of its course is free
-    to give.
+    """Return a market with a purchase of 30 daily lessons per student, for each of which a trainer is free.
 
     `mark` is part of the payment ids: a Temporal server that outlives the bench must not have seen them.
     """
@@ -66,8 +65,10 @@ def _open_shop(content: dict[str, Any], side: str, trainers: int = _TRAINERS) ->
 
 
 def _sell(content: dict[str, Any], side: str, number: int, today: date, mark: str) -> PurchaseOrder:
-    """Add one purchase. The courses take turns; each hour of a course is sold once per trainer, then again after those
-    lessons' end."""
+    """Add one purchase.
+
+    The courses take turns; each hour of a course is sold once per trainer, then again after those lessons' end.
+    """
     course = _courses(side)[number % _COURSES]
     block, hour = divmod(number // _COURSES, len(_HOURS))
     starts = today + timedelta(days=7 + LESSONS * (block // _TRAINERS))

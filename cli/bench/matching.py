@@ -59,8 +59,7 @@ _SEED: tuple[LiteralString, ...] = (
 
 
 async def measure_matching(database_url: str, trainers: int, watched: Watched) -> dict[str, Any]:
-    """Return times in ms of the query, and of the choice from its rows, for a course that some teach and one that
-    all teach."""
+    """Return ms of the query and of the choice from its rows, for a course that some teach and one that all do."""
     watched.say(f"{trainers} trainers with {_SLOTS} slots each")
     lessons = plan_lessons(_WANTED, _SLOTS, _ZONE, _WANTED.start_date)
     engine = make_async_engine(database_url, pool_size=1, statement_timeout_ms=0)

@@ -27,8 +27,10 @@ class Timed:
 
 
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
-    """Return the CPU time so far by name, child processes included. Processes that cannot be read, as outside
-    Linux, are left out."""
+    """Return the CPU time so far by name, child processes included.
+
+    Processes that cannot be read, as outside Linux, are left out.
+    """
     seconds: dict[str, float] = {}
     for name, pid in pids.items():
         try:

@@ -34,8 +34,10 @@ class Shop:
     _open: dict[str, asyncio.Future[None]] = field(default_factory=dict[str, asyncio.Future[None]])
 
     async def buy(self, orders: Sequence[PurchaseOrder], at_once: int) -> Timed:
-        """Buy all, at most `at_once` of them in flight, and return their times. Raises BenchFailed unless each
-        completes."""
+        """Buy all, at most `at_once` of them in flight, and return their times.
+
+        Raises BenchFailed unless each completes.
+        """
         left = iter(orders)
         buyers = asyncio.gather(*(self._buyer(left) for _ in range(at_once)))
         try:
@@ -69,8 +71,10 @@ class Shop:
 
 
 async def completed(engine: AsyncEngine, orders: Sequence[PurchaseOrder]) -> Timed:
-    """Return how long the purchases took from the POST to their ending, by their rows. Raises BenchFailed if one
-    did not complete."""
+    """Return how long the purchases took from the POST to their ending, by their rows.
+
+    Raises BenchFailed if one did not complete.
+    """
     async with engine.connect() as connection:
         rows = (await starts_of(connection, [order.purchase_id for order in orders])).values()
     endings = Counter(row.code or row.ending or "none" for row in rows)

@@ -52,8 +52,10 @@ def calls(names: Sequence[str], engine: Engine, provider: PaymentProvider, now: 
 
 
 def buy(story: Sequence[Call], orders: Sequence[PurchaseOrder], threads: int, advance: Callable[[], object]) -> Timed:
-    """Call all of `story` for each order and return the times; a refusal or an error is raised, as nothing would
-    retry it."""
+    """Call all of `story` for each order and return the times.
+
+    A refusal or an error is raised, as nothing would retry it.
+    """
 
     def one(order: PurchaseOrder) -> float:
         began = time.perf_counter()

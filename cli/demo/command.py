@@ -136,8 +136,10 @@ async def _tell(stack: Stack, screen: Screen, told: DemoResult) -> None:
 
 
 def _own(settings: Settings) -> Settings:
-    """Return the demo's settings: its own home and free ports; no database or provider that is set is used. Raises
-    CannotRun."""
+    """Return the demo's settings: its own home and free ports; no database or provider that is set is used.
+
+    Raises CannotRun.
+    """
     if settings.coursaga_env == "production":
         raise CannotRun("the demo is for development: unset COURSAGA_ENV")
     free = {port: 0 for port in _PORTS if port not in settings.model_fields_set}

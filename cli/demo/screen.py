@@ -88,8 +88,10 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """Shows a list of phases while the servers start, then a panel per chapter; what is over stays in the
-    scroll-back."""
+    """Shows a list of phases while the servers start, then a panel per chapter.
+
+    What is over stays in the scroll-back.
+    """
 
     live = True
 

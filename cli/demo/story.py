@@ -55,8 +55,10 @@ async def within(seconds: float, what: str, log: Path) -> AsyncGenerator[None]:
 
 @dataclass
 class Story:
-    """Shows the three chapters of `market` (the file as imported) on `screen`; `logs` is the folder of the
-    processes' logs."""
+    """Shows the three chapters of `market` (the file as imported) on `screen`.
+
+    `logs` is the folder of the processes' logs.
+    """
 
     api: Api
     client: Client
@@ -85,8 +87,7 @@ class Story:
         self._expect(chapter, "completed")
 
     async def is_refused(self, chapter: Chapter) -> None:
-        """Buy a course that has closed: what was done is undone in reverse, and the provider confirms that the
-        money is back."""
+        """Buy a closed course: what was done is undone in reverse, and the provider confirms the refund."""
         await self._buy(chapter)
         await self._until(chapter, lambda purchase: purchase["ending"] != "running")
         self._expect(chapter, "refused")
@@ -154,8 +155,10 @@ class Story:
         chapter.status = "running"
 
     async def _until(self, chapter: Chapter, reached: Callable[[Json], object]) -> None:
-        """Read the purchase until `reached` is true of it and none of its activities is under way. Raises
-        DemoFailed."""
+        """Read the purchase until `reached` is true of it and none of its activities is under way.
+
+        Raises DemoFailed.
+        """
         async with self._in_time(f"purchase {chapter.workflow_id}", "worker"):
             while True:
                 chapter.purchase = await self.api.get(f"/api/v1/purchases/{quote(chapter.workflow_id, safe='')}")

@@ -21,8 +21,10 @@ UNDOS = frozenset(step.undo.__name__ for step in TABLE if step.undo)
 
 @dataclass(frozen=True)
 class Happening:
-    """One activity. `state`: running, done, undone, refused (a typed no, with its `code`) or trouble. `result`: its
-    answer."""
+    """One activity. `state`: running, done, undone, refused (a typed no, with its `code`) or trouble.
+
+    `result`: its answer.
+    """
 
     activity: str
     state: str

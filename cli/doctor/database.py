@@ -99,8 +99,7 @@ def _secrets(connection: psycopg.Connection, settings: Settings) -> Check:
 
 
 def _zones(connection: psycopg.Connection) -> Check:
-    """Check that PostgreSQL shows the same local times as we do, in the zones people live in, for three years to
-    come."""
+    """Check that PostgreSQL shows the same local times as we do, in all zones in use, for three years."""
     differ: list[str] = []
     zones = [row[0] for row in connection.execute(_ZONES).fetchall()]
     for name in zones:

@@ -61,8 +61,7 @@ async def pollers(client: Client, task_queue: str) -> Check:
 
 
 async def _problems(client: Client) -> Check:
-    """Check for runs whose workflow tasks keep failing: nothing of theirs is lost or undone, and no operator can
-    help."""
+    """Check for runs whose workflow tasks keep failing: nothing is lost or undone, and no operator can help."""
     query = f"{REPORTED_PROBLEMS.name} IS NOT NULL AND ExecutionStatus = 'Running'"
     count = (await client.count_workflows(query, rpc_timeout=RPC)).count
     if not count:

@@ -87,8 +87,10 @@ async def import_marketplace(file: Path, *, update: Update = False, json: Json =
 
 
 async def _wake() -> None:
-    """Ask the API to try purchases that wait for this data at once; without an API they go on by themselves, after
-    a pause."""
+    """Ask the API to try purchases that wait for this data at once.
+
+    Without an API they go on by themselves, after a pause.
+    """
     with suppress(ApiUnreachable, ApiRefused, NoToken):
         async with open_api() as api:
             await api.post("/api/v1/admin/purchases:wake", {})
@@ -135,8 +137,10 @@ async def run_import(
 
 
 def store_marketplace(engine: Engine, market: Marketplace, *, update: bool, now: datetime) -> Stored:
-    """Store all of a file in one transaction. Raises BadMarketplace when it names what neither it nor the database
-    has."""
+    """Store all of a file in one transaction.
+
+    Raises BadMarketplace when it names what neither it nor the database has.
+    """
     named = open_references(market)
     students = [name.key for name in named if name.kind == "student"]
     items = [name.key for name in named if name.kind != "student"]
@@ -159,8 +163,9 @@ def store_marketplace(engine: Engine, market: Marketplace, *, update: bool, now:
 
 
 def create_payments(provider: PaymentProvider, payments: list[Payment], stored: Stored, *, show: bool) -> int:
-    """Create every payment at the provider under its own id; return how many were new. Differences are added to
-    `stored`.
+    """Create every payment at the provider under its own id; return how many were new.
+
+    Differences are added to `stored`.
 
     Raises ServerUnreachable.
     """

@@ -1,5 +1,4 @@
-"""Read a marketplace file and report everything that is wrong with it at once, each fault with its place in the
-file."""
+"""Read a marketplace file and report all that is wrong with it at once, each fault with its place."""
 
 from __future__ import annotations
 
@@ -54,8 +53,10 @@ def read_marketplace(content: bytes) -> Marketplace:
 
 
 def open_references(market: Marketplace) -> list[Reference]:
-    """Return the students, courses and subjects that the file names but does not define. A payment line may name
-    any item."""
+    """Return the students, courses and subjects that the file names but does not define.
+
+    A payment line may name any item.
+    """
     students = {student.id for student in market.students}
     items = {f"course/{item.id}" for item in market.courses} | {f"subject/{item.id}" for item in market.subjects}
     named = [
@@ -115,8 +116,7 @@ def _refuse(path: str, message: str) -> NoReturn:
 
 
 def _unstorable(value: Json, path: str) -> Iterator[Fault]:
-    """Yield a fault for each value that PostgreSQL's text and jsonb cannot hold: NUL, half a surrogate pair,
-    infinity."""
+    """Yield a fault for each value that text and jsonb cannot hold: NUL, half a surrogate pair, infinity."""
     if isinstance(value, dict):
         for key, inner in value.items():
             here = f"{path}.{ascii(key)[1:-1]}"

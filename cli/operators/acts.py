@@ -1,5 +1,7 @@
-"""The operators' verbs on the command line. Each sends one API request: who, why, and a key that makes it happen
-once."""
+"""The operators' verbs on the command line.
+
+Each sends one API request: who, why, and a key that makes it happen once.
+"""
 
 from __future__ import annotations
 

@@ -62,8 +62,10 @@ async def bulk(
 
 
 async def _send(api: Api, body: dict[str, Any]) -> dict[str, Any]:
-    """Repeat the same request until nothing is left, or nothing moves any more; return the counts of all rounds
-    together."""
+    """Repeat the same request until nothing is left, or nothing moves any more.
+
+    Return the counts of all rounds together.
+    """
     console = to_people()
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(body["verb"])

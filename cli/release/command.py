@@ -1,5 +1,4 @@
-"""`coursaga release`: give the work to a new build of the workers, once its code has repeated the runs that are
-open."""
+"""`coursaga release`: give the work to a new build of the workers, once its code repeats the open runs."""
 
 from __future__ import annotations
 

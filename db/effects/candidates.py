@@ -16,7 +16,8 @@ from domain.matching import Place, TrainerFacts
 from domain.purchase import PurchaseOrder
 from domain.schedule import Lesson
 
-# Raw: the student alone is locked, and read with the purchase. The student's row stays locked until the end of the transaction: two purchases of one student plan one after the other.
+# Raw: the student alone is locked, and read with the purchase. The student's row stays locked until the end of the
+# transaction: two purchases of one student plan one after the other.
 _REQUEST = text("""
 SELECT purchase.id AS purchase_id, purchase.item_id AS course_id, purchase.metadata AS fields, purchase.metadata_extras AS extras,
        purchase.session_count, purchase.session_count_source, purchase.series_start,
@@ -37,7 +38,8 @@ WHERE student.id = :student_id
 FOR NO KEY UPDATE OF student
 """)
 
-# Raw: all trainers with all that speaks against them, in one statement. One row even without any trainer. The ledger is read again: the first look may have waited for the student's row
+# Raw: all trainers with all that speaks against them, in one statement. One row even without any trainer. The ledger is
+# read again: the first look may have waited for the student's row
 # while another try of this very step held it, and a statement sees nothing that was committed while it waited.
 _CANDIDATES = text(f"""
 WITH {PLAN}

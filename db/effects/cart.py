@@ -12,7 +12,8 @@ from db.engine import at_once
 from db.rows import row_as
 from domain.purchase import PurchaseOrder
 
-# Raw: what names the line is taken out of its JSON there. By processingItemId, the cart item's own id; else by courseId; else, for what is no course, by the line's item.
+# Raw: what names the line is taken out of its JSON there. By processingItemId, the cart item's own id; else by
+# courseId; else, for what is no course, by the line's item.
 # Only one of two equal items goes: the other was not bought.
 _FACTS = text("""
 WITH bought AS (

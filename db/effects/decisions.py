@@ -41,7 +41,8 @@ _METADATA = select(
     col(Purchase.fulfilment),
 ).where(col(Purchase.id) == bindparam("purchase"))
 
-# Raw: steps and allocation in one row, whichever there are. A statement of its own after the lock, so that it sees what was committed while the lock was waited for.
+# Raw: steps and allocation in one row, whichever there are. A statement of its own after the lock, so that it sees what
+# was committed while the lock was waited for.
 _SCENE = text("""
 SELECT (SELECT coalesce(jsonb_object_agg(step, state), '{}') FROM purchase_steps
         WHERE purchase_id = :purchase_id AND attempt = :attempt) AS steps,

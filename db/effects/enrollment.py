@@ -10,7 +10,8 @@ from db import ledger
 from db.effects.student_lock import lock_student
 from domain.purchase import PurchaseOrder, Undone
 
-# A course is used as such; a subject or a bundle by its subjects, each of them a row. The purchase is locked as it is by
+# A course is used as such; a subject or a bundle by its subjects, each of them a row. The purchase is locked as it is
+# by
 # now: whoever ends its access waits for this, or has ended it already.
 _ENROLL = """
 bought AS MATERIALIZED (

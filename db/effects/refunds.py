@@ -59,7 +59,8 @@ UPDATE payments SET status = CASE
 WHERE id = :payment_id
 """)
 
-# Raw: whether there is a payment or a try is seen in the same statement. Where a version before this one had begun, its last try says what is owed.
+# Raw: whether there is a payment or a try is seen in the same statement. Where a version before this one had begun, its
+# last try says what is owed.
 _OWED = text("""
 INSERT INTO refund_debts (purchase_id, attempt, known_paid, settled_at_minor)
 SELECT :purchase_id, :attempt, :confirmed OR last.number IS NOT NULL OR coalesce(payment.status NOT IN ('pending', 'failed'), false),

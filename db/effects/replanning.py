@@ -30,7 +30,8 @@ _LOCK = (
     """),
 )
 
-# Raw: the last decision of several. After the locks, so that it sees all that was committed while they were waited for. Lessons that have begun stay.
+# Raw: the last decision of several. After the locks, so that it sees all that was committed while they were waited for.
+# Lessons that have begun stay.
 _STANDING = text("""
 SELECT allocation.id AS allocation_id, allocation.trainer_id, allocation.metadata ->> 'plannedBy' AS planned_by,
        decision.request_key, decision.values AS overrides, step.state,

@@ -35,9 +35,11 @@ LEFT JOIN LATERAL (
 WHERE student.id = :student_id
 """)
 
-# Raw: made, counted and kept in one statement. The ledger row is written only when every number stands, and without ON CONFLICT: another try's row, or a tombstone,
+# Raw: made, counted and kept in one statement. The ledger row is written only when every number stands, and without ON
+# CONFLICT: another try's row, or a tombstone,
 # fails the whole statement, lessons included. A partial outcome keeps its lessons and writes no ledger row, so it could
-# slip past a cancel_sessions at the same moment: FOR SHARE makes cancel_allocation, which comes next, wait and see them. It also
+# slip past a cancel_sessions at the same moment: FOR SHARE makes cancel_allocation, which comes next, wait and see
+# them. It also
 # waits for a new plan under way, and makes nothing of the old one: a plan is known by the decision it was made for.
 _MAKE = text("""
 WITH approved AS (

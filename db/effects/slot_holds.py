@@ -8,7 +8,8 @@ from sqlalchemy import Engine, text
 
 from db.engine import at_once
 
-# Raw: one statement. A purchase that takes the hold over at the same moment and this one meet at the row, and one of them wins.
+# Raw: one statement. A purchase that takes the hold over at the same moment and this one meet at the row, and one of
+# them wins.
 _RELEASE = text("""
 WITH ended AS (
   UPDATE allocations SET status = 'cancelled', cancelled_at = :now WHERE id = :id AND status = 'on_hold' RETURNING id

@@ -16,8 +16,9 @@ from domain.access import access_day, access_ends
 
 @dataclass(frozen=True)
 class Access:
-    """How access stands. `enrolled`: the student may use all of it now, by this purchase or another; None when it
-    enrolls in nothing (yet).
+    """How access stands.
+
+    `enrolled`: the student may use all of it now, by this purchase or another; None when it enrolls in nothing (yet).
 
     `ends_at`: the moment after the last day, None if access does not end. `lessons_after`: the numbers of lessons after
     the last day that no other purchase of the student covers; they stay (mission row C16).

@@ -33,8 +33,10 @@ class RefundTry:
 
 @dataclass(frozen=True)
 class LineMoney:
-    """A payment line: what it cost, how its payment stands, its coins; and the most that the provider was seen to have
-    given back of it, by whomever."""
+    """A payment line: what it cost, how its payment stands, its coins.
+
+    And the most that the provider was seen to have given back of it, by whomever.
+    """
 
     amount_minor: int
     currency: str

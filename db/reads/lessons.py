@@ -53,7 +53,8 @@ _ORDER = " ORDER BY session.starts_at, session.allocation_id, session.number"
 _OF_PURCHASE = text(f"{_LESSONS} WHERE session.purchase_id = :id {_ORDER}")
 _OF_STUDENT = text(f"{_LESSONS} WHERE slot.student_id = :id AND session.ends_at > :since {_ORDER}")
 _OF_TRAINER = text(f"{_LESSONS} WHERE slot.trainer_id = :id AND session.ends_at > :since {_ORDER}")
-# Raw: the latest of each slot's history. Lessons a trainer was to give and another gives now: at the time they were taken away, as cancelled.
+# Raw: the latest of each slot's history. Lessons a trainer was to give and another gives now: at the time they were
+# taken away, as cancelled.
 _TAKEN_FROM = text(
     """
     SELECT DISTINCT ON (was.allocation_id, was.number)

@@ -59,7 +59,8 @@ _PAYMENT = text(
     """
 )
 
-# Raw: asked of all payments at once. A line is unstarted when no row says a door took it, and also when the row has left no trace of a run: the door
+# Raw: asked of all payments at once. A line is unstarted when no row says a door took it, and also when the row has
+# left no trace of a run: the door
 # may have died, or Temporal been away, between the row and the start. Starting again what runs changes nothing.
 _UNSTARTED = text(
     """

@@ -21,8 +21,10 @@ class DataMismatch(CannotRun):
 
 
 class DataGuard:
-    """Guards the embedded parts of one home. `parts` maps a name to the file or folder that exists once the part
-    has data."""
+    """Guards the embedded parts of one home.
+
+    `parts` maps a name to the file or folder that exists once the part has data.
+    """
 
     def __init__(self, home: Path, parts: Mapping[str, Path]) -> None:
         self._settled = home / "together"

@@ -72,8 +72,10 @@ class EmbeddedPostgres:
         return None if self._child is None else self._child.pid
 
     def start(self) -> str:
-        """Create the data if there is none, start the server, wait until it answers; return the URL. Raises
-        StartFailed."""
+        """Create the data if there is none, start the server, wait until it answers; return the URL.
+
+        Raises StartFailed.
+        """
         self.stop()  # one that was killed is still our zombie, and its id looks alive to PostgreSQL
         open_folder(self._folder)
         sweep_annexes()
@@ -187,8 +189,10 @@ class EmbeddedPostgres:
                 time.sleep(0.2)
 
     def _has_database(self) -> bool:
-        """Return whether the server answers; create the database the first time. Raises StartFailed on a wrong
-        password."""
+        """Return whether the server answers; create the database the first time.
+
+        Raises StartFailed on a wrong password.
+        """
         maintenance = self.url.replace("+psycopg", "").removesuffix(DATABASE) + "postgres"
         try:
             with psycopg.connect(maintenance, autocommit=True, connect_timeout=5) as connection:

@@ -60,8 +60,10 @@ def reachable(path: Path, account: tuple[int, int] | None) -> bool:
 
 
 def place_of(folder: Path, account: tuple[int, int] | None) -> Path:
-    """Return where the files of `folder` go: there, or in the annex if the account cannot reach it. Raises
-    StartFailed."""
+    """Return where the files of `folder` go: there, or in the annex if the account cannot reach it.
+
+    Raises StartFailed.
+    """
     if reachable(folder, account):
         return folder
     annex = annex_of(folder)

@@ -1,5 +1,4 @@
-"""Before this build gets work on a stack, replay the open runs with its code and make it the task queue's current
-build."""
+"""Replay the open runs with this build's code, then make it the current build of the stack's task queue."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The supervisor behind `coursaga up`: it starts every server and process of one stack in order, and stops them in
-reverse.
+"""The supervisor behind `coursaga up`: starts the servers and processes of a stack in order, stops them in reverse.
 
     with Stack(load_settings()) as running: ...
 

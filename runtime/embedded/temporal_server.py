@@ -85,8 +85,10 @@ class TemporalServer:
         return None if self._child is None else self._child.pid
 
     def start(self) -> str:
-        """Start the server and wait until it answers, search attributes included; return the address. Raises
-        StartFailed."""
+        """Start the server and wait until it answers, search attributes included; return the address.
+
+        Raises StartFailed.
+        """
         self.launch()
         return self.wait()
 

@@ -30,7 +30,8 @@ CREATE TABLE refused_matchings (
 """
 
 # What squawk is told to let pass: code in use asks for allocations by their purchase, so it never meets a hold; and the
-# table has one row per purchase, none of them a hold yet: a check reads it once, in milliseconds, an index is made empty.
+# table has one row per purchase, none of them a hold yet: a check reads it once, in milliseconds, an index is made
+# empty.
 HOLDS = (
     """-- squawk-ignore ban-drop-not-null
        ALTER TABLE allocations ALTER COLUMN purchase_id DROP NOT NULL""",
