@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, bindparam, select, text
 from sqlmodel import col
 
 from db.engine import at_once
-from db.rows import optional_row_as
+from db.rows import optional_row_as, row_as
 from db.tables import PurchaseStep
 from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
@@ -150,8 +150,7 @@ def undo_within(
     timed = {**_key(order, step), "now": now}
     claimed = optional_row_as(_Claimed, connection.execute(_UNDO, timed))
     if claimed is None:
-        kept = _kept(connection, order, step)
-        return Undone(changed=kept is not None and kept.result is not None)
+        return Undone(changed=row_as(_Kept, connection.execute(_KEPT, _key(order, step))).result is not None)
     if claimed.result is None:
         return Undone(changed=False)
     for reversal in reversals:
@@ -160,16 +159,12 @@ def undo_within(
 
 
 def _first(connection: Connection, order: PurchaseOrder, step: str) -> Json:
-    kept = _kept(connection, order, step)
+    kept = optional_row_as(_Kept, connection.execute(_KEPT, _key(order, step)))
     if kept is None:
         raise Stale(f"{step} read decisions that are no longer the last ones")
     first = answered(kept.state, kept.result)
     assert first is not None, "a done row has a result: a CHECK holds it"
     return first
-
-
-def _kept(connection: Connection, order: PurchaseOrder, step: str) -> _Kept | None:
-    return optional_row_as(_Kept, connection.execute(_KEPT, _key(order, step)))
 
 
 def _key(order: PurchaseOrder, step: str) -> Mapping[str, object]:

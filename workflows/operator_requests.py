@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from temporalio import workflow
 
+from domain.outcomes import outcome_in
 from domain.texts import storable
 from workflows.inbox import AWAITING_SECOND_PERSON, MAX_HELD, UNDER_WAY, Intent, View
 from workflows.saga_state import Phase
@@ -70,7 +71,7 @@ class OperatorRequests(UntilDone[A]):
     def not_withdrawn(self, key: str) -> str:
         """Return why the act of this key cannot be taken back; an empty text if it can, or was."""
         known = self.inbox.known(key)
-        if known is None or not (known.answer is None or known.answer.startswith("withdrawn ")):
+        if known is None or not (known.answer is None or outcome_in(known.answer).outcome == "withdrawn"):
             return "no act waits for a second person under this key"
         if known.answer is None and key not in self.inbox.held:
             return "this act waits for nobody any more: it is under way"
