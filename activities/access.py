@@ -1,4 +1,4 @@
-"""End access when its last day is over; give it for longer."""
+"""End a purchase's access after its last day; extend it to a later day."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class AccessActivities:
 
     @activity.defn(name="end_access", no_thread_cancel_exception=True)
     def end_access(self, order: PurchaseOrder) -> AccessLook:
-        """End the access if its last day is over in the student's zone, once; else say how long to wait.
+        """End the access if its last day is over in the student's zone; else return how long to wait. Idempotent.
 
-        A purchase that was taken back, or whose access does not end, needs nobody to wait for it: `over`.
+        `over` is true as well for a purchase that was rolled back and for access without an end: nobody waits for it.
         """
         now = self._clock()
         with self._engine.begin() as connection:
@@ -50,9 +50,9 @@ class AccessActivities:
 
     @activity.defn(name="extend_access", no_thread_cancel_exception=True)
     def extend_access(self, wanted: Extension) -> str:
-        """Give access until another day, with its row in the audit; the outcome in words, `refused: ...` if it is no.
+        """Extend the access to another day and write the audit row; return the outcome as text, `refused: ...` for a no.
 
-        The same key again gets its first answer and does nothing; with another day it is refused.
+        A repeated request key gets its first answer and changes nothing; with another day it is refused.
         """
         until, now, order = day_of(wanted.expiry_date), self._clock(), wanted.order
         if until is None:

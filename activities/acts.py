@@ -1,4 +1,4 @@
-"""What operators decide, stored before any step reads it; and what they did, on record."""
+"""Store operators' decisions before any step reads them, and the audit of what operators did."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class ActActivities:
 
     @activity.defn(name="decide", no_thread_cancel_exception=True)
     def decide(self, decision: Decision) -> str | None:
-        """Whether to act on what an operator asks; what steps read of it is stored, with its direct effect, once per key.
+        """Store an operator's decision with its direct effect, once per request key; return None when the saga is to act.
 
-        None: act on it. Words: what the same act was answered before, under this key; nothing is done. `amend` after
-        create_purchase changes the purchase row; before it, create_purchase lays the amendment over.
+        Text is the answer that the same key got before: there is nothing to do. `amend` after
+        create_purchase changes the purchase row; before it, create_purchase applies the amendment.
         `approve_allocation` approves at once. The other verbs wait for the step or undo that reads them. Raises
         KEY_REUSED when the key names another act, WRONG_STAGE when nothing could read it any more,
         METADATA_INCOMPLETE when an amendment would leave lessons that cannot be planned; then nothing is stored.
@@ -74,7 +74,7 @@ class ActActivities:
 
     @activity.defn(name="record_act", no_thread_cancel_exception=True)
     def record_act(self, record: ActRecord) -> None:
-        """One row of the audit per request key; the first stays."""
+        """Write one audit row per request key; the first one stays."""
         effects.record(self._engine, record, self._clock())
 
 

@@ -1,4 +1,4 @@
-"""Take the bought line out of the cart."""
+"""Remove the bought line from the cart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CartActivities:
 
     @activity.defn(name="clear_cart", no_thread_cancel_exception=True)
     def clear_cart(self, order: PurchaseOrder) -> None:
-        """Remove the bought line and nothing else; gone already is fine, nothing that names it is a warning."""
+        """Remove the bought line and nothing else. A line already gone is fine; an order that names none logs a warning."""
         facts = effects.cart_facts(self._engine, order)
         if ledger.answered(facts.state, facts.result) is not None:
             return

@@ -1,7 +1,7 @@
-"""Lessons that stand on a day closed after they were planned go to the next own days of their series (spec section 10).
+"""Move lessons off days closed after they were planned, to the next days of their series (spec section 10).
 
-A blocked day or a holiday added later moves them, by itself: `system` is the actor of the act. What cannot be moved
-stays where it is, is said so once (LESSONS_STRANDED, a warning, the audit), and is tried again by the next sweep.
+The trigger is a blocked day or a holiday added later; the audit names `system` as the actor. What cannot be moved stays,
+is reported once (event LESSONS_STRANDED, a warning, the audit), and is tried again by the next sweep.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class StrandedActivities:
 
     @activity.defn(name="find_stranded_lessons", no_thread_cancel_exception=True)
     def find_stranded_lessons(self, after: str) -> list[str]:
-        """The next purchases by id, those after `after`, that have lessons to come on a closed day; empty: no more."""
+        """Return the next purchase ids after `after` that have future lessons on a closed day; empty at the end."""
         return purchases_with_stranded(self._engine, self._clock(), after, _PAGE)
 
     @activity.defn(name="move_stranded_lessons", no_thread_cancel_exception=True)
     def move_stranded_lessons(self, purchase_id: str) -> str:
-        """Moves what can be moved and says what cannot; where nothing is stranded there is nothing to do.
+        """Move the lessons that can be moved and report the others; return the outcome as text. Idempotent.
 
-        One transaction per trainer: none is ever held while another is waited for.
+        One transaction per trainer, so that no trainer's lock is held while another's is awaited.
         """
         now = self._clock()
         with self._engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Take the coins a line costs; give them back."""
+"""Redeem the coins a line costs; credit them back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CoinActivities:
 
     @activity.defn(name="redeem_coins", no_thread_cancel_exception=True)
     def redeem_coins(self, order: PurchaseOrder) -> None:
-        """The line's coins leave the student's balance, all or none; a line that costs no coins moves nothing.
+        """Debit the line's coins from the student's balance, all or none. A line that costs no coins changes nothing.
 
         Raises COINS_INSUFFICIENT when the balance is too low, ALREADY_MADE_WHOLE after recredit_coins.
         """
@@ -43,11 +43,11 @@ class CoinActivities:
 
     @activity.defn(name="recredit_coins", no_thread_cancel_exception=True)
     def recredit_coins(self, order: PurchaseOrder) -> Undone:
-        """Give the line's coins back if they were redeemed: as much of them as of the money, by the same decision.
+        """Credit the line's coins back if they were redeemed, in the same share as the money is refunded.
 
-        All of them, unless an operator's cancel said `undelivered` (the share of the lessons not given, largest
-        remainders first) or `none`: then the redemption stands as the payment does, and the step counts as undone, so
-        that no late try takes coins again.
+        That is all of them, unless an operator's cancel said `undelivered` (the share of the lessons not given, largest
+        remainders first) or `none`. With `none` the redemption stands and the step still counts as undone, so that no
+        late try debits coins again.
         """
         now = self._clock()
         choice = refund_choice(self._engine, order, now)

@@ -1,4 +1,4 @@
-"""Give the student access to what was bought; take it back."""
+"""Enroll the student in what was bought; end that access."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class EnrollmentActivities:
 
     @activity.defn(name="enroll", no_thread_cancel_exception=True)
     def enroll(self, order: PurchaseOrder) -> None:
-        """The student may use the course or the subjects, until the purchase's expiry day if it has one."""
+        """Give access to the course or the subjects until the end of the purchase's last day, if it has one."""
         effects.enroll(self._engine, order, self._clock())
         log.info("enrollment_completed", payment_id=order.payment_id, workflow_id=order.workflow_id)
 
     @activity.defn(name="unenroll", no_thread_cancel_exception=True)
     def unenroll(self, order: PurchaseOrder) -> Undone:
-        """End this purchase's access; a student who has the item by another purchase keeps it."""
+        """End the access given by this purchase. A student who has the item through another purchase keeps it."""
         undone = effects.unenroll(self._engine, order, self._clock())
         log.info("enrollment_ended", payment_id=order.payment_id, workflow_id=order.workflow_id, changed=undone.changed)
         return undone

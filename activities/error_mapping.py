@@ -1,4 +1,4 @@
-"""Where our errors become Temporal's: the one place."""
+"""Translate Coursaga's errors into Temporal's, in this one place."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LONGEST_WAIT = timedelta(seconds=10)  # quick tries stay quick, whatever a servi
 
 
 class Boundary(Interceptor):
-    """For the worker: a Refused becomes a non-retryable error of the refusal's code, and pages nobody.
+    """Worker interceptor: a Refused becomes a non-retryable application error of type `code`, in the benign category.
 
-    Its facts, if any, are the error's only detail: one dict.
+    The refusal's facts, if any, are the error's only detail: one dict.
     """
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        """Called by the worker once per activity task."""
+        """Wrap the activity; the worker calls this once per activity task."""
         return _Activity(next)
 
 

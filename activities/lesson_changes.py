@@ -1,7 +1,7 @@
-"""Lessons that stand get another time or another trainer, also long after the purchase is completed (mission row I10).
+"""Reschedule lessons or give them another trainer, also long after the purchase is completed (mission row I10).
 
-One activity is one transaction: the change, its audit row, its event. A request key changes once; a lesson that has
-begun is never touched.
+One activity is one transaction: the change, its audit row, its event. A request key acts once, and a lesson that has
+begun is never changed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CHANGED = "LESSONS_CHANGED"
 
 @dataclass(frozen=True)
 class Moved:
-    """`before` as they were; `lessons` as they are now, given by `trainer_id`, shown in `zone`."""
+    """The lessons of one change: `before` it, and `lessons` after it with `trainer_id`, in the IANA zone `zone`."""
 
     before: Sequence[Standing]
     lessons: Sequence[Lesson]
@@ -59,10 +59,11 @@ class LessonChangeActivities:
 
     @activity.defn(name="change_lessons", no_thread_cancel_exception=True)
     def change_lessons(self, change: LessonChange) -> str:
-        """What became of it, in words: `done: ...` or `refused: CODE: ...`; a request key is answered the same each time.
+        """Change the lessons; return `done: ...` or `refused: CODE: ...`. A repeated request key gets its first answer.
 
-        A refusal changes nothing and is on record, too, but for INVALID_ACT and KEY_REUSED: LESSON_NOT_FOUND, LESSON_BEGUN, TRAINER_NOT_FREE,
-        SCHEDULE_CONFLICT (the student is not free, or a holiday), WRONG_STAGE, STUDENT_PROFILE_MISSING, GPS_INVALID.
+        A refusal changes nothing and has its audit row, except INVALID_ACT and KEY_REUSED. The others: LESSON_NOT_FOUND,
+        LESSON_BEGUN, TRAINER_NOT_FREE, SCHEDULE_CONFLICT (the student is not free, or a holiday), WRONG_STAGE,
+        STUDENT_PROFILE_MISSING, GPS_INVALID.
         """
         if faults := faults_of(change):
             return refused("INVALID_ACT", "; ".join(faults))

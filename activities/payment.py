@@ -1,4 +1,4 @@
-"""Confirm that a line is paid; give its money back. The provider is asked, the ledger only remembers."""
+"""Confirm that a line is paid; refund it. The provider is the source of truth, the ledger only remembers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRIES = 3
 
 
 class MetadataUnreadable(Exception):
-    """What stands as the payment's metadata is no object: trouble, somebody has to mend it."""
+    """The payment's metadata is no JSON object. Trouble, not a refusal: it is tried again until somebody mends it."""
 
 
 class PaymentActivities:
@@ -45,14 +45,14 @@ class PaymentActivities:
 
     @activity.defn(name="confirm_payment", no_thread_cancel_exception=True)
     def confirm_payment(self, order: PurchaseOrder) -> PaymentConfirmed:
-        """Settle for good: this student's line is paid, and how many lessons it bought.
+        """Return that this student's line is paid and how many lessons it bought; the first answer is kept for good.
 
         Raises PAYMENT_NOT_FOUND, PAYMENT_OWNER_MISMATCH, PAYMENT_PENDING, PAYMENT_NOT_SUCCEEDED, in this order;
         ALREADY_MADE_WHOLE after refund_payment. A line counts as paid while the payment is succeeded or partially
         refunded, the provider holds anything of this line, and no refund of ours is on its way or done. What somebody
-        gave back of it before is a warning. Without a payment there is nothing to pay: what the
-        door was asked for is settled. When the payment's metadata cannot be read, a purchase that an event started goes
-        on with the event's after three tries; any other waits (mission row 23).
+        else refunded of it before is a warning. An order without a payment is confirmed as the API was asked for it.
+        When the payment's metadata cannot be read, a purchase started by an event goes on with the event's own after
+        three tries; any other waits (mission row 23).
         """
         facts = self._facts(order)
         settled = ledger.answered(facts.state, facts.result)
@@ -74,11 +74,11 @@ class PaymentActivities:
 
     @activity.defn(name="refund_payment", no_thread_cancel_exception=True)
     def refund_payment(self, order: PurchaseOrder) -> Undone:
-        """Give back what is owed of this line's money if it was taken from this student, whether or not confirm finished.
+        """Refund what is owed of this line if this student paid it, whether or not confirm_payment finished.
 
-        Asks the provider what is true and compares amounts: see activities/refunding.py. How much is owed: all of what
-        it holds, unless an operator's cancel said `undelivered` (the share of the lessons not given) or `none` (it is
-        kept). Raises REFUND_FAILED when the provider refuses; anything else is trouble, tried again.
+        How amounts are compared: activities/refunding.py. Owed is all that the provider holds, unless an operator's
+        cancel said `undelivered` (the share of the lessons not given) or `none` (the money is kept). Raises
+        REFUND_FAILED when the provider refuses; any other error is trouble and tried again.
         """
         return self._refunding.refund(order)
 

@@ -1,4 +1,4 @@
-"""Which lessons a purchase is to have, and what its allocation says of them."""
+"""Plan the lessons of a purchase, and describe them in its allocation's metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from domain.wanted_lessons import WantedLessons, wanted_lessons
 
 @dataclass(frozen=True)
 class Plan:
-    """When the lessons are to be. `warning`: why they do not start on the day asked for."""
+    """The planned lessons. `warning` is why they do not start on the day asked for, if they do not."""
 
     wanted: WantedLessons
     zone: str
@@ -26,7 +26,7 @@ class Plan:
 
 
 def plan_of(request: LessonRequest, now: datetime) -> tuple[Place, Plan]:
-    """The student's place and the plan; the series' start stands once stored, unless lesson 1 has passed (section 10)."""
+    """Return the student's place and the plan. A stored series start is kept unless lesson 1 has passed (section 10)."""
     if request.purchase_id is None:
         raise LookupError("there is no purchase row to plan lessons for")
     if request.zone is None:
@@ -43,14 +43,14 @@ def plan_of(request: LessonRequest, now: datetime) -> tuple[Place, Plan]:
 
 
 def not_free(trainer: TrainerFacts, lessons: Sequence[Lesson], home: Place) -> str | None:
-    """Why the trainer cannot give all these lessons, wherever and to however many; None when free."""
+    """Return why the trainer cannot give all these lessons, place and group size aside; None when free."""
     return rank([trainer], lessons, home=home, learning_mode="online", group_size=1).lost.get(trainer.id)
 
 
 def allocation_metadata(request: LessonRequest, plan: Plan) -> dict[str, Any]:
-    """The keys of mission row 78; `date` is the day of lesson 1, `preferredDate` the one asked for.
+    """Return the keys of mission row 78; `date` is the day of lesson 1, `preferredDate` the day asked for.
 
-    Of a plan that leaves lesson 1 as it was, `date` is the day its series starts.
+    For a plan that keeps an earlier lesson 1, `date` is the day its series starts.
     """
     given: dict[str, Any] = {**request.extras, **request.fields}
     opens = next((lesson.local.date() for lesson in plan.lessons if lesson.number == 1), plan.first)

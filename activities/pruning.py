@@ -1,4 +1,4 @@
-"""What is kept for a time only goes, some of it at a time."""
+"""Delete what is kept for a limited time only, in batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PruningActivities:
 
     @activity.defn(name="prune", no_thread_cancel_exception=True)
     def prune(self) -> dict[str, int]:
-        """How many rows of each kind went: at most `db.pruning.AT_ONCE`, so call again until all are 0."""
+        """Delete one batch of each kind, at most `db.pruning.AT_ONCE` rows; return the counts. Call again until all are 0."""
         gone = prune(self._engine, self._clock() - self._keep_for)
         _log.info("pruned", **gone)
         return gone

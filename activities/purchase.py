@@ -1,4 +1,4 @@
-"""Make the purchase, void it, tell others what became of it."""
+"""Create the purchase, void it, announce how it ended."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class PurchaseActivities:
 
     @activity.defn(name="create_purchase", no_thread_cancel_exception=True)
     def create_purchase(self, order: PurchaseOrder) -> PurchaseCreated:
-        """The student has the purchase: row, complete metadata, ownership, subjects and event, in one transaction.
+        """Store the purchase in one transaction: row, complete metadata, ownership, subjects and event.
 
-        Operators' amendments are laid over what confirm_payment settled, in the order they were made. Another active
-        purchase of the item is superseded: this one is its renewal. Raises UNKNOWN_ITEM, COURSE_UNAVAILABLE,
+        Operators' amendments are applied, in their order, to what confirm_payment returned. Another active
+        purchase of the same item is superseded: this one is its renewal. Raises UNKNOWN_ITEM, COURSE_UNAVAILABLE,
         METADATA_INCOMPLETE, DUPLICATE_PAYMENT_SUSPECTED (unless amended to a renewal), CONFLICT_OTHER_OWNER, in this
         order; ALREADY_MADE_WHOLE after void_purchase.
         """
@@ -50,14 +50,14 @@ class PurchaseActivities:
 
     @activity.defn(name="void_purchase", no_thread_cancel_exception=True)
     def void_purchase(self, order: PurchaseOrder) -> Undone:
-        """Void the purchase and revoke what it owns; the purchase it renewed is active again (mission row 61)."""
+        """Void the purchase and revoke its ownership; reactivate the purchase it renewed (mission row 61)."""
         undone = effects.void(self._engine, order, self._clock())
         log.info("purchase_voided", workflow_id=order.workflow_id, payment_id=order.payment_id, changed=undone.changed)
         return undone
 
     @activity.defn(name="announce", no_thread_cancel_exception=True)
     def announce(self, what: Announcement) -> None:
-        """Put the event in the outbox once and write the ending where it outlives Temporal's memory."""
+        """Add the event to the outbox once, and store the ending, which outlives Temporal's retention."""
         effects.announce(self._engine, what, self._clock())
 
     def _create(self, order: PurchaseOrder, facts: CreationFacts) -> ledger.Json:

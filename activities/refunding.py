@@ -1,13 +1,13 @@
-"""Give a line's money back by comparing amounts: what is owed, what the provider has given, what is still due.
+"""Refund a line by comparing amounts: what is owed, what the provider has refunded, what is still due.
 
-Owed is what the decision says of what the provider holds at the first look, kept from then on; what others give back by
-hand since then counts towards it. Each try has a row and an id of its own, committed before the provider is asked and
-looked up under that id ever after, so what others gave back is never taken for ours.
+Owed is the decided share of what the provider holds at the first look, stored from then on; what others refund by hand
+after that counts towards it. Each try has a row and an id of its own, committed before the provider is asked and looked
+up under that id ever after, so a refund by others is never taken for ours.
 
-Nothing is given back, and that is an answer, only: without a payment; of a payment or line that the provider itself
-does not know and that was never confirmed nor said by our own row to be paid; of another student's; of one that failed,
-or that fails because it was pending and is cancelled here; of a line that cost nothing, or of which the provider holds
-nothing or nothing that is owed. Whatever contradicts what was confirmed before is trouble: REFUND_UNKNOWN.
+Nothing is refunded only in these cases: there is no payment; the provider does not know the payment or the line, and it
+was neither confirmed nor paid by our own row; it is another student's; it failed, or was pending and is cancelled here;
+the line cost nothing; the provider holds nothing of it, or nothing is owed. Whatever contradicts what was confirmed
+before is trouble: REFUND_UNKNOWN.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ NOTHING = Undone(changed=False)
 
 
 class MoneyUnaccounted(Exception):
-    """What the provider says now contradicts what was confirmed before: trouble, somebody has to look."""
+    """The provider's answer contradicts what was confirmed before. Trouble: tried again, and somebody has to look."""
 
 
 class Refunding:
-    """The refund of a line. `refunded` of its answer: money went back by this purchase, or an operator says so."""
+    """The refund of a line. Its answer's `refunded`: this purchase sent money back, or an operator says that it went."""
 
     def __init__(self, engine: Engine, provider: PaymentProvider, clock: Callable[[], datetime]) -> None:
         self._engine = engine
@@ -44,7 +44,7 @@ class Refunding:
         self._clock = clock
 
     def refund(self, order: PurchaseOrder) -> Undone:
-        """See PaymentActivities.refund_payment."""
+        """Refund what is owed; errors as in PaymentActivities.refund_payment."""
         confirmed = effects.refuse_confirmation(self._engine, order, self._clock())
         if not order.payment_id:
             return NOTHING

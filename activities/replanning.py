@@ -1,4 +1,4 @@
-"""An operator wants other lessons than those held: another count, another schedule, the same trainer."""
+"""Plan a purchase's lessons anew as an operator decided: another count or schedule, the same trainer."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _log = structlog.get_logger()
 
 
 def replan(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
-    """Holds the lessons that the last decision to create sessions asks for, instead of those held: all or nothing.
+    """Replace the held lessons by those that the last decision to create sessions asks for, all or nothing.
 
-    Lessons that have begun stay, with their numbers; the others are let go and held anew, lessons made before move with
-    them. Purchase and allocation say so. Raises SESSIONS_FAILED, naming the clash, when trainer or student is not free
-    or fewer lessons are asked for than have begun; then nothing is changed. Does nothing when another try has done it.
+    Lessons that have begun keep their numbers; the other slots are released and held anew, and lessons already made
+    move with them. Purchase and allocation are updated. Raises SESSIONS_FAILED, naming the clash, when trainer or
+    student is not free or fewer lessons are asked for than have begun; then nothing is changed. Idempotent.
     """
     with engine.begin() as connection:
         request = read_request(connection, order)  # locks the student

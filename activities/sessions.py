@@ -1,4 +1,4 @@
-"""Step `create_sessions`: all the lessons of an approved allocation, exactly once each (mission rows 79 to 83)."""
+"""Step `create_sessions`: create every lesson of an approved allocation exactly once (mission rows 79 to 83)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_RACES = 3  # one to plan anew, one to lose to another try at the same momen
 
 
 class SessionActivities:
-    """The lessons of a purchase."""
+    """create_sessions and its undo cancel_sessions."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self._engine = engine
@@ -30,12 +30,12 @@ class SessionActivities:
 
     @activity.defn(name="create_sessions", no_thread_cancel_exception=True)
     def create_sessions(self, order: PurchaseOrder) -> SessionsCreated:
-        """Makes exactly the missing numbers of 1..N from the held slots; a repeat answers the first result.
+        """Create the missing lessons of 1..N from the held slots; a repeat returns the first result.
 
-        When an operator decided another count or schedule, the lessons are planned anew first, all or nothing.
+        If an operator decided another count or schedule, the lessons are first planned anew, all or nothing.
         Raises ALLOCATION_NOT_APPROVED, SESSION_COUNT_MISSING, STUDENT_PROFILE_MISSING, GPS_INVALID (row 80);
-        SESSIONS_PARTIAL naming the numbers still missing, those made stay; SESSIONS_FAILED when none stands (row 82),
-        or when what an operator decided is not possible: then nothing is changed.
+        SESSIONS_PARTIAL with the numbers still missing, those made stay; SESSIONS_FAILED when none exists (row 82), or
+        when what an operator decided is not possible: then nothing is changed.
         """
         made: effects.Made | None = None
         for _ in range(_MAX_RACES):
@@ -63,7 +63,7 @@ class SessionActivities:
 
     @activity.defn(name="cancel_sessions", no_thread_cancel_exception=True)
     def cancel_sessions(self, order: PurchaseOrder) -> Undone:
-        """Cancels the lessons that have not begun; past ones stay. Also those of a try that was only partial."""
+        """Cancel the lessons that have not begun, those of a partial try too; past ones stay."""
         ledger.undo(self._engine, order, "create_sessions", now=self._clock())  # first, so that no try can make more
         undone = Undone(changed=effects.cancel_future(self._engine, order, self._clock()))
         _log.info("sessions_cancelled", changed=undone.changed, **_ids(order))

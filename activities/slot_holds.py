@@ -1,4 +1,4 @@
-"""The end of a slot hold: what its timer does when it fires."""
+"""Release a slot hold when its timer fires."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HoldActivities:
 
     @activity.defn(name="release_hold", no_thread_cancel_exception=True)
     def release_hold(self, hold_id: str) -> bool:
-        """Frees the times; False, and nothing happens, when the hold was let go before or a purchase took it over."""
+        """Free the held times; return False when the hold was released before or a purchase took it over."""
         released = release(self._engine, hold_id, self._clock())
         _log.info("slot_hold_expired", hold_id=hold_id, released=released)
         return released

@@ -1,4 +1,4 @@
-"""Give the student the test cards of what was bought; take the unused ones back."""
+"""Issue the test cards of what was bought; void the unused ones."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class CardActivities:
 
     @activity.defn(name="issue_test_cards", no_thread_cancel_exception=True)
     def issue_test_cards(self, order: PurchaseOrder) -> None:
-        """The student has 50 cards of each subject that was bought, all or none.
+        """Issue 50 cards of each subject that was bought, all or none.
 
-        Raises CARDS_FAILED when the number of cards would not be that; ALREADY_MADE_WHOLE after void_test_cards.
+        Raises CARDS_FAILED when the number of cards is another in the end; ALREADY_MADE_WHOLE after void_test_cards.
         """
         try:
             effects.issue(self._engine, order, self._clock())
@@ -39,7 +39,7 @@ class CardActivities:
 
     @activity.defn(name="void_test_cards", no_thread_cancel_exception=True)
     def void_test_cards(self, order: PurchaseOrder) -> Undone:
-        """Void the cards on which no test was started; the others stay, with what was done on them."""
+        """Void the cards on which no test was started; the others stay with their answers."""
         undone = effects.void(self._engine, order, self._clock())
         log.info(
             "test_cards_voided", payment_id=order.payment_id, workflow_id=order.workflow_id, changed=undone.changed

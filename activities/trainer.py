@@ -1,4 +1,4 @@
-"""Steps `assign_trainer` and `approve_allocation`: a trainer who can give all the lessons, and the yes to it."""
+"""Steps `assign_trainer` and `approve_allocation`: hold a trainer's slots for all lessons, then approve that."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_RACES = 50
 
 
 class TrainerActivities:
-    """The trainer of a purchase. `auto_approve` False: an admin says yes to each allocation (mission row 77)."""
+    """Both steps and their undos. With `auto_approve` False an admin approves each allocation (mission row 77)."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime], auto_approve: bool = True) -> None:
         self._engine = engine
@@ -44,11 +44,11 @@ class TrainerActivities:
 
     @activity.defn(name="assign_trainer", no_thread_cancel_exception=True)
     def assign_trainer(self, order: PurchaseOrder) -> TrainerAssigned:
-        """Holds all N slots of the best trainer who is free for every one of them (mission row 73).
+        """Hold all N slots of the best trainer who is free for every one of them (mission row 73).
 
         Raises, in this order, STUDENT_PROFILE_MISSING, GPS_INVALID, SCHEDULE_CONFLICT, NO_TRAINER_AVAILABLE; a refusal
-        leaves nothing behind but its reasons. Trainers are picked by what is true under lock: whoever loses a race looks
-        again. Once an operator has chosen a trainer nobody else is considered, until another decision.
+        stores nothing but its reasons. The choice is checked again under the trainer's lock, and the loser of a race
+        searches again. Once an operator has chosen a trainer nobody else is considered, until another decision.
         """
         taken: set[str] = set()
         for _ in range(_MAX_RACES):
@@ -67,16 +67,16 @@ class TrainerActivities:
 
     @activity.defn(name="release_trainer", no_thread_cancel_exception=True)
     def release_trainer(self, order: PurchaseOrder) -> Undone:
-        """Frees the slots and cancels the allocation; nothing is deleted."""
+        """Free the slots and cancel the allocation; no row is deleted."""
         undone = ledger.undo(self._engine, order, "assign_trainer", *RELEASE, now=self._clock())
         _log.info("trainer_released", changed=undone.changed, **_ids(order))
         return undone
 
     @activity.defn(name="approve_allocation", no_thread_cancel_exception=True)
     def approve_allocation(self, order: PurchaseOrder) -> None:
-        """Approves the proposed allocation, once, by itself or as an operator decided (mission row 77).
+        """Approve the proposed allocation once, automatically or as an operator decided (mission row 77).
 
-        Raises AWAITING_APPROVAL while an operator is to say yes, ALLOCATION_NOT_APPROVED when there is none to approve.
+        Raises AWAITING_APPROVAL while an operator has to approve, ALLOCATION_NOT_APPROVED when there is none to approve.
         """
         for _ in range(2):  # a try that met another one's commit sees the outcome at its second look
             approval = approve(self._engine, order, automatic=self._auto_approve, now=self._clock())
@@ -93,7 +93,7 @@ class TrainerActivities:
 
     @activity.defn(name="cancel_allocation", no_thread_cancel_exception=True)
     def cancel_allocation(self, order: PurchaseOrder) -> Undone:
-        """Cancels the approved allocation; one that was only proposed is left to release_trainer."""
+        """Cancel the approved allocation; one that was only proposed is left to release_trainer."""
         undone = ledger.undo(self._engine, order, "approve_allocation", *CANCEL, now=self._clock())
         _log.info("allocation_cancelled", changed=undone.changed, **_ids(order))
         return undone
