@@ -50,7 +50,7 @@ class AccessActivities:
 
     @activity.defn(name="extend_access", no_thread_cancel_exception=True)
     def extend_access(self, wanted: Extension) -> str:
-        """Extend the access to another day and write the audit row; return the outcome as text, `refused: ...` for a no.
+        """Extend the access to another day and write the audit row; return the outcome in words, or `refused: ...`.
 
         A repeated request key gets its first answer and changes nothing; with another day it is refused.
         """

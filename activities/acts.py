@@ -37,7 +37,7 @@ class ActActivities:
 
     @activity.defn(name="decide", no_thread_cancel_exception=True)
     def decide(self, decision: Decision) -> str | None:
-        """Store an operator's decision with its direct effect, once per request key; return None when the saga is to act.
+        """Store an operator's decision with its direct effect, once per request key; None: the saga is to act.
 
         Text is the answer that the same key got before: there is nothing to do. `amend` after
         create_purchase changes the purchase row; before it, create_purchase applies the amendment.

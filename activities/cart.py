@@ -25,7 +25,7 @@ class CartActivities:
 
     @activity.defn(name="clear_cart", no_thread_cancel_exception=True)
     def clear_cart(self, order: PurchaseOrder) -> None:
-        """Remove the bought line and nothing else. A line already gone is fine; an order that names none logs a warning."""
+        """Remove the bought line and nothing else. Gone already is fine; an order that names none is a warning."""
         facts = effects.cart_facts(self._engine, order)
         if ledger.answered(facts.state, facts.result) is not None:
             return

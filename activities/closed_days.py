@@ -1,7 +1,7 @@
 """Move lessons off days closed after they were planned, to the next days of their series (spec section 10).
 
-The trigger is a blocked day or a holiday added later; the audit names `system` as the actor. What cannot be moved stays,
-is reported once (event LESSONS_STRANDED, a warning, the audit), and is tried again by the next sweep.
+The trigger is a blocked day or a holiday added later; the audit names `system` as the actor. What cannot be moved
+stays, is reported once (event LESSONS_STRANDED, a warning, the audit), and is tried again by the next sweep.
 """
 
 from __future__ import annotations

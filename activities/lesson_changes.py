@@ -61,7 +61,7 @@ class LessonChangeActivities:
     def change_lessons(self, change: LessonChange) -> str:
         """Change the lessons; return `done: ...` or `refused: CODE: ...`. A repeated request key gets its first answer.
 
-        A refusal changes nothing and has its audit row, except INVALID_ACT and KEY_REUSED. The others: LESSON_NOT_FOUND,
+        A refusal changes nothing and has its audit row, except INVALID_ACT and KEY_REUSED. Others: LESSON_NOT_FOUND,
         LESSON_BEGUN, TRAINER_NOT_FREE, SCHEDULE_CONFLICT (the student is not free, or a holiday), WRONG_STAGE,
         STUDENT_PROFILE_MISSING, GPS_INVALID.
         """

@@ -26,7 +26,7 @@ class Plan:
 
 
 def plan_of(request: LessonRequest, now: datetime) -> tuple[Place, Plan]:
-    """Return the student's place and the plan. A stored series start is kept unless lesson 1 has passed (section 10)."""
+    """Return the student's place and the plan; a stored series start is kept unless lesson 1 is past (section 10)."""
     if request.purchase_id is None:
         raise LookupError("there is no purchase row to plan lessons for")
     if request.zone is None:

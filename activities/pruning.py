@@ -24,7 +24,7 @@ class PruningActivities:
 
     @activity.defn(name="prune", no_thread_cancel_exception=True)
     def prune(self) -> dict[str, int]:
-        """Delete one batch of each kind, at most `db.pruning.AT_ONCE` rows; return the counts. Call again until all are 0."""
+        """Delete one batch of each kind, at most `db.pruning.AT_ONCE` rows; return the counts. Call until all are 0."""
         gone = prune(self._engine, self._clock() - self._keep_for)
         _log.info("pruned", **gone)
         return gone

@@ -36,7 +36,7 @@ class MoneyUnaccounted(Exception):
 
 
 class Refunding:
-    """The refund of a line. Its answer's `refunded`: this purchase sent money back, or an operator says that it went."""
+    """The refund of a line. Its answer's `refunded`: this purchase sent money back, or an operator says so."""
 
     def __init__(self, engine: Engine, provider: PaymentProvider, clock: Callable[[], datetime]) -> None:
         self._engine = engine

@@ -76,7 +76,7 @@ class TrainerActivities:
     def approve_allocation(self, order: PurchaseOrder) -> None:
         """Approve the proposed allocation once, automatically or as an operator decided (mission row 77).
 
-        Raises AWAITING_APPROVAL while an operator has to approve, ALLOCATION_NOT_APPROVED when there is none to approve.
+        Raises AWAITING_APPROVAL while an operator is to approve, ALLOCATION_NOT_APPROVED when there is none to approve.
         """
         for _ in range(2):  # a try that met another one's commit sees the outcome at its second look
             approval = approve(self._engine, order, automatic=self._auto_approve, now=self._clock())
