@@ -1,1 +1,1 @@
-"""The HTTP door: thin. Validate, start, update, query or read, answer."""
+"""The HTTP door, kept thin: validate, start, update, query or read, answer."""

@@ -1,7 +1,6 @@
 """The API process: `uvicorn --factory api.app:create_app`, or `python -m api.app` on the settings' host and port.
 
-Importing opens nothing. It boots without PostgreSQL and without Temporal, says so at /readyz, and uses them once they
-are there.
+Importing opens nothing. It boots without PostgreSQL and Temporal, says so at /readyz, and uses them once they answer.
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ _GUARDED = (
 
 
 def create_app(settings: Settings | None = None, provider: PaymentProvider | None = None) -> FastAPI:
-    """The application. Without `settings` they are those of the environment and the running stack.
+    """Return the application. Without `settings` they are those of the environment and the running stack.
 
     Without `provider` it is the one at PROVIDER_URL. Raises SettingsError when a setting that it needs is missing.
     """
@@ -162,7 +161,7 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
 
 
 def rates_of(settings: Settings) -> Rates:
-    """How often each caller may ask, by role."""
+    """Return how often each caller may ask, by role."""
     staff = parse(settings.rate_limit_staff)
     return Rates(
         {
@@ -175,7 +174,10 @@ def rates_of(settings: Settings) -> Rates:
 
 
 def tokens_of(settings: Settings) -> Tokens:
-    """What reads tokens: AUTH_JWKS for those of AUTH_ISSUER, in development the key of COURSAGA_HOME for its own."""
+    """Return what reads tokens: it trusts the keys of AUTH_JWKS for AUTH_ISSUER.
+
+    In development it also trusts the key of COURSAGA_HOME, for an issuer of its own.
+    """
     trusted: dict[str, Trusted] = {}
     if settings.auth_jwks and settings.auth_issuer:
         trusted |= {kid: Trusted(key, settings.auth_issuer) for kid, key in signing_keys(settings.auth_jwks).items()}
@@ -186,21 +188,22 @@ def tokens_of(settings: Settings) -> Tokens:
 
 
 def _operation(route: APIRoute) -> str:
-    """An operation's id, the same in the policy and in the documentation."""
+    """Return an operation's id, the same in the policy and in the documentation."""
     return route.name
 
 
 async def _cancel_background_tasks(tasks: set[asyncio.Task[None]]) -> None:
-    """Sweeps under way are dropped: the purchases they would wake try again by themselves."""
+    """Cancel the sweeps under way: the purchases that they would wake try again by themselves."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def main() -> int:
-    """Serve until SIGINT or SIGTERM. A server that does not answer is waited for.
+    """Serve until SIGINT or SIGTERM. Wait for a server that does not answer.
 
-    Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 no server is named and no stack runs, others as uvicorn's.
+    Returns the exit code: 0 stopped as asked, 1 a setting is wrong, 3 no server is named and no stack runs, others as
+    uvicorn's.
     """
     try:
         settings = attached(load_settings())

@@ -1,4 +1,4 @@
-"""What an act of an operator says, whatever it is about, and what is answered."""
+"""The body of every operator's act, and the answer to it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def example(**more: Any) -> ConfigDict:
 
 
 class ActBody(Body):
-    """`requestKey` makes the act happen once: send the same again to hear the first answer again.
+    """`requestKey` makes the act happen once: the same request again gets the first answer again.
 
-    Who acts is said by the token, never by the body.
+    The token says who acts, never the body.
     """
 
     reason: Words
@@ -28,12 +28,12 @@ class ActBody(Body):
     model_config = example()
 
     def act(self, actor: str) -> Act:
-        """As the workflow is told."""
+        """Return the act in the workflow's form."""
         return Act(actor, self.reason, self.request_key)
 
 
 class ActAnswer(Answer):
-    """`outcome`: what the purchase said. With `done` false: null while it is still at it, or `awaiting_second_person`."""
+    """`outcome`: the purchase's answer. With `done` false: null (under way), or `awaiting_second_person`."""
 
     id: str
     workflow_id: str

@@ -1,7 +1,6 @@
-"""How much one process takes on: so many requests of a caller in a minute, and so much work at a time.
+"""Limit how much one process takes on: requests of a caller in a minute, and work at a time.
 
-What is more is refused at once, with when to come again, so that whoever is served is served as fast as ever. The process
-can always be asked how it is: `/healthz` and `/readyz` pass first.
+More is refused at once, with when to come again, so that accepted requests stay fast. `/healthz`, `/readyz` pass first.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _OFTEN = "You ask more often than you may: at most {limit}. Send the same reques
 
 
 class Admission:
-    """ASGI middleware, where the caller is known. Refuses with 429 who asks too often, with 503 what is too much."""
+    """ASGI middleware, after authentication: 429 for a caller who asks too often, 503 for more work than allowed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,7 +47,7 @@ class Admission:
 
 
 class Rates:
-    """How often each caller may ask, by role; counted in this process, over a window that moves."""
+    """Limits how often each caller may ask, by role; counts in this process, over a moving window."""
 
     def __init__(self, limits: Mapping[Role, RateLimitItem]) -> None:
         self._limits = dict(limits)
@@ -58,7 +57,7 @@ class Rates:
         return self._limits[role]
 
     def too_often(self, role: Role, subject: str) -> int:
-        """0 when it may ask now, which is counted; else after how many seconds it may again."""
+        """Return 0 and count the request if it may be served now, else the seconds to wait."""
         limit = self._limits[role]
         if self._seen.hit(limit, role, subject):
             return 0

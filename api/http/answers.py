@@ -1,4 +1,4 @@
-"""What every answer says beside its content, and HEAD wherever there is GET."""
+"""Set the headers of every answer, and answer HEAD wherever there is GET."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _PERSONAL = "/api/"
 
 
 class _AllSaid(Exception):
-    """What HEAD asks for has been sent: whatever makes the rest may stop."""
+    """HEAD has its answer: whatever makes the rest may stop."""
 
 
 class Answers:
-    """ASGI middleware: browsers guess no content type, nobody stores what is about a person, HEAD is GET without a body."""
+    """ASGI middleware: no guessing of content types, no storing of personal answers, HEAD as GET without a body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""Who calls, and what they may reach: the token is read before anything else of a request, the policy before its route.
+"""Authenticate the caller before anything else is read of a request; check the policy before its route.
 
 Routes take `CallerDep`: `subject` is the `actor` of what they do, and `own` goes into the WHERE clause of what they
-read or write, so that what is not the caller's looks as if it were not there.
+read or write, so that what is another's looks as if it were not there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOBODY = Caller("", None)
 
 
 class Authenticate:
-    """ASGI middleware: on every path but `public` a request without an accepted token gets the one 401."""
+    """ASGI middleware: on every path but `public` a request without an accepted token gets the same 401."""
 
     def __init__(self, app: ASGIApp, public: frozenset[str]) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class Authenticate:
 
 
 async def permitted(request: Request) -> Caller:
-    """The caller of this operation, for the whole app. Raises Forbidden, and NoPolicy for an operation without a row."""
+    """Return the caller with their reach in this operation. Raises Forbidden, and NoPolicy without a row."""
     row = row_of(request.scope["route"].name)
     if row == PUBLIC:
         return NOBODY

@@ -1,4 +1,4 @@
-"""Reads a request's body, whole and in time, before anything is done for it; a large or slow one is a problem."""
+"""Read a request's whole body in time, before anything is done for it; refuse a large or slow one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ _DRAIN = 4 * 1024 * 1024
 
 
 class BodyLimit:
-    """ASGI middleware: a body over `limit` bytes gets a 413 problem, declared or streamed; one that takes longer than
-    `seconds` a 408. Who sends slowly keeps nothing busy but a connection."""
+    """ASGI middleware: 413 for a body over `limit` bytes, declared or streamed, 408 for one that takes over `seconds`.
+
+    A slow sender keeps nothing busy but a connection.
+    """
 
     def __init__(self, app: ASGIApp, limit: int, seconds: float) -> None:
         self._app = app
@@ -46,7 +48,7 @@ class BodyLimit:
         return await self._app(scope, again, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None: it is too large. Of a client that is gone what had come: nobody reads the answer."""
+        """Return the body; None: too large. Of a client that is gone, return what came: nobody reads the answer."""
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdigit() or int(declared) > self._limit:
             return None

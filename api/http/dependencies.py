@@ -1,4 +1,4 @@
-"""What the routes are handed of the application."""
+"""What routes get from the application."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from application.context import Services
 
 
 def services(request: Request) -> Services:
-    """The services of this app."""
+    """Return the services of this app."""
     return request.app.state.services
 
 

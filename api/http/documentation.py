@@ -1,5 +1,6 @@
-"""`/docs`: the API to be read and tried, from files of our own, so that it needs nobody else's server. `/problems`: what
-each problem means, in production too.
+"""Serve `/docs`, the API to be read and tried, and `/problems`, the meaning of each problem.
+
+`/docs` has files of our own and needs no other server; `/problems` is served in production too.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _PROBLEM: dict[str, Any] = {
 
 
 def documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """What `app.openapi` is to be: the framework's document, with what is answered before an operation is reached."""
+    """Return the new `app.openapi`: the framework's document, with what is answered before an operation is reached."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _complete(operation: dict[str, Any]) -> None:
 
 
 def add_documentation(app: FastAPI) -> None:
-    """The page, its script and its style; all of them are public and hold no data."""
+    """Add the page, its script and its style; all of them are public and hold no data."""
 
     async def page(_: Request) -> HTMLResponse:
         return get_swagger_ui_html(
@@ -97,7 +98,7 @@ def add_documentation(app: FastAPI) -> None:
 
 
 def add_pages_of_problems(app: FastAPI) -> None:
-    """What `type` of a problem leads to; public, and without data."""
+    """Add the pages that `type` of a problem leads to; public, and without data."""
 
     async def problem(request: Request) -> HTMLResponse:
         row = PROBLEM_TYPES.get(request.path_params["code"])

@@ -1,4 +1,4 @@
-"""`/healthz`: the process lives. `/readyz`: what it needs is there; it names what is not."""
+"""`/healthz`: the process lives. `/readyz`: what it needs is there, or it names what is missing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Alive(Answer):
 
 
 class Ready(Answer):
-    """Everything is there."""
+    """Everything needed is there."""
 
     ready: bool = True
     checks: dict[str, str]
@@ -49,13 +49,13 @@ class Ready(Answer):
 
 @router.get("/healthz", summary="Whether the process lives")
 async def healthz() -> Alive:
-    """Asks nothing of anybody."""
+    """Answers without asking any other process."""
     return Alive()
 
 
 @router.get("/readyz", summary="Whether purchases can be started and carried on", responses=problems(Unavailable))
 async def readyz(services: ServicesDep) -> Ready:
-    """503 names what is down: database, migrations, temporal, worker."""
+    """Checks database, migrations, temporal and worker; a 503 names what is down."""
     stored, worked = await asyncio.gather(_stored(services), _worked(services))
     checks = stored | worked
     down = [name for name, state in checks.items() if state != "ok"]

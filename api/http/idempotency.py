@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` header: what makes sending a request again safe."""
+"""The `Idempotency-Key` header: it makes sending a request again safe."""
 
 from __future__ import annotations
 

@@ -58,10 +58,10 @@ IdempotencyKey = Annotated[
 
 
 def bare(key: str | None) -> str | None:
-    """The key without the quotes it may come in."""
+    """Return the key without the quotes it may come in."""
     return key.strip('"') if key else None
 
 
 def purchase_id_from(given: str) -> str:
-    """The purchase id of what the caller sent: an id as it is, a workflow id by its UUIDv5."""
+    """Return the purchase id of what the caller sent: an id as it is, a workflow id by its UUIDv5."""
     return purchase_id_of(given) if given.startswith("purchase:") else given.lower()

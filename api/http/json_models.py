@@ -1,4 +1,4 @@
-"""The shape of JSON here: camelCase outside, snake_case inside; bodies are strict and refuse what they do not know."""
+"""The base of JSON models: camelCase outside, snake_case inside; bodies are strict and refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class Body(BaseModel):
 
 
 def wall(moment: datetime | None) -> str | None:
-    """A wall time as `YYYY-MM-DDTHH:MM`."""
+    """Return a wall time as `YYYY-MM-DDTHH:MM`."""
     return moment.strftime("%Y-%m-%dT%H:%M") if moment else None

@@ -1,4 +1,4 @@
-"""Words that filters may name: a mistyped one is refused with those that exist, where it would find nothing for ever."""
+"""Words that filters may name. A mistyped one, which would never find anything, is refused, naming the others."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`/metrics`: purchases, steps and what needs attention, for Prometheus (row 93).
 
-Read from PostgreSQL and from Temporal's visibility at each scrape, so they agree with the record after any crash, and
-any number of API processes tell the same. A worker's own metrics are its SDK's, at WORKER_METRICS_ADDRESS.
+Each scrape reads PostgreSQL and Temporal's visibility, so the figures agree with the record after any crash, and all
+API processes tell the same. A worker's own metrics are its SDK's, at WORKER_METRICS_ADDRESS.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NEEDS_ENGINEER = f"{REPORTED_PROBLEMS.name} IS NOT NULL"
     responses={200: {"content": {"text/plain": {"example": 'coursaga_up{part="database"} 1.0\n'}}}},
 )
 async def metrics(services: ServicesDep) -> Response:
-    """Always answers; what cannot be read is left out, and `coursaga_up` says so. Read anew every 5 seconds at most."""
+    """Always answers. What cannot be read is left out, and `coursaga_up` says so. Read anew every 5 seconds at most."""
     async with services.scraped.reading:
         now = time.monotonic()
         if now - services.scraped.at >= KEPT:
@@ -50,7 +50,7 @@ async def metrics(services: ServicesDep) -> Response:
 
 
 class _Scrape(Collector):
-    """One scrape's families. None: that part did not answer."""
+    """The metrics of one scrape. None: that part did not answer."""
 
     def __init__(self, stored: Figures | None, running: list[RunState] | None) -> None:
         self._stored = stored
@@ -115,7 +115,7 @@ async def _stored(services: Services) -> Figures | None:
 
 
 async def _running(services: Services) -> list[RunState] | None:
-    """Those that wait for somebody; all that run are more than a scrape needs."""
+    """Return the runs that wait for somebody: all would be more than a scrape needs."""
     try:
         try:
             waiting = await needing_somebody(services)

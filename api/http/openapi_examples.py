@@ -1,4 +1,4 @@
-"""The examples of the API's documentation: one purchase, as the view and as a row of the list."""
+"""Examples for the documentation: one purchase, as view, as row of the list and as case file."""
 
 from __future__ import annotations
 

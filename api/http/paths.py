@@ -1,6 +1,6 @@
-"""Ids in paths: whatever an id holds, a `/` too, it stays one segment of the path, if it is percent-encoded there.
+"""Keep an id one segment of a path, whatever it holds, a `/` too, if it is percent-encoded there.
 
-Servers decode a path before it is routed, so that `%2F` would part an id in two. Here `%2F` and `%25` stay as they are
+Servers decode a path before it is routed, so `%2F` would split an id in two. Here `%2F` and `%25` stay as they are
 until the id itself is read.
 """
 
@@ -28,5 +28,5 @@ class WholeSegments:
 
 
 def decoded(segment: str) -> str:
-    """The id that a segment of such a path stands for."""
+    """Return the id that a segment of such a path stands for."""
     return _KEPT.sub(lambda found: unquote(found[0]), segment)

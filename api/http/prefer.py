@@ -1,4 +1,4 @@
-"""The preference of a request for how long it waits (RFC 7240)."""
+"""How long a request wants to wait: its `Prefer` header (RFC 7240)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ _MAX_WAIT = 30.0
 
 
 def wait_of(prefer: str, otherwise: float) -> float:
-    """Seconds of `Prefer: wait=N`; a preference that cannot be read is ignored (RFC 7240)."""
+    """Return the seconds of `Prefer: wait=N`, `otherwise` if there is none that can be read (RFC 7240)."""
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", prefer, re.IGNORECASE)
     return min(float(found[1]), _MAX_WAIT) if found else otherwise

@@ -1,7 +1,7 @@
-"""THE TABLE of problems, by code: what each means and what to do. docs/problems.md and the page that `type` of a problem
-leads to are made of it.
+"""THE TABLE of problems, by code: what each means and what to do.
 
-Its rows: `api/http/problems_of_requests.py`, `api/http/problems_of_doors.py`, and those of the saga, `domain/refusals.py`.
+docs/problems.md and the page that `type` of a problem leads to are made of it. Its rows:
+`api/http/problems_of_requests.py`, `api/http/problems_of_doors.py`, and those of the saga, `domain/refusals.py`.
 """
 
 from __future__ import annotations

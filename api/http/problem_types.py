@@ -1,4 +1,4 @@
-"""What a problem of the API is: a row of the table in `api/http/problem_table.py`, its title, its address and its page."""
+"""A problem of the API: a row of the table in `api/http/problem_table.py`, its title, its address and its page."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ SEND_AGAIN = "Send the same request again after Retry-After."  # what most that 
 
 
 def title_of(status: int) -> str:
-    """The title of every problem of this status."""
+    """Return the title of every problem of this status."""
     return _NEWER_PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def type_uri(api: str, code: str) -> str:
-    """Where problems of this code are told of: an absolute address, below that of the API."""
+    """Return the absolute address that tells of this code, below `api`."""
     return f"{api}{PATH}/{code}"
 
 
 @dataclass(frozen=True)
 class ProblemType:
-    """`statuses`: the HTTP statuses it comes with. `retryable`: the same request may succeed later; None: it depends."""
+    """`statuses`: its HTTP statuses. `retryable`: the same request may succeed later; None: it depends."""
 
     code: str
     statuses: tuple[int, ...]
@@ -40,7 +40,7 @@ class ProblemType:
 
 
 def page(row: ProblemType) -> str:
-    """What `type` of such a problem leads to, as HTML."""
+    """Return the page that `type` of such a problem leads to, as HTML."""
     statuses = ", ".join(f"{status} {title_of(status)}" for status in row.statuses)
     texts = (statuses, row.meaning, row.next_action, _LATER[row.retryable])
     body = f"<h1>{row.code}</h1>" + "".join(f"<p>{escape(text)}</p>" for text in texts)

@@ -1,4 +1,4 @@
-"""Every error of the API is a problem (RFC 9457) with a stable `code` and whether trying again may help.
+"""Answer every error as a problem (RFC 9457) with a stable `code` and whether trying again may help.
 
 No exception text leaves the process: what is not authored here is answered as a bare 500.
 """
@@ -92,7 +92,7 @@ _MORE: dict[type[AppError], dict[str, Any]] = {
 
 
 def _documented(error: type[AppError]) -> type[Problem]:
-    """The error as the documentation shows it."""
+    """Return the error as the documentation shows it."""
     more = _MORE.get(error, {})
     content = {
         "__doc__": error.__doc__, "__module__": __name__, "title": title_of(_STATUS[error]), "status": _STATUS[error],
@@ -106,15 +106,15 @@ _DOCUMENTED: dict[type[AppError], type[Problem]] = {error: _documented(error) fo
 
 
 def problems(*errors: type[AppError] | type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route that raises these."""
+    """Return the `responses=` of a route that raises these."""
     return documented_problems(*(error if issubclass(error, Problem) else _DOCUMENTED[error] for error in errors))
 
 
 def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]) -> None:
     """Answer every error as a problem: authored ones, validation, the framework's own, database trouble, bugs.
 
-    A body that cannot be read is found before the app's dependencies are asked; whether its sender is `permitted` to
-    call at all (else that raises Forbidden) is said first nevertheless.
+    An unreadable body is found before the app's dependencies are asked. So `permitted` is asked here: a sender who may
+    not call at all gets its Forbidden instead.
     """
 
     async def unreadable(request: Request, exc: Exception) -> Response:
@@ -142,7 +142,7 @@ def add_problems(app: FastAPI, permitted: Callable[[Request], Awaitable[object]]
 def problem_response(
     scope: Scope, status: int, code: str, detail: str | None = None, headers: Any = None, **more: Any
 ) -> Response:
-    """The answer to a request that is refused so, of a middleware too."""
+    """Return the answer to a request that is refused, also by a middleware."""
     body = {
         "type": type_uri(scope["app"].state.settings.public_url, code),
         "title": title_of(status),
@@ -193,7 +193,7 @@ async def _http(request: Request, exc: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """All that are allowed at this path; the framework tells those of one route only."""
+    """Return all methods of this path; the framework tells those of one route only."""
     path, every = request.scope["path"], iter_route_contexts(request.app.routes)
     here = [route for route in every if compile_path(str(route.path))[0].match(path)]
     allowed = {method for route in here for method in route.methods or ()}
@@ -219,5 +219,5 @@ async def _bug(request: Request, exc: Exception) -> Response:
 
 
 def _printable(text: str, most: int = 200) -> str:
-    """Input comes back in an error as it can be encoded: a lone surrogate would turn a 422 into a 500."""
+    """Return `text` in a form that can be encoded: a lone surrogate would turn a 422 into a 500."""
     return text[:most].encode("utf-8", "backslashreplace").decode()

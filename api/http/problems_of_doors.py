@@ -1,4 +1,4 @@
-"""The rows of the table of problems that belong to what one door is asked for: a cart, a purchase, an event."""
+"""Rows of the table of problems that belong to one door: of a cart, a purchase, an event."""
 
 from __future__ import annotations
 

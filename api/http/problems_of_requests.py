@@ -1,4 +1,4 @@
-"""The rows of the table of problems that any request may be answered with, whatever it asks for."""
+"""Rows of the table of problems that any request may be answered with."""
 
 from __future__ import annotations
 

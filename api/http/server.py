@@ -1,4 +1,4 @@
-"""The HTTP server's protocol: a connection on which no whole request comes is closed after some seconds."""
+"""The HTTP server's protocol: it closes a connection on which no whole request comes for some seconds."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ SECONDS = 10.0  # for a request's line and headers
 
 
 class PunctualProtocol(H11Protocol):
-    """uvicorn's own, which waits for ever for the rest of a request that has begun; bodies are the app's to bound."""
+    """uvicorn's own waits for ever for the rest of a request's head; this one does not. The app bounds bodies."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Nothing has come yet: the time runs."""
+        """Start the timer: nothing has come yet."""
         super().connection_made(transport)
         self._late = self.loop.call_later(SECONDS, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """It runs while no request is answered, from the first byte of the next one on."""
+        """Stop the timer while a request is answered; start it at the first byte of the next."""
         super().data_received(data)
         cycle: Any = self.cycle  # None before the first request
         if cycle is not None and not cycle.response_complete:
@@ -32,7 +32,7 @@ class PunctualProtocol(H11Protocol):
             self._late = self.loop.call_later(SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody waits any more."""
+        """Stop the timer."""
         self._in_time()
         super().connection_lost(exc)
 

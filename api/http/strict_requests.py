@@ -1,6 +1,6 @@
-"""What a request may not leave open: a name said twice, text that cannot be stored, a parameter nobody reads.
+"""Refuse a name said twice, text that cannot be stored, and a parameter nobody reads.
 
-Of two readers of such a request each could believe another thing. It is refused before anything is done.
+Two readers of such a request could understand it differently. It is refused before anything is done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OWN_WORDS = "/api/v1/events"  # which reads its bytes itself, and says what is 
 
 
 async def well_said(request: Request) -> None:
-    """For the whole app, after the caller is known to be permitted. Raises RequestValidationError."""
+    """Raise RequestValidationError for such a request; for the whole app, once the caller is permitted."""
     faults = _unknown_parameters(request) if request.url.path.startswith(_STRICT) else []
     if "json" in request.headers.get("content-type", "application/json") and request.url.path != _OWN_WORDS:
         faults += _faults_of(await request.body())
@@ -42,7 +42,7 @@ def _unknown_parameters(request: Request) -> list[dict[str, Any]]:
 
 
 def _names(dependant: Dependant) -> Iterator[str]:
-    """Of all query parameters that an operation or something it depends on reads."""
+    """Yield the query parameters that an operation or something it depends on reads."""
     for field in dependant.query_params:
         shape = field.field_info.annotation
         if isinstance(shape, type) and issubclass(shape, BaseModel):
@@ -54,7 +54,7 @@ def _names(dependant: Dependant) -> Iterator[str]:
 
 
 def _faults_of(body: bytes) -> list[dict[str, Any]]:
-    """Only of what can be read: the rest is refused anyway."""
+    """Return the faults of a readable body; any other is refused anyway."""
     if not body:
         return []
     try:

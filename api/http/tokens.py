@@ -1,6 +1,6 @@
-"""Who a bearer token stands for (mission row 12): a JWT of RS256, type `at+jwt`, by a key we trust, for us, in time.
+"""Tell whom a bearer token names (mission row 12): a JWT of RS256, type `at+jwt`, by a trusted key, for us, in time.
 
-Everything that is wrong with a token is the same `TokenRefused`: callers are not told what to try next.
+Whatever is wrong with it is the same `TokenRefused`: callers are not told what to try next.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Trusted:
 
 
 class Named(NamedTuple):
-    """Whom a token names, `until` (seconds since 1970) it is no longer accepted."""
+    """Whom a token names, and `until` when it is accepted (seconds since 1970)."""
 
     subject: str
     role: Role
@@ -50,7 +50,7 @@ class Named(NamedTuple):
 
 
 class Tokens:
-    """Reads tokens. `trusted` is the allow-list by `kid`; `leeway` in seconds bears clocks that differ."""
+    """Reads tokens. `trusted` is the allow-list by `kid`; `leeway`: seconds by which clocks may differ."""
 
     def __init__(
         self, trusted: Mapping[str, Trusted], audience: str, leeway: float, now: Callable[[], float] = time.time
@@ -58,7 +58,7 @@ class Tokens:
         self._trusted, self._audience, self._leeway, self._now = dict(trusted), audience, int(leeway), now
 
     def named(self, token: str) -> Named:
-        """Whom the token names. Raises TokenRefused."""
+        """Return whom the token names. Raises TokenRefused."""
         try:
             return self._read(token)
         except (JoseError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as err:
@@ -100,7 +100,7 @@ def _bytes_of(part: str) -> bytes:
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    """A JSON object without a name said twice: of two readers each could believe another one."""
+    """Return a JSON object. Raises TokenRefused for a name said twice: two readers could differ."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(made := dict(pairs)) < len(pairs):

@@ -1,7 +1,7 @@
-"""Who may call what: one row per operation, and nothing is allowed that has no row (mission rows 12, 58, 67).
+"""Who may call what: one row per operation, and nothing is allowed without a row (mission rows 12, 58, 67).
 
-An operation's id is the name of its function. `own`: rows of the caller's own subject, everything else is 404 as if it
-were not there; `any`: everybody's; `none`: 403. A new operation needs a row here, or the application does not start.
+An operation's id is the name of its function. `own`: rows of the caller's own subject, others are 404 as if not there;
+`any`: everybody's; `none`: 403. A new operation needs a row, or the application does not start.
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ POLICY: dict[str, Row] = {
 
 
 class NoPolicy(Exception):
-    """An operation that nobody has said who may call; the message says what to add."""
+    """The policy does not say who may call an operation; the message says what to add."""
 
 
 def row_of(operation: str) -> Row:
-    """The row of an operation. Raises NoPolicy."""
+    """Return the row of an operation. Raises NoPolicy."""
     if operation not in POLICY:
         raise NoPolicy(
             f"add a row {operation!r} to POLICY in api/http/who_may_call.py: who may call it, and whose rows they reach"
@@ -110,7 +110,7 @@ def row_of(operation: str) -> Row:
 
 
 def operations(app: FastAPI) -> dict[str, set[str]]:
-    """Every operation of the app with its paths, undocumented ones too. Raises NoPolicy when two share a name."""
+    """Return every operation with its paths, undocumented ones too. Raises NoPolicy when two share a name."""
     found: dict[str, set[str]] = {}
     functions: dict[str, object] = {}
     for route in iter_route_contexts(app.routes):
@@ -124,13 +124,13 @@ def operations(app: FastAPI) -> dict[str, set[str]]:
 
 
 def require_rows(app: FastAPI) -> None:
-    """Raises NoPolicy unless every operation has a row."""
+    """Raise NoPolicy unless every operation has a row."""
     for operation in operations(app):
         row_of(operation)
 
 
 def public_paths(app: FastAPI) -> frozenset[str]:
-    """Where no token is asked for: public operations, and the documentation, which holds no data."""
+    """Return the paths that need no token: public operations, and the documentation, which holds no data."""
     documentation = {app.openapi_url, PAGE, SCRIPT, STYLE, *PAGES_OF_PROBLEMS}
     public = {path for name, paths in operations(app).items() if row_of(name) == PUBLIC for path in paths}
     return frozenset(public | {path for path in documentation if path})
