@@ -1,4 +1,4 @@
-"""`/api/v1/cart`: the caller's own cart. Prices are the catalogue's; nobody can say one (mission rows 18, 88)."""
+"""`/api/v1/cart`: the caller's own cart. Prices are the catalogue's; no request can set one (mission rows 18, 88)."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _ITEM: dict[str, Any] = {
 
 
 class AddToCart(Body):
-    """An item, and what the student wants of it: start date, time slot and the like, kept verbatim.
+    """An item, and what the student wants of it: `metadata`, kept verbatim.
 
-    `metadata` is read as in a payment: `timeSlot`, `classTime`, `preferredTimeSlot`, `date`, `startDate`,
-    `preferredDate`, `sessionCount`, `groupSize`, `learningMode` and others; keys we do not know are kept.
+    It is read as in a payment: `timeSlot`, `classTime`, `preferredTimeSlot`, `date`, `startDate`, `preferredDate`,
+    `sessionCount`, `groupSize`, `learningMode` and others; unknown keys are kept.
     """
 
     item_type: ItemType
@@ -55,7 +55,7 @@ class AddToCart(Body):
 
 
 class CartItemView(Answer):
-    """One thing in the cart. What the catalogue says is null for an item it does not have (any more)."""
+    """One item in the cart. What the catalogue says is null if it does not have the item (any more)."""
 
     id: str
     item_type: str
@@ -70,7 +70,7 @@ class CartItemView(Answer):
 
 
 class CartView(Answer):
-    """In the order it was filled."""
+    """The items, in the order they were added."""
 
     items: list[CartItemView]
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_ITEM]}]})
@@ -85,7 +85,7 @@ class CartItemAdded(Answer):
 
 @router.get("", summary="The caller's cart", responses=problems(Unprocessable, Unavailable))
 async def show_cart(services: ServicesDep, who: CallerDep) -> CartView:
-    """Prices are today's; checkout takes those of its own moment."""
+    """Prices are today's; checkout takes those of the time it is called."""
     async with services.reading() as conn:
         lines = await cart_of(conn, who.subject)
     return CartView(items=[CartItemView.model_validate({**vars(line), "metadata": line.details}) for line in lines])
@@ -103,7 +103,7 @@ async def show_cart(services: ServicesDep, who: CallerDep) -> CartView:
 async def add_cart_item(
     body: AddToCart, services: ServicesDep, who: CallerDep, key: MaybeKey, response: Response
 ) -> CartItemAdded:
-    """The same item may lie there twice. With an `Idempotency-Key` the same request puts it in once."""
+    """The same item may be there twice. With an `Idempotency-Key` the same request adds it only once."""
     async with services.reading() as conn:
         opened = await is_open(conn, body.item_type, body.item_id)
     if opened is None:
@@ -127,12 +127,12 @@ async def add_cart_item(
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def remove_cart_item(cart_item_id: GivenInPath, services: ServicesDep, who: CallerDep) -> None:
-    """What lies in another student's cart is answered as what is not there."""
+    """An item in another student's cart is answered like one that does not exist."""
     if not await take_out(services.engine, cart_item_id, who.subject):
         raise NotFound(code="CART_ITEM_NOT_FOUND", detail="Nothing in your cart has this id.")
 
 
 @router.delete("", status_code=204, summary="Empty the cart", responses=problems(Unprocessable, Unavailable))
 async def clear_cart(services: ServicesDep, who: CallerDep) -> None:
-    """Purchases that were started are not touched."""
+    """Purchases that were started are not affected."""
     await empty_cart(services.engine, who.subject)

@@ -1,4 +1,4 @@
-"""`/api/v1/catalogue`: what can be bought, for any signed-in caller (mission row 91)."""
+"""`/api/v1/catalogue`: the items for sale, for any signed-in caller (mission row 91)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ITEM: dict[str, Any] = {
 
 
 class ItemView(Answer):
-    """An open item; the price in minor units. `fulfilment`: sessions, test_cards or ownership. `subjects` of a bundle."""
+    """An open item, priced in minor units. `fulfilment`: sessions, test_cards or ownership; `subjects`: of a bundle."""
 
     item_type: str
     id: str
@@ -43,7 +43,7 @@ class ItemView(Answer):
 
 
 class CataloguePage(Answer):
-    """By type and id. `next_cursor` null: this was the last page."""
+    """Open items by type and id. `nextCursor` null: this was the last page."""
 
     items: list[ItemView]
     next_cursor: str | None
@@ -62,7 +62,7 @@ class _Wanted(BaseModel):
 
 @router.get("", summary="Open items, in pages", responses=problems(Unprocessable, Unavailable))
 async def list_catalogue(wanted: Annotated[_Wanted, Query()], services: ServicesDep) -> CataloguePage:
-    """Closed items are left out; what was bought of them stays bought."""
+    """Closed items are left out; purchases of them are not affected."""
     item_type, _, item_id = (wanted.cursor or "").partition("/")
     async with services.reading() as conn:
         found = await items_for_sale(conn, wanted.type, (item_type, item_id), wanted.limit + 1)
@@ -75,7 +75,7 @@ async def list_catalogue(wanted: Annotated[_Wanted, Query()], services: Services
 
 @router.get("/{item_type}/{item_id}", summary="An open item", responses=problems(NotFound, Unprocessable, Unavailable))
 async def show_item(item_type: ItemType, item_id: GivenInPath, services: ServicesDep) -> ItemView:
-    """What is closed is answered as what is not there."""
+    """A closed item is answered like one that does not exist."""
     async with services.reading() as conn:
         item = await item_for_sale(conn, item_type, item_id)
     if item is None:

@@ -1,7 +1,7 @@
-"""`POST /api/v1/checkout`: the caller's cart becomes one payment, priced here and nowhere else (mission rows 2, 5, 92).
+"""`POST /api/v1/checkout`: turn the caller's cart into one payment, priced only here (mission rows 2, 5, 92).
 
-Order of things: key, payment and lines are committed; only then the provider is asked, under a key that is the
-payment's own; its answer is stored and repeated. Whatever dies in between, the same request goes on from there.
+First key, payment and lines are committed; then the provider is asked, under the payment's own key; its answer is
+stored and repeated. Whatever dies in between, the same request goes on from there.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ _UNPROCESSABLE = frozenset({"UNKNOWN_ITEM"})  # nothing was paid, so an item tha
 
 
 class CheckoutBody(Body):
-    """`coins`: how many of the student's coins to pay with, 1 minor unit each; no more are taken than it costs."""
+    """`coins`: how many coins to pay with, 1 minor unit each; no more are taken than the cart costs."""
 
     coins: Annotated[int, Field(ge=0, le=2**53)] = 0
     model_config = ConfigDict(json_schema_extra={"examples": [{"coins": 0}]})
 
 
 class CheckoutLine(Answer):
-    """One line of the payment: `amountMinor` in money and `coins` are its price together."""
+    """One line of the payment; its price is `amountMinor` in money plus `coins`."""
 
     line: int
     item_type: str
@@ -69,9 +69,9 @@ class CheckoutLine(Answer):
 
 
 class CheckoutAnswer(Answer):
-    """The payment and what the student's browser confirms it with at the provider. Amounts in minor units.
+    """The payment, and the `clientSecret` with which the browser confirms it at the provider.
 
-    `status`: pending, or succeeded when coins pay for all of it.
+    Amounts in minor units. `status`: pending, or succeeded when coins pay for all of it.
     """
 
     payment_id: str
@@ -116,11 +116,10 @@ class CheckoutAnswer(Answer):
     responses=problems(BadRequest, Conflict, InFlight, Unprocessable, Unavailable),
 )
 async def checkout(body: CheckoutBody, services: ServicesDep, who: CallerDep, key: RequiredKey) -> CheckoutAnswer:
-    """Every thing in the cart becomes a line; it stays in the cart until its purchase is done.
+    """Every item in the cart becomes a line; it stays in the cart until its purchase is done.
 
-    Sending the same request with the same key again gives the same answer and never a second payment. A cart that
-    cannot be paid leaves nothing behind, its key included. Old clients may send it to `/api/purchases` or
-    `/api/purchase`.
+    The same request with the same key gets the same answer and never makes a second payment. A cart that cannot be paid
+    leaves nothing behind, not even the key. Old clients may use `/api/purchases` or `/api/purchase`.
     """
     provider = services.provider
     if provider is None:
@@ -151,7 +150,7 @@ def provider_unavailable() -> Unavailable:
 async def _claimed(
     services: Services, student_id: str, key: str, body: CheckoutBody
 ) -> tuple[StoredPayment, dict[str, Any] | None]:
-    """The stored payment of this key, new or found, and the answer it had."""
+    """Return the payment of this key, new or found, and the answer it had."""
     keyed = Key(student_id, "checkout", key, digest(body.model_dump()))
     try:
         async with claiming(services.engine, keyed, f"pay-{uuid4().hex}") as (conn, claim):
@@ -168,12 +167,12 @@ async def _claimed(
 
 
 def to_buy(line: CartLine) -> ToBuy:
-    """A thing in the cart, as it is to be paid."""
+    """Return a cart item as it is priced."""
     return ToBuy(line.id, line.item_type, line.item_id, line.details, line.price_minor, line.currency, line.open)
 
 
 def _intent(provider: PaymentProvider, payment: StoredPayment) -> ProviderIntent:
-    """Ask the provider; when it is not known what came of it, ask once more under the same key, which tells."""
+    """Create the intent at the provider. If the outcome is unknown, ask again: the same key tells."""
     wanted = ProviderPayment(
         payment.payment_id,
         payment.student_id,

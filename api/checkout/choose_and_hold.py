@@ -1,4 +1,4 @@
-"""The trainer who would be chosen now, by the rules of the steps, and that trainer's times held in the same transaction."""
+"""Choose a trainer by the rules of the steps, and hold that trainer's times in the same transaction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_RACES = 20  # after so many lost races something is wrong
 
 @dataclass(frozen=True)
 class HoldRequest:
-    """What is to be held, for whom."""
+    """Which lessons to hold, and for whom."""
 
     student_id: str
     course_id: str
@@ -42,8 +42,10 @@ class HoldRequest:
 
 
 async def hold_for(services: Services, request: HoldRequest) -> LiveHold:
-    """Holds the trainer who would be chosen now; who loses a race looks again. Raises TooManyHolds, and what the step
-    would refuse with."""
+    """Hold the trainer who would be chosen now, and return the hold; after a lost race, choose again.
+
+    Raises TooManyHolds, HeldTooOften, and what the step would refuse with.
+    """
     taken: set[str] = set()
     for _ in range(_MAX_RACES):
         try:
@@ -55,7 +57,7 @@ async def hold_for(services: Services, request: HoldRequest) -> LiveHold:
 
 
 async def _hold_best(services: Services, conn: AsyncConnection, request: HoldRequest, taken: set[str]) -> LiveHold:
-    """In one transaction: the student is locked, so that holds and purchases of one student take turns."""
+    """Choose and hold in one transaction; the student is locked, so that their holds and purchases take turns."""
     await lock_student(conn, request.student_id)
     await require_not_too_often(conn, request.student_id, request.course_id, services.clock())
     now, wanted = services.clock(), request.asked.wanted

@@ -1,7 +1,7 @@
-"""`GET /api/v1/checkout/preflight`: what would make a purchase wait later, said before it is paid (mission row C14).
+"""`GET /api/v1/checkout/preflight`: warn before payment of what would make a purchase wait (mission row C14).
 
-It asks what the steps ask, by the same rules, and holds nothing: what is free now may be taken when it is paid, unless
-it is held (`api/checkout/slot_holds.py`).
+It applies the rules of the steps and holds nothing: what is free now may be taken when it is paid, unless it is held
+(`api/checkout/slot_holds.py`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _WARNING: dict[str, Any] = {
 
 
 class PreflightWarning(Answer):
-    """`code` is the refusal the purchase would park or end with, `message` its sentence for a student."""
+    """`code`: the refusal with which the purchase would park or end; `message`: its sentence for a student."""
 
     code: str
     message: str
@@ -57,7 +57,7 @@ class PreflightWarning(Answer):
 
 
 class PreflightLine(Answer):
-    """One thing in the cart. `owned`: the student has it already; buying it again renews it."""
+    """One item in the cart. `owned`: the student has it already; buying it again renews it."""
 
     cart_item_id: str
     item_type: str
@@ -68,7 +68,7 @@ class PreflightLine(Answer):
 
 
 class Preflight(Answer):
-    """Per thing in the cart, and of the cart as a whole. No warning is no promise."""
+    """Warnings per item and for the whole cart. No warning is no promise."""
 
     lines: list[PreflightLine]
     warnings: list[PreflightWarning]
@@ -95,7 +95,7 @@ class Preflight(Answer):
 
 @dataclass
 class _Look:
-    """One look ahead: whose, what is known of them, the lessons of the things looked at so far, how many more may be."""
+    """The state of one preflight. `lessons`: of the items checked so far; `left`: how many more may be checked."""
 
     services: Services
     student_id: str
@@ -106,7 +106,7 @@ class _Look:
 
 @dataclass(frozen=True)
 class PlannedItem:
-    """The lessons a thing in the cart asks for, and how many of them."""
+    """The lessons that a cart item asks for, and their number."""
 
     wanted: WantedLessons
     count: int
@@ -120,8 +120,10 @@ class PlannedItem:
 async def preflight(
     services: ServicesDep, who: CallerDep, coins: Annotated[int, Query(ge=0, le=2**53)] = 0
 ) -> Preflight:
-    """Missing profile or place, missing or malformed schedule, no trainer, own lessons at these times, bought minutes
-    ago, too few coins. The cart can be paid all the same; what is warned of then waits, or is refunded.
+    """Warns of what would wait or be refunded after payment; the cart can be paid all the same.
+
+    That is: no profile or place, a missing or malformed schedule, no trainer, own lessons at these times, the same
+    bought minutes ago, too few coins.
     """
     async with services.reading() as conn:
         cart = await cart_of(conn, who.subject)
@@ -152,8 +154,10 @@ def _warned(refused: Refused) -> PreflightWarning:
 
 
 async def _refusals(look: _Look, thing: CartLine) -> tuple[list[Refused], bool]:
-    """In the order in which the steps would meet them; all that can be known without another one being mended. False:
-    its times were not looked at."""
+    """Return the item's refusals in the order of the steps, and whether its times were looked at.
+
+    What another refusal hides until it is mended is left out.
+    """
     if thing.fulfilment is None:
         return [Refused("UNKNOWN_ITEM", "the catalogue has no item of this itemType and itemId")], True
     if not thing.open:
@@ -198,19 +202,19 @@ def _require_place(facts: StudentFacts) -> None:
 
 
 def asked_of(thing: CartLine) -> PlannedItem:
-    """The lessons a thing in the cart asks for, read as its payment line will be. Raises METADATA_INCOMPLETE."""
+    """Return the lessons a cart item asks for, read as its payment line will be. Raises METADATA_INCOMPLETE."""
     fields = merge(payment=line_metadata(to_buy(thing))).fields
     return PlannedItem(wanted_lessons(fields), resolve_session_count(fields).count)
 
 
 async def plan_of(asked: PlannedItem, facts: StudentFacts, now: datetime) -> list[Lesson]:
-    """When they would be. Raises STUDENT_PROFILE_MISSING, GPS_INVALID."""
+    """Return the lessons as planned now. Raises STUDENT_PROFILE_MISSING, GPS_INVALID."""
     _require_place(facts)
     return await asyncio.to_thread(_plan, asked.wanted, asked.count, facts.timezone or "", now, facts.holidays)
 
 
 async def _no_lessons(look: _Look, course_id: str, asked: PlannedItem) -> Refused | None:
-    """Why there would be no lessons: the student is busy, here or by the rest of the cart; or nobody can teach all."""
+    """Return the refusal if the student is busy, also by the rest of the cart, or nobody can teach all lessons."""
     facts, now, wanted, count = look.facts, look.services.clock(), asked.wanted, asked.count
     home = place_of(facts.latitude, facts.longitude)
     lessons = await plan_of(asked, facts, now)
@@ -236,7 +240,7 @@ def _plan(wanted: WantedLessons, count: int, zone: str, now: datetime, holidays:
 
 
 def _overlap(lessons: list[Lesson], others: list[Lesson]) -> int | None:
-    """The number of the first lesson that overlaps one of the others. Others never overlap each other."""
+    """Return the number of the first lesson that overlaps one of `others`, which never overlap each other."""
     known = sorted((other.starts_at, other.ends_at) for other in others)
     for lesson in lessons:
         before = bisect_left(known, (lesson.ends_at,))  # all that begin before this one ends

@@ -1,7 +1,7 @@
-"""`/api/v1/checkout/holds`: a trainer's times kept for some minutes while the student pays (mission row C14).
+"""`/api/v1/checkout/holds`: keep a trainer's times for some minutes while the student pays (mission row C14).
 
-The hold is of a thing in the caller's cart, planned and matched by the rules of the steps; the purchase that has the same
-lessons takes it over. A student has one live hold per course and three in all, so that nobody blocks the market.
+A hold is of one cart item, planned and matched by the rules of the steps; the purchase with the same lessons takes it
+over. A student has one live hold per course and three in all, so that nobody blocks the market.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ _HOLD: dict[str, Any] = {
 
 
 class HoldBody(Body):
-    """Which thing of the caller's cart."""
+    """The item in the caller's cart whose times to hold."""
 
     cart_item_id: GivenId
     model_config = ConfigDict(json_schema_extra={"examples": [{"cartItemId": "cart-1"}]})
 
 
 class HoldView(Answer):
-    """Times of a trainer that are kept until `expiresAt`; wall times in `timezone`."""
+    """A trainer's times, kept until `expiresAt`; wall times in `timezone`."""
 
     id: str
     course_id: str
@@ -92,8 +92,10 @@ class HoldList(Answer):
     responses=problems(NotFound, Conflict, Unprocessable, Unavailable),
 )
 async def hold_times(body: HoldBody, services: ServicesDep, who: CallerDep, response: Response) -> HoldView:
-    """All lessons of one thing in the cart, of the trainer who would be chosen now. A hold of the same course that the
-    caller has already is replaced. It ends by itself after `SLOT_HOLD`; a purchase of the same lessons takes it over.
+    """Holds all lessons of one cart item, with the trainer who would be chosen now.
+
+    The caller's hold of the same course is replaced. A hold ends by itself after `SLOT_HOLD`; a purchase of the same
+    lessons takes it over.
     """
     try:
         wish = await _hold_request(services, who.subject, body.cart_item_id)
@@ -116,7 +118,7 @@ async def hold_times(body: HoldBody, services: ServicesDep, who: CallerDep, resp
 
 @router.get("", summary="The caller's live holds", responses=problems(Unprocessable, Unavailable))
 async def list_holds(services: ServicesDep, who: CallerDep) -> HoldList:
-    """Those that have expired are not among them."""
+    """Expired holds are not listed."""
     async with services.reading() as conn:
         return HoldList(holds=[_view(hold) for hold in await live_holds(conn, who.subject, services.clock())])
 
@@ -128,7 +130,7 @@ async def list_holds(services: ServicesDep, who: CallerDep) -> HoldList:
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def let_times_go(hold_id: GivenInPath, services: ServicesDep, who: CallerDep) -> None:
-    """At once; purchases that wait for a trainer are tried again. Another student's hold is answered as none."""
+    """Frees the times at once; purchases that wait for a trainer are tried again. Another student's hold is 404."""
     async with services.engine.begin() as conn:
         ended = await end_own(conn, hold_id, who.subject, services.clock())
     if not ended:
@@ -158,7 +160,7 @@ async def _hold_request(services: Services, student_id: str, cart_item_id: str) 
 
 
 async def _start_timer(services: Services, held: LiveHold) -> None:
-    """Without a timer the times are not kept: then they are let go again and the answer is 503."""
+    """Start the hold's timer. If Temporal does not answer, end the hold and raise Unavailable (503)."""
     try:
         async with answering("start"):
             await services.temporal.start_workflow(
