@@ -1,4 +1,4 @@
-"""What the doors of dead letters are sent and answer."""
+"""Request and answer bodies of the dead-letter endpoints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ACT: dict[str, Any] = {
 
 
 class LetterView(Answer):
-    """A dead letter in a list. `code`: why it was refused last; `begins`: its first characters."""
+    """A dead letter in the list. `code`: why it was refused last; `begins`: its first characters."""
 
     id: int
     code: str
@@ -49,7 +49,7 @@ class LetterView(Answer):
 
 
 class LetterActView(Answer):
-    """What an operator did about it."""
+    """An operator's act on a dead letter."""
 
     request_key: str
     verb: str
@@ -62,7 +62,7 @@ class LetterActView(Answer):
 
 
 class LetterFile(LetterView):
-    """A dead letter, whole. `original` is its text; of bytes that are no text, `originalBase64`."""
+    """A whole dead letter. `original` is its text; if its bytes are no text, `originalBase64` has them."""
 
     key: str | None
     original: str | None
@@ -80,7 +80,7 @@ class LetterFile(LetterView):
 
 
 class LetterPage(Answer):
-    """In the order they came. `next_after` null: this was the last page."""
+    """Dead letters in the order they came. `nextAfter` null: this was the last page."""
 
     dead_letters: list[LetterView]
     next_after: int | None
@@ -88,7 +88,7 @@ class LetterPage(Answer):
 
 
 class FixBody(ActBody):
-    """`payload`: the event as it should have been, whole."""
+    """`payload`: the whole event as it should have been."""
 
     payload: dict[str, Any]
     model_config = ConfigDict(
@@ -97,11 +97,11 @@ class FixBody(ActBody):
 
 
 class ReplayBody(ActBody):
-    """Why it is brought in again, and the key that makes it happen once."""
+    """Why the letter is replayed, and the key that makes the replay happen once."""
 
 
 class LetterAnswer(Answer):
-    """`outcome`: fixed, taken, duplicate, or the code of the refusal, with `detail` when it was refused just now."""
+    """`outcome`: fixed, taken, duplicate, or the code of a refusal. `detail` is set if it was refused just now."""
 
     id: int
     outcome: str
@@ -110,7 +110,7 @@ class LetterAnswer(Answer):
 
 
 class ReplayManyBody(ActBody):
-    """Which of those that wait: ids from `first` to `last`, those refused with `code`, or `all`."""
+    """Which waiting letters to replay: ids from `first` to `last`, those refused with `code`, or `all`."""
 
     first: int | None = Field(None, ge=1, le=LAST)
     last: int | None = Field(None, ge=1, le=LAST)
@@ -125,7 +125,7 @@ class ReplayManyBody(ActBody):
 
 
 class ReplayManyAnswer(Answer):
-    """Of `matched`: `replayed`, `refused` again, `left` for the same request again; some refusals in words."""
+    """Of `matched`: how many `replayed`, `refused` again, `left` for the same request again; and some refusals."""
 
     matched: int
     replayed: int
@@ -140,7 +140,7 @@ class ReplayManyAnswer(Answer):
 
 
 class Filters(Body):
-    """Which to list."""
+    """Which dead letters to list."""
 
     state: Literal["waiting", "replayed", "all"] = "waiting"
     code: str | None = Field(None, pattern=_CODE)
@@ -150,12 +150,12 @@ class Filters(Body):
 
 
 def letter_view(row: LetterRow) -> LetterView:
-    """It as the list shows it."""
+    """Return a dead letter as the list shows it."""
     return LetterView(**_viewed(row))
 
 
 def letter_file(row: LetterRow, acts: Sequence[LetterActRow]) -> LetterFile:
-    """It whole, with what was done about it."""
+    """Return a whole dead letter with its acts."""
     text = _text(row.payload)
     return LetterFile(
         **_viewed(row),

@@ -1,4 +1,4 @@
-"""`/api/v1/admin/dead-letters`: messages that could not be taken: see them, mend them, bring them in again."""
+"""`/api/v1/admin/dead-letters`: show, mend and replay messages that could not be taken."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LetterId = Annotated[int, Path(ge=1, le=LAST)]
 
 @router.get("/dead-letters", summary="Messages that could not be taken", responses=problems(Unprocessable, Unavailable))
 async def list_dead_letters(filters: Annotated[Filters, Query()], services: ServicesDep) -> LetterPage:
-    """Those that wait for somebody, unless asked for others. Each was tried three times when it came."""
+    """Lists those that wait for somebody, unless asked for others. Each was tried three times when it came."""
     waiting = {"waiting": True, "replayed": False, "all": None}[filters.state]
     async with services.reading() as conn:
         found = await letters(conn, limit=filters.limit + 1, after=filters.after, waiting=waiting, code=filters.code)
@@ -59,7 +59,7 @@ async def list_dead_letters(filters: Annotated[Filters, Query()], services: Serv
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def show_dead_letter(letter: LetterId, services: ServicesDep) -> LetterFile:
-    """The original as it came, byte for byte, the mended payload beside it, and every act on it."""
+    """Shows the original, byte for byte, the mended payload beside it, and every act on it."""
     row = await letter_or_404(services, letter)
     async with services.reading() as conn:
         acts = await letter_acts(conn, row.id)
@@ -72,7 +72,7 @@ async def show_dead_letter(letter: LetterId, services: ServicesDep) -> LetterFil
     responses=problems(NotFound, Unprocessable, Conflict, Unavailable),
 )
 async def fix_dead_letter(letter: LetterId, body: FixBody, services: ServicesDep, who: CallerDep) -> LetterAnswer:
-    """It is kept beside the original, and is what a replay brings in. It must be an event as the door takes it."""
+    """The mended payload is kept beside the original, and replays use it. The event door must accept it."""
     payload = json.dumps(body.payload, ensure_ascii=False)
     return LetterAnswer(id=letter, outcome=await fix(services, letter, payload, _act(body, who, "fix")))
 
@@ -83,7 +83,10 @@ async def fix_dead_letter(letter: LetterId, body: FixBody, services: ServicesDep
     responses=problems(NotFound, Unprocessable, Conflict, Unavailable),
 )
 async def replay_dead_letter(letter: LetterId, body: ReplayBody, services: ServicesDep, who: CallerDep) -> LetterAnswer:
-    """Through the same door, so that what it asks for happens once however often it came. Refused again, it stays."""
+    """Sends it through the event door again; its effect happens once, however often it came.
+
+    If it is refused again, the letter stays.
+    """
     outcome, detail = await replay(services, letter, _act(body, who, "replay"))
     return LetterAnswer(id=letter, outcome=outcome, detail=detail)
 
@@ -94,8 +97,10 @@ async def replay_dead_letter(letter: LetterId, body: ReplayBody, services: Servi
     responses=problems(Conflict, Unprocessable, Unavailable),
 )
 async def replay_dead_letters(body: ReplayManyBody, services: ServicesDep, who: CallerDep) -> ReplayManyAnswer:
-    """Of those that wait, at a steady pace, one audit row each. After some time it answers with what is `left`; the
-    same request again goes on, and never acts twice on one."""
+    """Replays those that wait, at a steady pace, with one audit row each.
+
+    After some time it answers with what is `left`; the same request again goes on, and never acts twice on one.
+    """
     if not (body.all or body.first or body.last or body.code):
         raise Unprocessable(code="FILTER_NEEDED", detail='Say which: first, last, code, or {"all": true}.')
     await claim_key(services.engine, "dead-letters", who.subject, body.request_key, body.model_dump())

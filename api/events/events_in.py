@@ -1,4 +1,4 @@
-"""`POST /api/v1/events`: an event of others over HTTP, into the same door as those from Kafka."""
+"""`POST /api/v1/events`: take another system's event over HTTP, through the same door as those of Kafka."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
 
 class EventTaken(Answer):
-    """`duplicate`: it was handled before, or all it asks for was there. `lines`: what was looked at now."""
+    """`duplicate`: it was handled before, or left nothing to start. `lines`: the lines that were looked at now."""
 
     key: str
     duplicate: bool
@@ -56,8 +56,8 @@ async def take_event(
 ) -> EventTaken:
     """Starts a workflow for every line of the confirmed payment. Safe to repeat: an event is taken once per `key`.
 
-    What is refused is answered here and kept nowhere; send it again when it is mended. A 503 means that some lines
-    may not have been started: send the same event again.
+    A refused event is answered here and stored nowhere: mend it and send it again. A 503 means that some lines may not
+    have been started: send the same event again.
     """
     # The bytes, not `body`: the door reads them itself, as it reads those from Kafka, and sees keys that stand twice.
     taken = await ingest(services, await request.body())

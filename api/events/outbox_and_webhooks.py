@@ -1,4 +1,4 @@
-"""What is told to others: how far the telling is behind, and who is told by webhook."""
+"""Show how many events wait to be told to others, and keep the targets of webhooks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _secret(value: str) -> str:
 
 
 class BacklogAnswer(Answer):
-    """Events not published yet and deliveries not made yet; how old the oldest is, in seconds; what was given up."""
+    """Events not published and deliveries not made yet, the age of the oldest in seconds, and what was given up."""
 
     events_waiting: int
     events_oldest_seconds: float
@@ -64,7 +64,7 @@ class BacklogAnswer(Answer):
 
 
 class NewTarget(Body):
-    """Whom to tell. `eventTypes` empty: of everything. Without `secret` one is made."""
+    """A target. `eventTypes` empty: it is told of everything. Without `secret` one is made."""
 
     url: str = Field(min_length=1, max_length=500)
     event_types: list[Annotated[str, Field(pattern=r"^[A-Z][A-Z_]{0,63}$")]] = Field(
@@ -77,7 +77,7 @@ class NewTarget(Body):
 
 
 class TargetMade(Answer):
-    """The target, and the secret its webhooks are signed with: shown here and never again."""
+    """The target, and the secret that signs its webhooks: shown here and never again."""
 
     id: str
     url: str
@@ -87,7 +87,7 @@ class TargetMade(Answer):
 
 
 class TargetView(Answer):
-    """A target and how its deliveries stand; `last_answer`: the HTTP status, or why it could not be asked."""
+    """A target and its deliveries. `lastAnswer`: the HTTP status, or why it could not be asked."""
 
     id: str
     url: str
@@ -118,7 +118,7 @@ class Targets(Answer):
 
 
 class TargetRemoved(Answer):
-    """Which target is told nothing any more."""
+    """The target that gets no more webhooks."""
 
     id: str
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": _TARGET}]})
@@ -126,7 +126,7 @@ class TargetRemoved(Answer):
 
 @router.get("/outbox", summary="How far the telling is behind", responses=problems(Unprocessable, Unavailable))
 async def show_backlog(services: ServicesDep) -> BacklogAnswer:
-    """All zero is the usual. Events that grow old: no relay runs, or Kafka does not answer it."""
+    """All are usually zero. When events grow old, no relay runs, or Kafka does not answer it."""
     async with services.reading() as conn:
         found = await backlog(conn)
     return BacklogAnswer(
@@ -145,9 +145,9 @@ async def show_backlog(services: ServicesDep) -> BacklogAnswer:
     responses=problems(Unprocessable, Conflict, Unavailable),
 )
 async def add_webhook(body: NewTarget, services: ServicesDep) -> TargetMade:
-    """Events that are published from now on are sent there, signed, at least once, in order per purchase.
+    """Events published from now on are sent there, signed, at least once, in order per purchase.
 
-    Refused for addresses that are not public; they are looked at again at each try.
+    Addresses that are not public are refused; each try checks them again.
     """
     try:
         await looked_up(parsed(body.url, private=services.private_webhooks), private=services.private_webhooks)
@@ -173,7 +173,7 @@ async def add_webhook(body: NewTarget, services: ServicesDep) -> TargetMade:
 
 @router.get("/webhooks", summary="Who is told of events", responses=problems(Unprocessable, Unavailable))
 async def list_webhooks(services: ServicesDep) -> Targets:
-    """With what is delivered, what waits, and what was given up after some three days of tries."""
+    """Tells what is delivered, what waits, and what was given up after some three days of tries."""
     async with services.reading() as conn:
         return Targets(webhooks=[TargetView(**vars(row)) for row in await targets(conn)])
 
@@ -182,7 +182,7 @@ async def list_webhooks(services: ServicesDep) -> Targets:
     "/webhooks/{target}", summary="Tell an address no more", responses=problems(NotFound, Unprocessable, Unavailable)
 )
 async def remove_webhook(target: Annotated[str, Path(max_length=64)], services: ServicesDep) -> TargetRemoved:
-    """What waited for it is dropped; the record of what was delivered stays."""
+    """Deliveries that wait for it are dropped; the record of those made stays."""
     if "\0" in target or not await remove_target(services.engine, target):
         raise NotFound(code="TARGET_NOT_FOUND", detail="No target has this id.")
     _log.info("webhook_removed", target=target)
