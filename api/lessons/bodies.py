@@ -1,4 +1,4 @@
-"""What an admin sends to change lessons, and how lessons are shown one by one."""
+"""What an admin sends to change lessons, and how single lessons are shown."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _AWAY: JsonDict = {"reason": "the student is away", "requestKey": "ticket-4712"}
 
 
 class ChangeBody(ActBody):
-    """`requestKey` makes the change happen once: the same again is answered the same. The token says who changes."""
+    """`requestKey` makes the change happen once: the same again is answered the same. The token says who acts."""
 
     def values(self) -> dict[str, Any]:
-        """What is asked for, without who, why and the key."""
+        """Return what is asked for, without the reason and the key."""
         said = self.model_dump(by_alias=True, exclude_none=True)
         return {name: value for name, value in said.items() if name not in ("reason", "requestKey")}
 
 
 class RescheduleBody(ChangeBody):
-    """`date` and `timeSlot` are the student's wall time; `minutes`: as long as before when left out."""
+    """`date` and `timeSlot` are the student's wall time. Without `minutes` it is as long as before."""
 
     date: Day
     time_slot: str = Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
@@ -35,7 +35,7 @@ class RescheduleBody(ChangeBody):
 
 
 class SubstituteBody(ChangeBody):
-    """`rest`: this lesson and all that come after it."""
+    """With `rest` all lessons after this one change, too."""
 
     trainer_id: GivenId
     rest: bool = False
@@ -85,7 +85,7 @@ class _Lesson(Answer):
 
 
 class LessonView(_Lesson):
-    """A lesson as the house sees it."""
+    """A lesson as staff see it."""
 
     trainer_id: str
     closed: str | None = Field(
@@ -101,14 +101,14 @@ class StudentLessonView(_Lesson):
 
 
 class LessonsAnswer(Answer):
-    """In the order of their times."""
+    """Lessons in time order."""
 
     lessons: list[LessonView]
     model_config = ConfigDict(json_schema_extra={"examples": [{"lessons": [_LESSON]}]})
 
 
 class StudentLessonsAnswer(Answer):
-    """The same for a student."""
+    """A student's lessons in time order."""
 
     lessons: list[StudentLessonView]
     model_config = ConfigDict(json_schema_extra={"examples": [{"lessons": [_STUDENT_LESSON]}]})

@@ -1,4 +1,4 @@
-"""Private links to calendars, for calendar programs: they send no bearer token, so who has the link has the calendar."""
+"""Private links for calendar programs: these send no bearer token, so whoever has the link has the calendar."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BYTES = 32  # of chance in a link
 
 
 class CalendarLink(Answer):
-    """Told once. `path` comes after the address of this API; whoever has it can read the calendar, until it is removed."""
+    """A link, shown once. `path` follows the API's address; who has it can read the calendar until it is removed."""
 
     path: str
     made_at: datetime
@@ -48,7 +48,7 @@ class CalendarLink(Answer):
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def link_student_calendar(student_id: StudentInPath, services: ServicesDep, who: CallerDep) -> CalendarLink:
-    """A new one each time: the one before opens nothing any more."""
+    """Each call makes a new link; the one before it stops working."""
     return await _make(services, who, _student(student_id, who))
 
 
@@ -59,7 +59,7 @@ async def link_student_calendar(student_id: StudentInPath, services: ServicesDep
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def unlink_student_calendar(student_id: StudentInPath, services: ServicesDep, who: CallerDep) -> None:
-    """From now on the link opens nothing; fine without one."""
+    """The link stops working; it is no error if there is none."""
     await _remove(services, _student(student_id, who))
 
 
@@ -70,7 +70,7 @@ async def unlink_student_calendar(student_id: StudentInPath, services: ServicesD
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def link_trainer_calendar(trainer_id: GivenInPath, services: ServicesDep, who: CallerDep) -> CalendarLink:
-    """A new one each time: the one before opens nothing any more."""
+    """Each call makes a new link; the one before it stops working."""
     return await _make(services, who, Owner("trainer", trainer_id))
 
 
@@ -81,7 +81,7 @@ async def link_trainer_calendar(trainer_id: GivenInPath, services: ServicesDep, 
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def unlink_trainer_calendar(trainer_id: GivenInPath, services: ServicesDep) -> None:
-    """From now on the link opens nothing; fine without one."""
+    """The link stops working; it is no error if there is none."""
     await _remove(services, Owner("trainer", trainer_id))
 
 
@@ -89,7 +89,7 @@ async def unlink_trainer_calendar(trainer_id: GivenInPath, services: ServicesDep
     PATH, summary="The calendar that a private link opens", response_class=CalendarResponse, responses=CALENDAR_FEED
 )
 async def linked_calendar(link: Annotated[str, Query(min_length=1, max_length=100)], services: ServicesDep) -> Response:
-    """The same as the student's or the trainer's own; 404 once the link was removed or a new one was made."""
+    """The same calendar as the student's or the trainer's own; 404 once the link was removed or replaced."""
     async with services.reading() as conn:
         owner = await owner_of(conn, link)
     if owner is None:

@@ -1,6 +1,6 @@
-"""Lessons as iCalendar (RFC 5545): an entry per lesson, the same UID for good, a higher SEQUENCE after each change.
+"""Lessons as iCalendar (RFC 5545): one entry per lesson, the same UID for good, a higher SEQUENCE after each change.
 
-Times are in UTC, which every calendar program reads alike; the local time and its zone stand in the text.
+Times are in UTC, which every calendar program reads alike; the text has the local time and its zone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PRODUCT = "-//Coursaga//lessons//EN"
 
 
 def calendar_of(lessons: Iterable[LessonRow], with_whom: Callable[[LessonRow], str]) -> bytes:
-    """A calendar of these lessons. The same lessons make the same bytes."""
+    """Return a calendar of these lessons. The same lessons make the same bytes."""
     calendar = Calendar()
     _say(calendar, prodid=PRODUCT, version="2.0", method="PUBLISH")
     for lesson in lessons:

@@ -1,4 +1,4 @@
-"""A change of lessons as the API sends it: a workflow of its own, so it also works long after the purchase is completed."""
+"""Change lessons by a workflow of its own, so that it works long after the purchase is completed, too."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def reschedule_lesson(
     who: CallerDep,
     response: Response,
 ) -> ActAnswer:
-    """Its trainer and the student must be free then, and the lesson must not have begun."""
+    """The trainer and the student must be free then, and the lesson must not have begun."""
     return await _answer(services, who, purchase, RESCHEDULE, body, {"number": number}, response)
 
 
@@ -68,7 +68,7 @@ async def substitute_trainer(
     who: CallerDep,
     response: Response,
 ) -> ActAnswer:
-    """At the same time; with `rest` also all lessons after it. The purchase stays with its own trainer."""
+    """The time stays; with `rest` all later lessons go to this trainer too. The purchase keeps its own trainer."""
     return await _answer(services, who, purchase, SUBSTITUTE, body, {"number": number}, response)
 
 
@@ -78,7 +78,7 @@ async def substitute_trainer(
 async def transfer_lessons(
     purchase: PurchaseInPath, body: TransferBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """For good: the purchase is this trainer's then. Who gave the lessons before stays with them."""
+    """The purchase is this trainer's from then on. Lessons given before stay with whoever gave them."""
     return await _answer(services, who, purchase, TRANSFER, body, {}, response)
 
 
@@ -115,7 +115,7 @@ async def _answer(
 
 
 async def _on_record(services: Services, change: LessonChange) -> str | None:
-    """The outcome of this very change, if it is on record. Raises KeyReused: the key is another act's."""
+    """Return the recorded outcome of this very change, if any. Raises KeyReused: the key is another act's."""
     async with services.reading() as conn:
         kept: ActRow | None = next(
             (act for act in await acts_of(conn, change.purchase_id) if act.request_key == change.request_key), None
@@ -128,7 +128,7 @@ async def _on_record(services: Services, change: LessonChange) -> str | None:
 
 
 async def _require_lessons(services: Services, change: LessonChange) -> None:
-    """Raises for a change that would find no lesson, before anything is stored or started."""
+    """Raise NotFound or Conflict for a change that finds no lesson, before anything is stored or started."""
     async with services.reading() as conn:
         lessons = await lessons_one_by_one(conn, change.purchase_id)
     number = change.values.get("number")
@@ -140,7 +140,7 @@ async def _require_lessons(services: Services, change: LessonChange) -> None:
 
 
 async def _made(services: Services, change: LessonChange) -> str | None:
-    """Starts the change, or joins the one that runs, and waits; None: not done yet."""
+    """Start the change, or join the one that runs; return its outcome, None: not done yet."""
     async with answering("start"):
         run = await services.temporal.start_workflow(
             LessonChangeWorkflow.run,
@@ -162,7 +162,7 @@ async def _made(services: Services, change: LessonChange) -> str | None:
 
 
 def _require_done(outcome: str) -> None:
-    """Raises what the refusal is to a caller."""
+    """Raise what a refusal is to the caller."""
     said = outcome_in(outcome)
     if said.code is not None and said.outcome == "refused":
         raise _PROBLEMS.get(said.code, Conflict)(code=said.code, detail=said.detail)

@@ -54,8 +54,9 @@ class CalendarResponse(Response):
 async def list_lessons(
     purchase: PurchaseInPath, services: ServicesDep, who: CallerDep
 ) -> LessonsAnswer | StudentLessonsAnswer:
-    """In the order of their times, cancelled ones too; a lesson keeps its number when it is moved. Students are told
-    the trainer's name, not the id.
+    """Lists lessons in time order, cancelled ones too; a moved lesson keeps its number.
+
+    Students get the trainer's name, not the id.
     """
     purchase_id = purchase_id_from(purchase)
     async with services.reading() as conn:
@@ -79,7 +80,7 @@ async def list_lessons(
     responses=CALENDAR_FEED,
 )
 async def student_calendar(student_id: StudentInPath, services: ServicesDep, who: CallerDep) -> Response:
-    """From 90 days back on. An entry keeps its UID when its lesson is moved, and stays, cancelled, when that is."""
+    """Lessons of the last 90 days and to come. A moved lesson keeps its UID, a cancelled one stays as cancelled."""
     return await calendar_of_student(services, student_id, who.own)
 
 
@@ -90,12 +91,12 @@ async def student_calendar(student_id: StudentInPath, services: ServicesDep, who
     responses=CALENDAR_FEED,
 )
 async def trainer_calendar(trainer_id: GivenInPath, services: ServicesDep) -> Response:
-    """From 90 days back on; a lesson that another trainer gives now stays as a cancelled entry."""
+    """Lessons of the last 90 days and to come. One that another trainer gives now stays as cancelled."""
     return await calendar_of_trainer(services, trainer_id)
 
 
 async def calendar_of_student(services: Services, student_id: str, own: str | None = None) -> Response:
-    """`own`: the only student whose calendar may be read. Raises NotFound."""
+    """Return a student's calendar. `own`: the only student whose calendar may be read. Raises NotFound."""
     async with services.reading() as conn:
         rows = await lessons_of_student(conn, student_id, _since(services.clock()), own)
     if rows is None:
@@ -104,7 +105,7 @@ async def calendar_of_student(services: Services, student_id: str, own: str | No
 
 
 async def calendar_of_trainer(services: Services, trainer_id: str) -> Response:
-    """Raises NotFound."""
+    """Return a trainer's calendar. Raises NotFound."""
     async with services.reading() as conn:
         rows = await lessons_of_trainer(conn, trainer_id, _since(services.clock()))
     if rows is None:
@@ -113,7 +114,7 @@ async def calendar_of_trainer(services: Services, trainer_id: str) -> Response:
 
 
 async def _calendar(rows: list[LessonRow], with_whom: Callable[[LessonRow], str]) -> Response:
-    """Written in a thread, so that others are answered meanwhile."""
+    """Write the calendar in a thread, so that others are answered meanwhile."""
     return CalendarResponse(await asyncio.to_thread(calendar_of, rows, with_whom))
 
 

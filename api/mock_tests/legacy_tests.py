@@ -1,6 +1,6 @@
 """`/api/user/start-test`, `/api/user/generate-test-questions`: the tests of the older system, at its own two paths.
 
-They are for attempts from before there were test cards; no purchase makes one (mission row 6, decision 0013).
+They serve attempts from before test cards; no purchase makes one (mission row 6, decision 0013).
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ OLD_TEST: dict[str, Any] = {
 
 
 class OldTest(Answer):
-    """A test of the older system: it has no `test_card_id`. `state`: not_started, in_progress, or what that system
-    called its end. `startedAt`: null before it is started.
+    """A test of the older system: it has no `test_card_id`. `startedAt` is null before the start.
+
+    `state`: not_started, in_progress, or what that system called its end.
     """
 
     attempt_id: str
@@ -46,7 +47,7 @@ class OldTest(Answer):
 
 
 class OldTestAsked(Body):
-    """Which attempt, by the `attemptId` of available-tests."""
+    """The attempt, by its `attemptId` in available-tests."""
 
     attempt_id: GivenId
     model_config = ConfigDict(json_schema_extra={"examples": [{"attemptId": _ATTEMPT}]})
@@ -70,7 +71,7 @@ class OldQuestions(Answer):
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def start_old_test(asked: OldTestAsked, services: ServicesDep, who: CallerDep) -> OldTest:
-    """Opens the caller's own attempt. Again, it is answered as it stands; one that has ended stays ended."""
+    """Starts the caller's own attempt. A started one is answered as it stands; one that has ended stays ended."""
     try:
         opened = await open_old_attempt(services.engine, asked.attempt_id, who.subject, services.clock())
     except NoSuchAttempt as unknown:
@@ -84,8 +85,9 @@ async def start_old_test(asked: OldTestAsked, services: ServicesDep, who: Caller
     responses=problems(NotFound, Conflict, Unprocessable, Unavailable),
 )
 async def generate_test_questions(asked: OldTestAsked, services: ServicesDep, who: CallerDep) -> OldQuestions:
-    """Those stored with the caller's own attempt; none are made anew. Without any it is 409 `CONTENT_MISSING`, and the
-    attempt is left as it is.
+    """Returns the questions stored with the caller's own attempt; none are made anew.
+
+    Without any it is 409 `CONTENT_MISSING`, and the attempt stays as it is.
     """
     try:
         async with services.reading() as conn:

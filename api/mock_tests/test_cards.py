@@ -1,4 +1,4 @@
-"""`/api/user/...`: the caller's own mock tests: which there are, and a test started on a card (mission rows 4, 7, 8)."""
+"""`/api/user/...`: list the caller's own mock tests, and start a test on a card (mission rows 4, 7, 8)."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ _CARD: dict[str, Any] = {
 
 
 class AvailableTest(Answer):
-    """A test card. `test_card_id` is what it is started by; the name is the older system's, where a test without it
-    was one of another kind. `testSessionId`: the last attempt that is still in progress.
+    """A test card, started by its `test_card_id`. `testSessionId`: the last attempt still in progress.
+
+    The name `test_card_id` is the older system's, where a test without it was one of another kind.
     """
 
     test_card_id: str = Field(alias="test_card_id")
@@ -53,8 +54,9 @@ class AvailableTest(Answer):
 
 
 class AvailableTests(Answer):
-    """Cards subject by subject, in the order of their numbers; then tests of the older system, by title. Those have no
-    `test_card_id`: where it is present, start the card, where it is absent, start the attempt at `/api/user/start-test`.
+    """Cards by subject and number, then tests of the older system, by title.
+
+    Where `test_card_id` is present, start the card; where it is absent, start the attempt at `/api/user/start-test`.
     """
 
     tests: list[AvailableTest | OldTest]
@@ -62,7 +64,7 @@ class AvailableTests(Answer):
 
 
 class StartedTest(Answer):
-    """The test session of the key: attempt 1, 2 or 3 at the card. `state`: in_progress, submitted or expired."""
+    """The key's test session: attempt 1, 2 or 3 at the card. `state`: in_progress, submitted or expired."""
 
     test_session_id: str
     test_card_id: str
@@ -86,8 +88,9 @@ class StartedTest(Answer):
 
 @router.get("/available-tests", summary="The caller's tests", responses=problems(Unprocessable, Unavailable))
 async def available_tests(services: ServicesDep, who: CallerDep) -> AvailableTests:
-    """The cards of what the caller has bought and may still use, those whose attempts are used up included, and the
-    caller's attempts of the older system.
+    """Lists the cards that the caller has bought and may still use, used-up ones included.
+
+    Then come the caller's attempts of the older system.
     """
     async with services.reading() as conn:
         cards = await cards_of(conn, who.subject, services.clock())
@@ -116,8 +119,9 @@ async def start_test(
     key: RequiredKey,
     response: Response,
 ) -> StartedTest:
-    """Uses one of the card's three attempts. The same `Idempotency-Key` again answers the same test session; a fourth
-    key is 409 `ATTEMPTS_EXHAUSTED`.
+    """Uses one of the card's three attempts; a fourth key is 409 `ATTEMPTS_EXHAUSTED`.
+
+    The same `Idempotency-Key` again gets the same test session.
     """
     try:
         started, is_new = await start_attempt(services.engine, test_card_id, who.subject, key, services.clock())

@@ -1,4 +1,4 @@
-"""A student's coins: what there is, where it came from and went; and a top-up, which wakes the purchases that wait."""
+"""Show a student's coins and where they came from and went; top them up, which wakes the purchases that wait."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_COINS = 1_000_000_000  # of one top-up
 
 
 class TopUpBody(Body):
-    """`requestKey` makes it happen once: the same again adds nothing and answers the balance. The token says who."""
+    """`requestKey` makes it happen once: the same request again only answers the balance. The token says who acts."""
 
     coins: Annotated[int, Field(ge=1, le=MAX_COINS)]
     reason: Words
@@ -38,7 +38,7 @@ class TopUpBody(Body):
 
 
 class BalanceAnswer(Answer):
-    """What the student has now; 1 coin is 1 minor unit."""
+    """The student's balance now; 1 coin is 1 minor unit."""
 
     student_id: str
     balance: int
@@ -46,7 +46,7 @@ class BalanceAnswer(Answer):
 
 
 class MovementView(Answer):
-    """Coins that came (above 0) or went. `kind`: opening, top_up, redemption, recredit; the latter two of a purchase."""
+    """Coins that came (above 0) or went (below 0). `kind`: opening, top_up, or a purchase's redemption or recredit."""
 
     kind: str
     coins: int
@@ -86,7 +86,7 @@ class CoinsAnswer(BalanceAnswer):
     "/{student_id}/coins", summary="A student's coins", responses=problems(NotFound, Unprocessable, Unavailable)
 )
 async def show_coins(student_id: StudentInPath, services: ServicesDep, who: CallerDep) -> CoinsAnswer:
-    """The balance, and what made it. Who topped up and why is for those who may see everybody's."""
+    """Shows the balance and its movements; students do not see who topped up, nor why."""
     async with services.reading() as conn:
         balance = await balance_of(conn, student_id, who.own)
         if balance is None:

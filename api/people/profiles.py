@@ -1,4 +1,4 @@
-"""Trainers and student profiles: what an admin or a student mends, and the purchases that wait for it are woken."""
+"""Store trainers and student profiles, and wake the purchases that wait for them."""
 
 from __future__ import annotations
 
@@ -69,14 +69,16 @@ class HoursBody(Body):
     ends: str = Field(alias="to", pattern=_END)
 
     def hours(self) -> Hours:
-        """As it is stored: 24:00 is no time of day, the last second stands for it."""
+        """Return the stored form: 24:00 is no time of day, the last second stands for it."""
         ends = time(23, 59, 59) if self.ends == "24:00" else time.fromisoformat(self.ends)
         return Hours(self.weekday, time.fromisoformat(self.starts).isoformat(), ends.isoformat())
 
 
 class TrainerBody(Body):
-    """The trainer as it shall be, whole: what is left out is emptied. The place is optional, as `place` or as
-    `latitude` and `longitude` (as in the marketplace file)."""
+    """The whole trainer: what is left out is emptied.
+
+    The place is optional, as `place` or as `latitude` and `longitude` (as in the marketplace file).
+    """
 
     name: Words
     courses: list[GivenId] = Field(max_length=200)
@@ -125,7 +127,7 @@ class TrainerBody(Body):
 
 
 class TrainerAnswer(Answer):
-    """Which trainer was stored."""
+    """The trainer that was stored."""
 
     id: str
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": "trainer-1"}]})
@@ -141,7 +143,7 @@ class ProfileBody(PlaceBody):
 
 
 class ProfileAnswer(Answer):
-    """Whose profile was stored."""
+    """The student whose profile was stored."""
 
     student_id: str
     timezone: str
@@ -149,7 +151,7 @@ class ProfileAnswer(Answer):
 
 
 class WakeAnswer(Answer):
-    """Which reasons are being looked for."""
+    """For which reasons parked purchases are tried again."""
 
     reasons: list[str]
     model_config = ConfigDict(json_schema_extra={"examples": [{"reasons": list(WAITING_FOR_DATA)}]})
@@ -163,7 +165,7 @@ class WakeAnswer(Answer):
 async def write_trainer(
     trainer_id: GivenInPath, body: TrainerBody, services: ServicesDep, response: Response
 ) -> TrainerAnswer:
-    """Purchases parked as NO_TRAINER_AVAILABLE are tried again at once; lessons on days blocked now are moved."""
+    """Purchases parked as NO_TRAINER_AVAILABLE are tried again at once; lessons on newly blocked days are moved."""
     is_new = await put_trainer(
         services.engine,
         TrainerRecord(
@@ -209,8 +211,10 @@ async def write_profile(
     responses=problems(Unprocessable, Unavailable),
 )
 async def wake(services: ServicesDep) -> WakeAnswer:
-    """After a bulk change (an import): purchases parked for a trainer, a profile or an unknown item are tried again,
-    lessons on days closed now are moved."""
+    """For use after a bulk change (an import).
+
+    Purchases parked for a trainer, a profile or an unknown item are tried again; lessons on newly closed days move.
+    """
     wake_later(services, WakeFilter(WAITING_FOR_DATA, "data changed in bulk"))
     sweep_lessons_later(services, "data changed in bulk")
     return WakeAnswer(reasons=list(WAITING_FOR_DATA))
