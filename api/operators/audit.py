@@ -47,7 +47,7 @@ class ActView(Answer):
 
 
 class Acts(Answer):
-    """Oldest first."""
+    """The acts, oldest first."""
 
     acts: list[ActView]
     model_config = ConfigDict(json_schema_extra={"examples": [{"acts": [_EXAMPLE]}]})
@@ -59,7 +59,7 @@ class Acts(Answer):
     responses=problems(NotFound, Unprocessable, Unavailable),
 )
 async def list_acts(purchase: PurchaseInPath, services: ServicesDep, who: CallerDep) -> Acts:
-    """The audit: one row per act, never changed. Purchases woken by mended data show the actor `system`."""
+    """The audit: one row per act, never changed. Where mended data woke the purchase, the actor is `system`."""
     start = await started(services, purchase_id_from(purchase), who)
     async with services.reading() as conn:
         rows = await acts_of(conn, start.purchase_id)

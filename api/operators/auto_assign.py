@@ -1,4 +1,4 @@
-"""`auto-assign`, as the older system called it: the purchase's own workflow looks for a trainer again (mission row 72)."""
+"""`auto-assign`, as the older system called it: the purchase's own workflow looks for a trainer (mission row 72)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ router = APIRouter(prefix="/api/v1/admin/allocations", tags=["admin"])
 
 
 class AutoAssignBody(Body):
-    """Whose course, and when: `timeSlot` and `date` become the purchase's own where they differ from it."""
+    """The student, the course and the time. `timeSlot` and `date` replace the purchase's own where they differ."""
 
     student_id: StudentId
     course_id: GivenId
@@ -46,12 +46,12 @@ class AutoAssignBody(Body):
     )
 
     def wanted(self) -> dict[str, Any]:
-        """As canonical metadata."""
+        """Return the time as canonical metadata."""
         return {"startDate": self.date, "timeSlot": self.time_slot}
 
 
 class AllocationData(Answer):
-    """The trainer held for the purchase; nulls while the workflow is still looking."""
+    """The trainer held for the purchase; null while the workflow is still looking."""
 
     id: str
     workflow_id: str
@@ -61,7 +61,7 @@ class AllocationData(Answer):
 
 
 class AutoAssigned(Answer):
-    """`{success, message, data}`, as the older system read it."""
+    """The answer in the older system's form: `{success, message, data}`."""
 
     success: bool
     message: str
@@ -102,8 +102,8 @@ async def auto_assign(
 ) -> AutoAssigned:
     """Acts on the student's active purchase of the course while it waits for a trainer, and on nothing else.
 
-    200 with the trainer, also when there was one before; 404 without an active purchase; 409 when it is at another
-    point, or still finds nobody: then it goes on looking by itself.
+    200 with the trainer, also if assigned before; 404 without an active purchase; 409 when it does not wait for a
+    trainer, or still finds nobody: then it goes on looking by itself.
     """
     if faults := lesson_faults(body.wanted()):
         raise Unprocessable(code="METADATA_INCOMPLETE", detail="; ".join(faults)[:500])

@@ -1,4 +1,4 @@
-"""What an operator sends with each verb, and what is answered. Every body says why and has its key."""
+"""The bodies of operators' verbs. Each has a reason and a request key."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class AssignTrainerBody(ActBody):
 
 
 class CreateSessionsBody(ActBody):
-    """`overrides`: count, startDate, timeSlot, scheduleType, sessionDuration, isSundayOnly; none keeps the plan."""
+    """`overrides`: count, startDate, timeSlot, scheduleType, sessionDuration, isSundayOnly; none: the plan is kept."""
 
     overrides: dict[str, Any] = Field(default_factory=dict[str, Any])
     model_config = example(overrides={"count": 12, "timeSlot": "19:00"})
@@ -72,7 +72,7 @@ class SettleRefundBody(ActBody):
 
 
 class ExtendBody(ActBody):
-    """`expiryDate`: the new last day of access, later than the one so far."""
+    """`expiryDate`: the new last day of access, later than the current one."""
 
     expiry_date: str = Field(max_length=10)
     model_config = example(expiryDate="2027-12-31")

@@ -65,7 +65,7 @@ class _Person:
 
 @dataclass(frozen=True)
 class _Agreed:
-    """Who acts: nobody while a second person is waited for. `on`: purchases that two agreed on, None: all that match."""
+    """Who acts: nobody while a second person is awaited. `on`: purchases that both agreed on, None: all that match."""
 
     people: list[_Person]
     on: frozenset[str] | None = None
@@ -85,10 +85,10 @@ class _Agreed:
 async def bulk(body: BulkBody, services: ServicesDep, who: CallerDep, response: Response) -> BulkAnswer:
     """A dry run counts and shows a sample. The real run sends the verb at a steady pace, one audit row each.
 
-    After some time it answers with what is `left`; the same request again goes on, and never acts twice on one. What
-    gives back more than the two-person limit, all matched together, waits (202) for a second person, who sends the same
-    verb, values, filter and requestKey. Their yes covers what matched then: what matched only later needs a new
-    requestKey (`newKeyNeeded`). 409 `KEY_REUSED` when the key was used for anything else.
+    After some time it answers with what is `left`; the same request again goes on, and never acts twice on one. If all
+    matched together give back the two-person limit or more, it waits (202) for a second person, who sends the same
+    verb, values, filter and requestKey. Their yes covers what matched then; what matched later needs a new requestKey
+    (`newKeyNeeded`). 409 `KEY_REUSED` when the key was used for anything else.
     """
     verb = body.verb.replace("-", "_")
     require_valid(verb, _said(body, verb, "any").act(who.subject))
@@ -131,7 +131,7 @@ async def bulk(body: BulkBody, services: ServicesDep, who: CallerDep, response: 
 
 
 async def _agreed(services: Services, who: Caller, body: BulkBody, verb: str, found: list[RunState]) -> _Agreed:
-    """The caller acts, or the two who asked for the same, on what matched when the second of them did.
+    """Return who acts: the caller, or two who asked for the same, on what matched when the second did.
 
     Raises Conflict when the key was used for anything else.
     """
@@ -158,7 +158,7 @@ async def _agreed(services: Services, who: Caller, body: BulkBody, verb: str, fo
 
 
 async def _moves_much(services: Services, conn: AsyncConnection, body: BulkBody, verb: str, ids: list[str]) -> bool:
-    """Whether all of them together give back so much that one person is not enough; an unknown amount is much."""
+    """Return whether together they give back too much for one person; an unknown amount is too much."""
     limit = services.rules.two_person_limit
     if not (limit and verb == "cancel" and body.values.get("refund") != "none"):
         return False
@@ -192,7 +192,7 @@ async def _send_all(
 
 
 async def _send(services: Services, start: StartRow, verb: str, said: list[Act], tally: _Tally) -> None:
-    """As the first person; where the purchase alone waits for a second one, as the second."""
+    """Act as the first person and, where the purchase itself waits for a second one, as the second."""
     done, outcome = False, None
     try:
         for act in said:
@@ -211,7 +211,7 @@ async def _send(services: Services, start: StartRow, verb: str, said: list[Act],
 
 
 def _said(body: BulkBody, verb: str, key: str) -> ActBody:
-    """The act as the verb's own call would be sent it. Raises Unprocessable."""
+    """Return the body of the verb's own call. Raises Unprocessable."""
     if verb not in BULK_BODIES:
         raise Unprocessable(code="UNKNOWN_VERB", detail=f"The verbs are {', '.join(BULK_BODIES)}.")
     signed = {"reason": body.reason, "requestKey": body.request_key}

@@ -1,4 +1,4 @@
-"""What a bulk act is asked with, and answered."""
+"""Request and answer bodies of bulk acts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workflows.attributes import ATTENTION_REASON, ITEM_ID, PAYMENT_ID, PURCHASE
 
 
 class BulkFilter(Body):
-    """Which of the purchases that need attention; all conditions hold at once, at least one is needed."""
+    """Selects purchases that need attention; all conditions must hold, at least one is needed."""
 
     attention: Attention | None = Field(None, description="`any`, or the reason")
     code: Code | None = Field(None, description="the reason it is parked for")
@@ -24,7 +24,7 @@ class BulkFilter(Body):
     item: str | None = Field(None, pattern=GIVEN_PATTERN)
 
     def conditions(self) -> list[Condition]:
-        """As of a run."""
+        """Return the conditions on a run."""
         named = self.attention if self.attention != "any" else None
         given = [
             (ATTENTION_REASON, named), (ATTENTION_REASON, self.code), (PURCHASE_STAGE, self.stage),
@@ -34,7 +34,7 @@ class BulkFilter(Body):
 
 
 class BulkBody(Body):
-    """`values`: what the verb takes beside reason and requestKey. A dry run, unless told otherwise."""
+    """`values`: what the verb takes beside reason and requestKey. A dry run, unless `dryRun` is false."""
 
     verb: str = Field(max_length=64)
     filter: BulkFilter
@@ -59,12 +59,14 @@ class BulkBody(Body):
 
 
 class BulkAnswer(Answer):
-    """Of `matched`: `done` answered; `pending` accepted, not answered yet; `skipped` acted on before under this key,
-    or refusing the act where they stand; `failed` not reached, or their key is another act's; `left` for the same request again.
+    """What became of the `matched` purchases.
+
+    `done`: answered. `pending`: accepted, not answered yet. `skipped`: acted on before under this key, or refusing the
+    act where they stand. `failed`: not reached, or their key is another act's. `left`: for the same request again.
 
     `awaitingSecondPerson`: nothing was sent; together they move so much money that somebody else has to send the same.
-    `held`: of those pending, so many wait for a second person each (nobody knows yet how much they move): the same way.
-    `newKeyNeeded`: matched only after that person had said yes, so they are left alone: send them under a new requestKey.
+    `held`: how many pending ones wait for a second person each, the same way (their amount is not known yet).
+    `newKeyNeeded`: how many matched only after that person's yes: send them under a new requestKey.
     """
 
     dry_run: bool

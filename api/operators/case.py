@@ -1,4 +1,4 @@
-"""`GET .../{id}/case`: why a purchase stands where it stands, what happened, and what can be done; and its audit."""
+"""`GET .../{id}/case`: why a purchase stands where it stands, what happened, what can be done; and its audit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BACK = ("succeeded", "settled_outside")
 
 
 class ActionView(Answer):
-    """What makes sense now: POST `body` to `href`; to a verb with a reason and a key of your own."""
+    """What makes sense now: POST `body` to `href`. For a verb, put in a reason and a key of your own."""
 
     verb: str
     why: str
@@ -49,10 +49,12 @@ class ActionView(Answer):
 
 
 class MoneyView(Answer):
-    """Of this payment line, in minor units of `currency`; `status` is the payment's. `refunded`: by us, or past the
-    provider as operators say; `givenBackAtProvider`: the most that it was seen to have given back, by whomever.
-    `refundStatus`: of the newest refund of ours. `coins`: what it costs in coins, how many of them were redeemed, how
-    many given back."""
+    """The money of this payment line, in minor units of `currency`; `status` is the payment's.
+
+    `refunded`: by us, or past the provider as operators say. `givenBackAtProvider`: the most that it was seen to have
+    given back, by whomever. `refundStatus`: of our newest refund. `coins`: its price in coins; `coinsRedeemed`,
+    `coinsGivenBack`: how many of them were.
+    """
 
     paid: int
     refunded: int
@@ -66,15 +68,17 @@ class MoneyView(Answer):
 
 
 class Happened(Answer):
-    """One thing that happened."""
+    """An entry of the timeline."""
 
     at: datetime
     what: str
 
 
 class CaseLessons(Answer):
-    """How many of the lessons exist; wall times in `timezone`. `closed`: those to come whose day was closed since and
-    that could not be moved yet."""
+    """How many of the lessons exist; wall times in `timezone`.
+
+    `closed`: those to come whose day was closed since, and that could not be moved yet.
+    """
 
     count: int
     of: int | None
@@ -121,7 +125,7 @@ class CaseFile(Answer):
 
 @router.get("/{purchase}/case", summary="The case file", responses=problems(NotFound, Unprocessable, Unavailable))
 async def case_file(purchase: PurchaseInPath, services: ServicesDep, who: CallerDep) -> CaseFile:
-    """Why it waits, what to tell the student, what to do, the money, and what happened; needs no worker."""
+    """Says why it waits, what to tell the student, what to do, the money, and what happened. Needs no worker."""
     purchase_id = purchase_id_from(purchase)
     async with services.reading() as conn:
         start = await found(conn, purchase_id, who)
@@ -164,7 +168,7 @@ async def case_file(purchase: PurchaseInPath, services: ServicesDep, who: Caller
 
 
 def _cause(start: StartRow, run: RunState | None, reached: bool) -> str:
-    """Why it stands where it stands, for operators."""
+    """Return why it stands where it stands, for operators."""
     if run and run.problems:
         return "The workflow's own code fails on this purchase; an engineer has to deploy a fix."
     if run and run.attention:

@@ -1,4 +1,4 @@
-"""`POST /api/v1/admin/purchases/{id}/extend`: access for longer, before its end or after (mission rows 57, C16)."""
+"""`POST /api/v1/admin/purchases/{id}/extend`: extend access, before its end or after it (mission rows 57, C16)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ router = APIRouter(prefix="/api/v1/admin/purchases", tags=["admin"])
 async def extend(
     purchase: PurchaseInPath, body: ExtendBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """Access ends after the last day; this names a later one, that day included, in the student's own time zone.
+    """Sets a later last day of access, that day included, in the student's own time zone.
 
-    Works while the access lasts and after it has ended. 409 `WRONG_STAGE` when the purchase has no access that ends, was
+    Works while access lasts and after it has ended. 409 `WRONG_STAGE` when the purchase has no access that ends, was
     renewed or taken back, or when the day is no extension; the detail says which.
     """
     start = await started(services, purchase_id_from(purchase), who)
@@ -71,7 +71,7 @@ async def extend(
 
 
 async def _require_own_key(services: Services, start: StartRow, said: Extend) -> None:
-    """Raises KeyReused when the key was used for another act on this purchase, also one that is still under way."""
+    """Raise KeyReused when the key was used for another act on this purchase, also one still under way."""
     async with services.reading() as conn:
         kept = next(
             (act for act in await acts_of(conn, start.purchase_id) if act.request_key == said.request_key), None

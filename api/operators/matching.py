@@ -47,7 +47,7 @@ _DECIDED: dict[str, Any] = {
 
 
 class Candidate(Answer):
-    """One trainer of the course, and the first reason why or why not, as a sentence."""
+    """One trainer of the course, and the first reason for or against, as a sentence."""
 
     trainer_id: str
     chosen: bool
@@ -55,8 +55,11 @@ class Candidate(Answer):
 
 
 class Decided(Answer):
-    """A trainer who was taken. `decidedBy`: `automatic`, or the operator. `load`, `lastAssignedAt` and `distanceKm` are
-    the trainer's at that moment; all candidates are counted, some or all are listed."""
+    """A trainer who was taken. `decidedBy`: `automatic`, or the operator.
+
+    `load`, `lastAssignedAt` and `distanceKm` are the trainer's at that moment. All candidates are counted, some or all
+    are listed.
+    """
 
     allocation_id: str
     trainer_id: str
@@ -77,7 +80,7 @@ class Decided(Answer):
 
 
 class NobodyTaken(Answer):
-    """A look that found nobody; `since`: when this result was first found."""
+    """A search that found nobody; `since`: when this result was first found."""
 
     code: str
     why: str
@@ -88,9 +91,12 @@ class NobodyTaken(Answer):
 
 
 class Matching(Answer):
-    """`outcome`: `held`, `refused` (the last look found nobody), `let_go` (nobody was looked for since), or `open` (no
-    look yet). `refused` is the last look that found nobody, also when another has found somebody since; `earlier` are
-    the trainers who were let go, latest first."""
+    """How a purchase came by its trainer.
+
+    `outcome`: `held`, `refused` (the last search found nobody), `let_go` (nobody was looked for after that) or `open`
+    (no search yet). `refused`: the last search that found nobody, also if another found somebody since. `earlier`: the
+    trainers who were let go, latest first.
+    """
 
     id: str
     workflow_id: str
@@ -130,7 +136,7 @@ async def show_matching(
     trainer: Annotated[str | None, Query(pattern=GIVEN_PATTERN, description="tell of this one alone")] = None,
     limit: Annotated[int, Query(ge=1, le=5000, description="candidates listed of each look at most")] = 200,
 ) -> Matching:
-    """The decision as it was stored when it was made; needs neither Temporal nor a worker."""
+    """Shows the decision as it was stored when it was made. Needs neither Temporal nor a worker."""
     purchase_id = purchase_id_from(purchase)
     async with services.reading() as conn:
         start = await found(conn, purchase_id, who)
@@ -158,7 +164,7 @@ async def show_matching(
 
 
 class _Shown:
-    """The reasons of one look that are told."""
+    """The reasons of one search that are shown."""
 
     def __init__(self, lost: dict[str, str], trainer: str | None, limit: int) -> None:
         asked = lost if trainer is None else {trainer: lost[trainer]} if trainer in lost else {}
@@ -206,7 +212,7 @@ def _nobody(refused: Unmatched, names: dict[str, str], trainer: str | None, limi
 
 
 def _outcome(told: list[Decided], nobody: NobodyTaken | None) -> tuple[str, Decided | NobodyTaken | None]:
-    """How it stands, and the look that says so."""
+    """Return how it stands, and the match or search that says so."""
     if told and told[0].status != "cancelled":
         return "held", told[0]
     if nobody and not (told and told[0].decided_at >= nobody.since):

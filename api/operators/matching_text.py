@@ -1,4 +1,4 @@
-"""A matching in plain sentences: why this trainer, and why not that one."""
+"""Put a matching into plain sentences: why this trainer, why not that one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _STATUS = {"proposed": "is proposed and waits for a yes", "approved": "is approv
 
 
 def who(trainer_id: str, names: dict[str, str]) -> str:
-    """A trainer as people know them."""
+    """Return a trainer's name and id."""
     name = names.get(trainer_id, trainer_id)
     return trainer_id if name == trainer_id else f"{name} ({trainer_id})"
 
 
 def why_chosen(match: Matched, names: dict[str, str]) -> str:
-    """Why this trainer was taken."""
+    """Return why this trainer was chosen."""
     chosen, won = who(match.trainer_id, names), match.won
     if match.decided_by != "automatic":
         return f"{chosen} was chosen by {match.decided_by} and was free for all {match.lessons} lessons."
@@ -27,29 +27,29 @@ def why_chosen(match: Matched, names: dict[str, str]) -> str:
 
 
 def why_not(trainer_id: str, reason: str, names: dict[str, str]) -> str:
-    """Why another one was not."""
+    """Return why a trainer was not chosen."""
     return f"{who(trainer_id, names)} was not chosen: {reason}."
 
 
 def why_nobody(refused: Unmatched) -> str:
-    """Why a look found nobody."""
+    """Return why a search found nobody."""
     return f"No trainer was taken: {refused.message}."
 
 
 def no_candidate(trainer_id: str, names: dict[str, str], item_id: str | None) -> str:
-    """Of a trainer who was not even looked at."""
+    """Return why a trainer was not even looked at."""
     known = f"did not teach {item_id} when it was decided" if trainer_id in names else "is no trainer known here"
     return f"{who(trainer_id, names)} was no candidate: {known}."
 
 
 def what_became(match: Matched) -> str:
-    """How the allocation stands."""
+    """Return how the allocation stands."""
     since = f" on {match.cancelled_at:%Y-%m-%d %H:%M} UTC" if match.cancelled_at else ""
     return f"The allocation {_STATUS.get(match.status, match.status)}{since}."
 
 
 def wall_of(match: Matched) -> str | None:
-    """When the first lesson is, on the student's wall."""
+    """Return the student's wall time of the first lesson."""
     return wall(match.first_local)
 
 
@@ -65,7 +65,7 @@ def _comes_first(match: Matched, fitting: int) -> str:
 
 
 def _facts(won: dict[str, Any]) -> list[str]:
-    """What is weighed, in its order."""
+    """Return what is weighed, in its order."""
     last, away = won["lastAssignedAt"], won["distanceKm"]
     return [
         f"{won['load']} future lessons held",

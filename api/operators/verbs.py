@@ -35,7 +35,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def _verb(name: str, summary: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The route of a verb, documented with underscores, understood with dashes too."""
+    """Register the route of a verb, documented with underscores, understood with dashes too."""
 
     def register(route: Callable[..., Any]) -> Callable[..., Any]:
         if (dashed := name.replace("_", "-")) != name:
@@ -49,7 +49,7 @@ def _verb(name: str, summary: str) -> Callable[[Callable[..., Any]], Callable[..
 async def retry_now(
     purchase: PurchaseInPath, body: ActBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """Instead of at its next time; also a stuck undo of a purchase that is being rolled back."""
+    """Tries at once, not at the next planned time; retries a stuck undo of a rollback, too."""
     return await _act(services, who, purchase, "retry_now", body, response)
 
 
@@ -57,7 +57,7 @@ async def retry_now(
 async def amend(
     purchase: PurchaseInPath, body: AmendBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """Only while it is parked. What an admin says wins over every other source of the metadata."""
+    """Works only while the purchase is parked. The admin's values win over every other source of the metadata."""
     return await _act(services, who, purchase, "amend", body, response)
 
 
@@ -65,7 +65,7 @@ async def amend(
 async def skip_step(
     purchase: PurchaseInPath, body: SkipStepBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """Repair steps only; who skips `assign_trainer` skips approval and lessons, too."""
+    """For repair steps only. Skipping `assign_trainer` skips approval and lessons, too."""
     return await _act(services, who, purchase, "skip_step", body, response)
 
 
@@ -73,7 +73,7 @@ async def skip_step(
 async def assign_trainer(
     purchase: PurchaseInPath, body: AssignTrainerBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """Only while it is parked for a trainer; the trainer must be free for every lesson."""
+    """Works only while the purchase is parked for a trainer, and if this one is free for every lesson."""
     return await _act(services, who, purchase, "assign_trainer", body, response)
 
 
@@ -81,7 +81,7 @@ async def assign_trainer(
 async def approve_allocation(
     purchase: PurchaseInPath, body: ActBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """The lessons follow at once."""
+    """The lessons are created at once."""
     return await _act(services, who, purchase, "approve_allocation", body, response)
 
 
@@ -89,7 +89,7 @@ async def approve_allocation(
 async def create_sessions(
     purchase: PurchaseInPath, body: CreateSessionsBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """With another count or schedule if `overrides` say so; lessons that exist are never made twice."""
+    """`overrides` may change count or schedule. Lessons that exist are never made twice."""
     return await _act(services, who, purchase, "create_sessions", body, response)
 
 
@@ -97,7 +97,7 @@ async def create_sessions(
 async def cancel(
     purchase: PurchaseInPath, body: CancelBody, services: ServicesDep, who: CallerDep, response: Response
 ) -> ActAnswer:
-    """`refund` says how much: full, undelivered or none. A large amount waits (202) for a second person.
+    """`refund` says how much goes back: full, undelivered or none. A large amount waits (202) for a second person.
 
     The answer then is `awaiting_second_person`; another subject sends the same verb, `requestKey` and `refund`.
     """
@@ -122,7 +122,7 @@ async def withdraw(
 
 @router.post("/{purchase}/{verb}", include_in_schema=False)
 async def unknown_verb(purchase: PurchaseInPath, verb: Annotated[str, Path()]) -> ActAnswer:
-    """Names the verbs there are."""
+    """Answer 404 with the verbs that exist."""
     raise NotFound(code="UNKNOWN_VERB", detail=f"The verbs are {', '.join(BODIES)}.")
 
 
