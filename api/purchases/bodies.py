@@ -1,4 +1,4 @@
-"""What `POST /api/v1/purchases` is sent and answers, in its two shapes: of a payment, and of the direct door."""
+"""Request and answer bodies of `POST /api/v1/purchases`: for a payment, a purchase, and the direct door."""
 
 from __future__ import annotations
 
@@ -39,26 +39,25 @@ _DATA: JsonDict = {
 
 
 class StartPurchases(Body):
-    """Which payment to turn into purchases."""
+    """The payment to turn into purchases."""
 
     payment_id: PaymentId
     model_config = ConfigDict(json_schema_extra={"examples": [_OF_PAYMENT]})
 
 
 class StartAgain(Body):
-    """Which purchase to start again, by its id or workflow id: one without an ending whose run was closed or lost."""
+    """The purchase to start again, by id or workflow id: one without an ending whose run was closed or lost."""
 
     purchase_id: PurchaseRef
     model_config = ConfigDict(json_schema_extra={"examples": [_OF_PURCHASE]})
 
 
 class DirectPurchase(Body):
-    """A course, or another item, for a student by hand. With `paymentId` it is that payment's line of it (`line`, if it
-    has two).
+    """A course, or another item, for a student by hand; with `paymentId`, that payment's line of it.
 
-    `courseId` names a course, `itemType` and `itemId` any item. `metadata` says when the lessons are to be: startDate
-    and timeSlot, unless the payment does. `supersede` gives the item anew although the student has it. `reason` is
-    required of admins.
+    `line`: which, if there are two. `courseId` names a course, `itemType` and `itemId` any item. `metadata` says when
+    the lessons are to be: startDate and timeSlot, unless the payment does. `supersede` gives the item anew although the
+    student has it. `reason` is required of admins.
     """
 
     student_id: StudentId
@@ -86,11 +85,11 @@ class DirectPurchase(Body):
 
     @property
     def item(self) -> tuple[str, str]:
-        """Type and id of what it is about."""
+        """Return type and id of the item."""
         return (self.item_type, self.item_id) if self.item_type and self.item_id else ("course", str(self.course_id))
 
     def said(self) -> dict[str, Any]:
-        """The request as a source of metadata; what stands beside `metadata` wins over what stands in it."""
+        """Return the request as a source of metadata; what is beside `metadata` wins over what is in it."""
         item_type, item_id = self.item
         course = item_id if item_type == "course" else None
         beside = {"courseId": course, "purchaseTier": self.purchase_tier, "expiryDate": self.expiry_date}
@@ -98,7 +97,7 @@ class DirectPurchase(Body):
 
 
 def _shape(body: Any) -> str:
-    """`{paymentId}` alone is a payment's, what names a purchase is about that; whatever says more is the direct door's."""
+    """Return the kind of request: `again` if it names a purchase, `payment` if a payment alone, else `direct`."""
     names: set[Any] = set(cast("dict[Any, Any]", body)) if isinstance(body, dict) else set()
     if names & {"purchaseId", "purchase_id"}:
         return "again"
@@ -115,13 +114,13 @@ class StartBody(
         ]
     ]
 ):
-    """A payment, whose every line is started; a purchase, to be started again; or an item for a student."""
+    """A payment, to start all its lines; a purchase, to start it again; or an item, to give it to a student."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_OF_PAYMENT, _OF_PURCHASE, _DIRECT]})
 
 
 class StartedLine(Answer):
-    """`state`: started (by this call), running, completed, refused or cancelled."""
+    """One line. `state`: started (by this call), running, completed, refused or cancelled."""
 
     line: int
     id: str
@@ -159,6 +158,6 @@ class PurchaseEnvelope(Answer):
 
 
 class StartAnswer(RootModel[StartedLines | PurchaseEnvelope]):
-    """Of a payment or a purchase: its lines. Of the direct door: the purchase in its envelope."""
+    """For a payment or a purchase: its lines. From the direct door: the purchase in its envelope."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_LINE]}]})

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/api/public", tags=["purchases"])
 
 
 class FreeItem(Body):
-    """Which item. For whom says the token, what it costs the catalogue."""
+    """The item. The token says for whom, the catalogue what it costs."""
 
     item_type: Literal["course", "subject", "bundle", "test"]
     item_id: GivenId
@@ -53,11 +53,11 @@ async def take_free_item(
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
 ) -> PurchaseEnvelope:
-    """A course is its materials, without lessons; a subject brings its test cards. An item with a price is 403 (`ITEM_NOT_FREE`).
+    """A course is its materials, without lessons; a subject brings its test cards.
 
-    While the student has it, every call answers with the same purchase; once that was voided, refunded or has expired,
-    the next call makes a new one, unless it comes with an Idempotency-Key of before: that keeps its purchase. Waits 8 s
-    for it, or as long as `Prefer: wait` says.
+    An item with a price is 403 (`ITEM_NOT_FREE`). While the student has it, every call answers with the same purchase.
+    Once that was voided, refunded or has expired, the next call makes a new one; an Idempotency-Key used before keeps
+    its purchase. Waits 8 s for it, or as long as `Prefer: wait` says.
     """
     student, item = who.subject, (body.item_type, body.item_id)
     async with services.reading() as conn:

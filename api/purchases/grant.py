@@ -1,6 +1,6 @@
-"""The direct door: an item for a student by an admin's or a service's hand (mission rows 50, 53, 58, 59, 62, 63, C4, C5).
+"""The direct door: an admin or a service gives a student an item (mission rows 50, 53, 58, 59, 62, 63, C4, C5).
 
-The same workflow as from every other door: with a payment its line's, without one `purchase:manual:{requestKey}`.
+It starts the same workflow as every other door: with a payment its line's, without one `purchase:manual:{requestKey}`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ WAIT = 8.0  # seconds for the purchase row, within the 10 s that callers give us
 async def create_directly(
     services: Services, who: Caller, body: DirectPurchase, key: str | None, wait: float, response: Response
 ) -> PurchaseEnvelope:
-    """Raises Unprocessable, Forbidden, NotFound, Conflict before anything is stored; Unavailable: ask again."""
+    """Start the purchase, wait up to `wait` seconds for its row, and return the answer.
+
+    Raises Unprocessable, Forbidden, NotFound, Conflict before anything is stored; Conflict also if it was made whole;
+    Unavailable: ask again.
+    """
     _require_signed(who, body)
     _require_readable(body, services.clock())
     request = Request(body.student_id, *body.item, body.said(), who.subject, body.reason, supersede=body.supersede)
@@ -50,7 +54,7 @@ async def create_directly(
 
 
 def answered(response: Response, begun: StartedPurchase, *, there: bool) -> PurchaseEnvelope:
-    """`{success, message, data}`, as the older systems read it; status (mission row 50) and Location are set."""
+    """Return `{success, message, data}`, as older systems read it; set the status (mission row 50) and Location."""
     row, status = begun.row, (201 if begun.state == "started" else 200) if there else 202
     response.status_code = status
     response.headers["Location"] = f"/api/v1/purchases/{row.purchase_id}"
@@ -76,7 +80,7 @@ def _require_signed(who: Caller, body: DirectPurchase) -> None:
 
 
 def _require_readable(body: DirectPurchase, now: datetime) -> None:
-    """What is given must be good; what is missing may still come from the payment (mission row 63)."""
+    """Refuse what is malformed; what is missing may still come from the payment (mission row 63)."""
     fields = canonicalise(body.said()).fields
     faults = lesson_faults(fields)
     said = fields.get("expiryDate")
@@ -116,7 +120,7 @@ def _require_plan(request: Request) -> None:
 
 
 async def _require_same(services: Services, purchase_id: str, request: Request) -> None:
-    """A key is of one request, whoever sends it: with another's it answers for something that was never asked."""
+    """Raise KeyReused if the key has started another request, whoever sent it."""
     async with services.reading() as conn:
         before = await stored_request(conn, purchase_id)
         start = (await starts_of(conn, [purchase_id]))[purchase_id]

@@ -1,8 +1,8 @@
 """`GET /api/v1/admin/purchases`: what was started and what became of it, in pages.
 
-Rows come from the database. Whether one without an ending needs attention, since when and when it tries again comes from
-Temporal's visibility in one question per page, so it is right with all workers down. A run that visibility does not show
-as open is asked for by its id (`application/purchase_state.py`).
+Rows come from the database. Whether one without an ending needs attention, since when and when it tries again comes
+from Temporal's visibility, in one query per page, so it is right with all workers down. A run that visibility does not
+show as open is asked for by its id (`application/purchase_state.py`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 
 
 class Filters(BaseModel):
-    """All conditions hold at once."""
+    """Which purchases to list; all conditions hold at once."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,7 +53,7 @@ class Filters(BaseModel):
 
 
 class PurchasePage(Answer):
-    """Oldest start first. `next_cursor` null: this was the last page."""
+    """Purchases, oldest start first. `nextCursor` null: this was the last page."""
 
     purchases: list[PurchaseRow]
     next_cursor: str | None
@@ -61,7 +61,7 @@ class PurchasePage(Answer):
 
 
 class UnstartedPage(Answer):
-    """Payments with a line that no workflow has taken up. `next_after` null: this was the last page."""
+    """Payments with a line that no workflow has taken up. `nextAfter` null: this was the last page."""
 
     payment_ids: list[str]
     next_after: str | None
@@ -100,14 +100,14 @@ async def list_unstarted(
     after: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{0,64}$", description="`nextAfter` of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
 ) -> UnstartedPage:
-    """What `POST /api/v1/purchases` has to be asked for, so that every paid line has its workflow."""
+    """Send each of them to `POST /api/v1/purchases`, so that every paid line has its workflow."""
     async with services.reading() as conn:
         ids = await unstarted_payments(conn, after=after, limit=limit)
     return UnstartedPage(payment_ids=ids, next_after=ids[-1] if len(ids) == limit else None)
 
 
 async def _narrowed(services: Services, filters: Filters) -> tuple[Wanted, dict[str, RunState] | None]:
-    """What to read, and the running ones where the filters need them before the read."""
+    """Return what to read, and the running ones where the filters need them before the read."""
     wanted = Wanted(student=filters.student, payment=filters.payment, item=filters.item)
     parked_only = filters.attention is not None or filters.ending == "attention"
     at_work = filters.stage is not None or filters.problems is not None  # only Temporal knows

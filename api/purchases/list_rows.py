@@ -1,4 +1,4 @@
-"""What a purchase looks like in the list, from the database and Temporal."""
+"""A purchase as a row of the list, from the database and Temporal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PurchaseRow(Answer):
 
 
 def purchase_row(row: ListedPurchase, run: RunState | None) -> PurchaseRow:
-    """`run`: how it stands in Temporal, of rows without an ending; None when it is not among the runs asked for."""
+    """Return the row. `run`: how one without an ending stands in Temporal; None: it was not among the runs."""
     run = None if row.ending else run
     attention = run.attention if run else None
     return PurchaseRow(

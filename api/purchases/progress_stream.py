@@ -52,8 +52,8 @@ async def watch_purchase(
 ) -> Response:
     """Server-sent events, numbered per purchase: `started`, `step` (done or undone), `attention` (its code), `ended`.
 
-    From the first on, or from the one after Last-Event-ID; the stream ends with `ended`, or when the token does. Each tells what changed:
-    look at the purchase for all that is true now.
+    All are sent, or those after Last-Event-ID; the stream ends with `ended`, or when the token does. Each tells what
+    changed: look at the purchase for all that is true now.
     """
     purchase_id = purchase_id_from(purchase)
     async with services.reading() as conn:
@@ -67,7 +67,7 @@ async def watch_purchase(
 
 
 class _Stream(EventSourceResponse):
-    """Keeps its seat for as long as it lasts, and no turn."""
+    """Keeps its seat for as long as it lasts, but no turn."""
 
     def __init__(self, content: AsyncGenerator[bytes], seat: ExitStack) -> None:
         super().__init__(content, headers={"Cache-Control": "no-store"})

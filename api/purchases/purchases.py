@@ -1,4 +1,4 @@
-"""`/api/v1/purchases`: start the purchases of a payment, look at one."""
+"""`/api/v1/purchases`: start the purchases of a payment, or one by hand; look at one."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ async def start_purchases(
 ) -> StartAnswer:
     """Safe to repeat, from any number of callers at once: a line gets one workflow and one purchase, ever.
 
-    Of a payment (`{paymentId}`): a 503 means that some lines may not have been started: send the same request again.
-    A line that ended without money taken starts again once its payment has succeeded; one whose run was closed in
+    Of a payment (`{paymentId}`): a 503 means that some lines may not have been started: send the same request again. A
+    line that ended without money taken starts again once its payment has succeeded. One whose run was closed in
     Temporal before it had an ending starts again whatever money it took, and does nothing twice.
 
-    Of a purchase (`{purchaseId}`): the same of this one alone, also of one that has no payment.
+    Of a purchase (`{purchaseId}`): the same of this one alone, also if it has no payment.
 
     By hand (`{studentId, courseId, ...}`): waits 8 s for the purchase, or as long as `Prefer: wait` says; 201 new, 200
     the student has it already, 202 not there yet. Without a payment Idempotency-Key is required; with one, what the
@@ -78,9 +78,9 @@ async def start_purchases(
 async def show_purchase(
     purchase: PurchaseInPath, services: ServicesDep, who: CallerDep
 ) -> PurchaseView | StudentPurchaseView:
-    """Facts come from the database; stage and attention of a running purchase from Temporal, workers needed or not.
+    """Facts come from the database, stage and attention of a running purchase from Temporal; no worker is needed.
 
-    Students get a shape of their own: what there is and what it waits for, in their words.
+    Students get a form of their own: what there is and what it waits for, in their words.
     """
     purchase_id = purchase_id_from(purchase)
     async with services.reading() as conn:

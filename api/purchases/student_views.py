@@ -1,6 +1,6 @@
-"""A purchase as its student sees it: what there is, what is still to come and what it waits for, in a student's words.
+"""A purchase as its student sees it: what there is, what is to come and what it waits for, in a student's words.
 
-A shape of its own: nothing an operator reads gets here by being added elsewhere, and no other person's id.
+It has models of its own: nothing added for operators gets here, and no other person's id.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _EXAMPLE: dict[str, Any] = {
 
 
 class StudentItemView(Answer):
-    """What was bought. `wanted`: how the lessons are to be, as far as it was said in a form that can be read."""
+    """What was bought. `wanted`: what was asked for the lessons, as far as it can be read."""
 
     item_type: str
     item_id: str
@@ -118,7 +118,7 @@ def student_view(
     renewals: list[Renewal],
     run: RunState | None,
 ) -> StudentPurchaseView:
-    """`run`: how it stands in Temporal, None when that is not known."""
+    """Return the view. `run`: how it stands in Temporal, None when that is not known."""
     live = run if run and not start.ending else None
     attention = live.attention if live else None
     return StudentPurchaseView(
@@ -146,7 +146,7 @@ def student_view(
 
 
 def words_for_student(start: StartRow, run: RunState | None) -> str:
-    """How a purchase stands, in a student's words. `run` None: it has ended, or Temporal cannot say."""
+    """Return how a purchase stands, in a student's words. `run` None: it has ended, or Temporal cannot say."""
     if run and run.attention and not run.problems:
         return REFUSALS[run.attention.reason].student if run.attention.reason in REFUSALS else _BUSY
     if start.ending is None or (run and run.problems):

@@ -1,4 +1,4 @@
-"""What one purchase looks like to those who ask, from the database and Temporal; its row in the list: `list_rows.py`."""
+"""The view of one purchase, from the database and Temporal. Its row in the list is in `list_rows.py`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StepView(Answer):
 
 
 class ItemView(Answer):
-    """What was bought, with the details of the lessons as they were merged."""
+    """What was bought, with the merged metadata of its lessons."""
 
     item_type: str
     item_id: str
@@ -52,7 +52,7 @@ class LessonsView(Answer):
 
 
 class TrainerView(Answer):
-    """The trainer held for the purchase, and why the others were not."""
+    """The trainer held for the purchase; `lost`: why the others were not chosen."""
 
     allocation_id: str
     trainer_id: str
@@ -62,7 +62,7 @@ class TrainerView(Answer):
 
 
 class AttentionView(Answer):
-    """Why it is parked and what to do."""
+    """Why the purchase is parked and what to do."""
 
     reason: str
     since: datetime | None
@@ -72,7 +72,7 @@ class AttentionView(Answer):
 
 
 class AccessView(Answer):
-    """Until when the student may use it."""
+    """Until when the student may use what was bought."""
 
     until: date | None = Field(description="the last day, in the student's time zone; null: access does not end")
     ends_at: datetime | None
@@ -147,7 +147,7 @@ def purchase_view(
     reached: bool,
     worker: str,
 ) -> PurchaseView:
-    """`run` None with `reached`: Temporal has forgotten it (or it never started)."""
+    """Return the view. `run` None with `reached`: Temporal has forgotten it (or it never started)."""
     live = run if run and not start.ending else None
     attention = live.attention if live else None
     return PurchaseView(
