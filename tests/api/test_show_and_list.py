@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -15,11 +17,15 @@ from sqlalchemy import Engine
 from temporalio.client import Client
 
 from api.http.known_words import CODES, STAGES
+from db.engine import make_engine
+from db.grants import WORKER
 from domain.ids import purchase_id_of
 from domain.refusals import REFUSALS, Fate
 from runtime.settings import Settings
-from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, shown, until
+from tests import cluster
+from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, settings_for, shown, until
 from tests.build import FakeProvider, item, pay, run, start, student, trainer
+from tests.roles import as_role
 from worker import make_worker
 from workflows.steps import TABLE
 
@@ -93,19 +99,32 @@ async def test_an_unknown_purchase_is_404(api: httpx2.AsyncClient, purchase: str
 
 
 class Market:
-    """One purchase of each ending, by payment id."""
+    """One purchase of each ending, by payment id, and the API that lists them. For tests that only read."""
 
+    api: httpx2.AsyncClient
     completed: str
     refused: str
     attention: str
     running: str
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def market(
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def market(postgres: str, temporal: Client, temporal_address: str) -> AsyncIterator[Market]:
+    provider, queue = FakeProvider(), f"api-{uuid4()}"
+    with cluster.database(postgres) as url, ExitStack() as leaving:
+        settings = settings_for(url, temporal_address, queue)
+        engine = make_engine(as_role(WORKER, url), pool_size=8)
+        leaving.callback(engine.dispose)
+        async with booted(settings, provider) as api:
+            yield await made_market(api, settings, temporal, engine, provider)
+        await end_runs(temporal, queue)
+
+
+async def made_market(
     api: httpx2.AsyncClient, settings: Settings, temporal: Client, engine: Engine, fake_provider: FakeProvider
-) -> AsyncIterator[Market]:
+) -> Market:
     made = Market()
+    made.api = api
     student(engine)
     student(engine, "student-2")
     for course, is_open in (("course-piano", True), ("course-chess", True), ("course-closed", False)):
@@ -124,7 +143,7 @@ async def market(
     for seen, name in (({"attention": "any"}, made.attention), ({"stage": "starting"}, made.running)):
         while set(await rows_of(api, **seen)) != {name}:  # noqa: ASYNC110 - visibility lags a little: no event to wait for
             await asyncio.sleep(0.05)
-    yield made
+    return made
 
 
 async def rows_of(api: httpx2.AsyncClient, **filters: Any) -> dict[str, dict[str, Any]]:
@@ -133,8 +152,8 @@ async def rows_of(api: httpx2.AsyncClient, **filters: Any) -> dict[str, dict[str
     return {row["paymentId"]: row for row in answer.json()["purchases"]}
 
 
-async def test_lists_every_ending_with_all_its_fields(api: httpx2.AsyncClient, market: Market) -> None:
-    rows = await rows_of(api)
+async def test_lists_every_ending_with_all_its_fields(market: Market) -> None:
+    rows = await rows_of(market.api)
     assert {payment: row["ending"] for payment, row in rows.items()} == {
         market.completed: "completed",
         market.refused: "refused",
@@ -190,13 +209,13 @@ async def test_lists_every_ending_with_all_its_fields(api: httpx2.AsyncClient, m
     ],
     ids=str,
 )
-async def test_filters(api: httpx2.AsyncClient, market: Market, filters: dict[str, str], names: list[str]) -> None:
-    assert set(await rows_of(api, **filters)) == {getattr(market, name) for name in names}
+async def test_filters(market: Market, filters: dict[str, str], names: list[str]) -> None:
+    assert set(await rows_of(market.api, **filters)) == {getattr(market, name) for name in names}
 
 
-async def test_finds_the_lines_of_a_payment(api: httpx2.AsyncClient, market: Market) -> None:
-    assert set(await rows_of(api, payment=market.attention, attention="any")) == {market.attention}
-    assert set(await rows_of(api, payment=market.running)) == {market.running}
+async def test_finds_the_lines_of_a_payment(market: Market) -> None:
+    assert set(await rows_of(market.api, payment=market.attention, attention="any")) == {market.attention}
+    assert set(await rows_of(market.api, payment=market.running)) == {market.running}
 
 
 async def test_needs_temporal_to_say_what_waits(settings: Settings, paid: str, engine: Engine) -> None:
