@@ -14,12 +14,15 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 from temporalio.worker._workflow import _WorkflowWorker
+from xdist.scheduler import LoadScopeScheduling
 
 from runtime.embedded.temporal_server import TemporalServer
 from runtime.settings import Settings
 from runtime.temporal import connect, ensure_search_attributes
 
 _DYNAMIC = {"history.transferProcessorUpdateAckInterval": "0.5s"}  # a run that is deleted goes then, not in 30 s
+LONG = ("e2e", "faults", "events", "runtime", "temporal", "cli", "api")
+ONE_STACK = "tests/e2e/one_stack"
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 * 2**30  # bytes; what all servers of a run may need at once, twice
 
@@ -42,6 +45,25 @@ def _be_patient() -> None:
         self._deadlock_timeout_seconds = 30
 
     _WorkflowWorker.__init__ = patient
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that many short ones are left for whichever process is done with its own."""
+    rooms = [f"tests/{room}/" for room in LONG]
+    items.sort(key=lambda item: next((at for at, room in enumerate(rooms) if item.nodeid.startswith(room)), len(rooms)))
+
+
+class ByScope(LoadScopeScheduling):
+    """What shares servers is given to one process: a module; of those that share a stack, their folder."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = super()._split_scope(nodeid)
+        return ONE_STACK if module.startswith(ONE_STACK) else module
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByScope:
+    return ByScope(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from runtime.settings import Settings
 from tests.build import FakeProvider, item, pay, student
 from tests.roles import as_role
 from tests.tokens import auth_settings, bearer, secrets_keys
+from tests.waiting import eventually
 from worker import make_worker
 
 NOBODY = "127.0.0.1:1"  # no server listens there
@@ -90,8 +91,7 @@ async def serving(settings: Settings, provider: FakeProvider | None = None) -> A
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it; the test's timeout bounds it
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started, pause=0.01)
     base = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     limits = httpx2.Limits(max_connections=200)
     async with httpx2.AsyncClient(
@@ -146,9 +146,7 @@ async def shown(api: httpx2.AsyncClient, purchase: str) -> dict[str, Any]:
 
 async def until(api: httpx2.AsyncClient, purchase: str, ending: str) -> dict[str, Any]:
     """Wait until the purchase is at this ending; the test's timeout bounds it."""
-    while (seen := await shown(api, purchase))["ending"] != ending:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.02)
-    return seen
+    return await eventually(lambda: shown(api, purchase), lambda seen: seen["ending"] == ending)
 
 
 async def answered(send: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:

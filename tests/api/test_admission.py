@@ -24,6 +24,7 @@ from tests.api.test_verbs import act
 from tests.build import FakeProvider, item, pay, run, start, student, value
 from tests.roles import owner_of
 from tests.tokens import bearer
+from tests.waiting import eventually
 
 COINS = "/api/v1/students/student-1/coins"
 TOP_UP = {"coins": 1, "reason": "a test", "requestKey": "k1"}
@@ -66,8 +67,8 @@ async def test_what_is_too_much_at_a_time_is_refused_early_and_the_process_says_
     async with booted(settings.with_values(api_work_at_once=2)) as api:
         async with held_up(engine):
             busy = [asyncio.create_task(api.post(COINS, json={**TOP_UP, "requestKey": key})) for key in ("a", "b")]
-            while value(engine, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            locked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            await eventually(lambda: value(engine, locked) >= 2)
             refused = await api.get(COINS)
             assert is_problem(refused, 503, "OVERLOADED")["retryable"] is True
             assert "retry-after" in refused.headers
@@ -102,8 +103,7 @@ async def test_who_waits_for_somebody_else_keeps_nobody_waiting(
         headers = {"Idempotency-Key": fresh(), "Prefer": "wait=30"}
         waits = asyncio.create_task(api.post("/api/v1/purchases", json=gift, headers=headers))
         acts = asyncio.create_task(act(api, purchase, "retry_now"))  # nobody takes it up
-        while value(engine, "SELECT count(*) FROM purchase_starts") < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await eventually(lambda: value(engine, "SELECT count(*) FROM purchase_starts") >= 2)
         for _ in range(20):
             assert (await api.get(COINS)).status_code == 200
         assert not waits.done()

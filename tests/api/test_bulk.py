@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from runtime.settings import Settings
 from tests.api.conftest import begin, booted, end_runs, fresh, is_problem, shown, until
 from tests.build import FakeProvider, item, pay, rows, student, trainer
 from tests.tokens import bearer
+from tests.waiting import eventually
 from worker import make_worker
 
 BULK = "/api/v1/admin/purchases:bulk"
@@ -61,9 +61,7 @@ async def ask(api: httpx2.AsyncClient, **more: Any) -> dict[str, Any]:
 
 async def counted(api: httpx2.AsyncClient, number: int, **more: Any) -> dict[str, Any]:
     """The dry run once visibility knows them all; the test's timeout bounds it."""
-    while (seen := await ask(api, **more))["matched"] != number:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.05)
-    return seen
+    return await eventually(lambda: ask(api, **more), lambda seen: seen["matched"] == number)
 
 
 def audit(engine: Engine) -> list[tuple[str, str, str]]:
@@ -73,9 +71,7 @@ def audit(engine: Engine) -> list[tuple[str, str, str]]:
 
 async def audited(engine: Engine, number: int) -> list[tuple[str, str, str]]:
     """The audit once it has so many rows: an act is answered before it is on record; the test's timeout bounds it."""
-    while len(found := audit(engine)) < number:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.02)
-    return found
+    return await eventually(lambda: audit(engine), lambda found: len(found) >= number)
 
 
 @pytest.mark.parametrize("number", [20, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])

@@ -17,6 +17,7 @@ from tests.api.conftest import begin, fresh, shown, until
 from tests.build import LESSONS, NOW, FakeProvider, item, pay, rows, student, trainer, value
 from tests.events.told import event, raw
 from tests.tokens import bearer
+from tests.waiting import eventually
 
 PURCHASES = "/api/v1/purchases"
 Door = Callable[[httpx2.AsyncClient, str, str], Awaitable[httpx2.Response]]
@@ -67,8 +68,7 @@ async def test_every_door_at_once_makes_one_purchase_per_payment(
         assert value(engine, f"SELECT count(*) FROM {table}") == rounds  # noqa: S608 -- names of tables
     assert value(engine, "SELECT count(*) FROM outbox WHERE type = 'PURCHASE_CREATED'") == rounds
     ours = f"TaskQueue = '{task_queue}'"
-    while (await temporal.count_workflows(ours)).count < rounds:  # visibility comes a moment later  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
+    await eventually(lambda: temporal.count_workflows(ours), lambda seen: seen.count >= rounds)  # visibility lags
     assert (await temporal.count_workflows(ours)).count == rounds
 
 

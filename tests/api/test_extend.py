@@ -16,6 +16,7 @@ from tests.api.conftest import fresh, is_problem, shown, until
 from tests.api.test_verbs import act
 from tests.build import LESSONS, FakeProvider, item, pay, rows, run, student, trainer, value
 from tests.tokens import bearer
+from tests.waiting import eventually
 
 
 async def bought(api: httpx2.AsyncClient, engine: Engine, provider: FakeProvider, last_day: str | None) -> str:
@@ -33,9 +34,8 @@ async def bought(api: httpx2.AsyncClient, engine: Engine, provider: FakeProvider
 
 async def access(api: httpx2.AsyncClient, purchase: str, **like: Any) -> dict[str, Any]:
     """How access stands, once it is like this; the test's timeout bounds the wait."""
-    while not like.items() <= (seen := (await shown(api, purchase))["access"]).items():  # noqa: ASYNC110 - it runs elsewhere
-        await asyncio.sleep(0.02)
-    return seen
+    seen = await eventually(lambda: shown(api, purchase), lambda seen: like.items() <= seen["access"].items())
+    return seen["access"]
 
 
 @pytest.mark.usefixtures("worker")

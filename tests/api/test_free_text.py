@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import httpx2
@@ -16,6 +15,7 @@ from tests.api.test_verbs import act
 from tests.build import LESSONS, FakeProvider, item, pay, rows, run, student
 from tests.events.told import event, raw
 from tests.tokens import bearer
+from tests.waiting import eventually
 
 CANARY = "CANARY +49 171 5551234"
 # Each is a source of metadata with something personal in it, at one of the places where people put such things.
@@ -76,8 +76,7 @@ async def test_it_leaves_by_no_door(
         payment = pay(engine, fake_provider, fresh(), student_id=who, metadata=LESSONS | said)
         answers.append(await door(api, payment, who, said))
     for purchase in await workflow_ids(engine):
-        while (seen := await shown(api, purchase))["ending"] == "running":  # noqa: ASYNC110 - it runs elsewhere
-            await asyncio.sleep(0.02)
+        seen = await no_longer_running(api, purchase)
         if seen["ending"] == "attention":
             answers.append(await act(api, purchase, "amend", changes={"startDate": CANARY, CANARY: 1}))
     assert len(answers) >= len(TYPED)
@@ -91,6 +90,10 @@ async def test_it_leaves_by_no_door(
     assert kept  # nothing that was said is lost
 
 
+async def no_longer_running(api: httpx2.AsyncClient, purchase: str) -> dict[str, Any]:
+    return await eventually(lambda: shown(api, purchase), lambda seen: seen["ending"] != "running")
+
+
 @pytest.mark.usefixtures("worker")
 async def test_a_profile_tells_none_either(
     api: httpx2.AsyncClient, paid: str, engine: Engine, temporal: Client
@@ -98,8 +101,7 @@ async def test_a_profile_tells_none_either(
     run(engine, "UPDATE students SET timezone = :zone", zone=CANARY)
     await api.post("/api/v1/purchases", json={"paymentId": paid})
     [purchase] = await workflow_ids(engine)
-    while (seen := await shown(api, purchase))["ending"] == "running":  # noqa: ASYNC110 - it runs elsewhere
-        await asyncio.sleep(0.02)
+    seen = await no_longer_running(api, purchase)
     assert seen["code"] == "STUDENT_PROFILE_MISSING"
     assert "CANARY" not in await histories(temporal, engine)
 

@@ -19,6 +19,7 @@ from runtime.settings import Settings
 from tests.api.conftest import begin, is_problem, until
 from tests.build import rows, run, trainer, value
 from tests.tokens import bearer
+from tests.waiting import eventually
 
 TRAINER: dict[str, Any] = {
     "name": "Tim", "courses": ["course-piano"], "timezone": "Europe/London", "radiusKm": 30,
@@ -141,8 +142,7 @@ async def test_a_calendar_keeps_its_entries_and_says_what_changed(
 
 async def is_at(api: httpx2.AsyncClient, purchase: str, number: int, local: str) -> None:
     """Waits until the worker has moved it there."""
-    while (await lessons(api, purchase))[number]["local"] != local:  # noqa: ASYNC110 - it runs elsewhere
-        await asyncio.sleep(0.05)
+    await eventually(lambda: lessons(api, purchase), lambda seen: seen[number]["local"] == local)
 
 
 async def test_days_blocked_later_lose_their_lessons_and_a_sweep_that_was_missed_is_made_up_for(

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, begin, booted, fresh, until
 from tests.build import FakeProvider, item, pay, rows, run, student, trainer
+from tests.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +49,7 @@ async def test_figures_agree_with_the_record(
     waits = pay(engine, fake_provider, fresh(), student_id="student-2", items=(("course", "course-chess"),))
     await until(api, await begin(api, waits), "attention")
     waiting = ("coursaga_attention", "NO_TRAINER_AVAILABLE")
-    while (seen := await scraped(api)).get(waiting) != 1:  # noqa: ASYNC110 - visibility lags a little: no event to wait for
-        await asyncio.sleep(0.05)
+    seen = await eventually(lambda: scraped(api), lambda seen: seen.get(waiting) == 1)
     assert seen[("coursaga_purchases", "", "completed")] == 1
     assert seen[("coursaga_purchases", "COURSE_UNAVAILABLE", "refused")] == 1
     assert seen[("coursaga_purchases", "", "")] == 1

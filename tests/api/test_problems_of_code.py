@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -21,6 +20,7 @@ from runtime.temporal import connect
 from tests.api.conftest import begin, until
 from tests.build import FakeProvider, trainer
 from tests.servers import temporal_server
+from tests.waiting import eventually
 from worker import make_worker
 from workflows.purchase import PurchaseInput
 
@@ -60,8 +60,8 @@ async def test_a_bug_asks_for_an_engineer_and_is_over_once_a_fix_is_deployed(
         workflow_runner=UnsandboxedWorkflowRunner(),
         graceful_shutdown_timeout=timedelta(seconds=1),
     ):
-        while not (row := (await api.get(LIST)).json()["purchases"][0])["problems"]:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-            await asyncio.sleep(0.2)
+        answer = await eventually(lambda: api.get(LIST), lambda it: it.json()["purchases"][0]["problems"], pause=0.2)
+    row = answer.json()["purchases"][0]
     assert row["ending"] == "running"
     seen = (await api.get(f"{LIST}/{purchase}/case")).json()
     assert "an engineer" in seen["cause"]

@@ -19,6 +19,7 @@ from runtime.settings import Settings
 from tests.api.conftest import begin, fresh, is_problem, serving, shown, until
 from tests.build import FakeProvider, item, pay, rows, run, start, student, trainer
 from tests.tokens import bearer
+from tests.waiting import eventually
 
 LINES = [
     "confirm_payment",
@@ -148,8 +149,7 @@ async def test_goes_on_after_the_database_cut_its_connections(
     async with watching(served, purchase) as answer:
         stream = asyncio.create_task(heard(answer))
         cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'LISTEN purchase_progress' AND datname = current_database()"
-        while not rows(engine, cut)[0][0]:  # noqa: ASYNC110 - until it listens, elsewhere: no event to wait for
-            await asyncio.sleep(0.05)
+        await eventually(lambda: rows(engine, cut)[0][0])  # until it listens
         run(
             engine,
             "UPDATE purchase_starts SET ending = 'cancelled', ended_at = now() WHERE purchase_id = :id",

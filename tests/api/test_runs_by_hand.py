@@ -36,6 +36,7 @@ from tests.api.test_metrics import scraped
 from tests.api.test_show_and_list import rows_of
 from tests.api.test_verbs import act
 from tests.build import FakeProvider, item, pay, rows, run, start, student, trainer, value
+from tests.waiting import eventually
 from worker import make_worker
 from workflows.attributes import NEEDS_ATTENTION
 
@@ -66,15 +67,12 @@ async def forgotten(client: Client, workflow_id: str) -> None:
     request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=of)
     await client.workflow_service.delete_workflow_execution(request)
     with suppress(RPCError):
-        while await client.get_workflow_handle(workflow_id).describe():  # noqa: ASYNC110 - the server does it by and by
-            await asyncio.sleep(0.05)
+        await eventually(client.get_workflow_handle(workflow_id).describe, lambda _: False)
 
 
 async def listed(api: httpx2.AsyncClient, name: str, **filters: str) -> dict[str, Any]:
     """The payment's row in the list, once visibility has it there."""
-    while name not in (seen := await rows_of(api, **filters)):  # noqa: ASYNC110 - visibility lags: no event to wait for
-        await asyncio.sleep(0.05)
-    return seen[name]
+    return (await eventually(lambda: rows_of(api, **filters), lambda seen: name in seen))[name]
 
 
 async def start_again(api: httpx2.AsyncClient, **said: str) -> str:

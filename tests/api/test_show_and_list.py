@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from tests import cluster
 from tests.api.conftest import NOBODY, begin, booted, end_runs, fresh, is_problem, settings_for, shown, until
 from tests.build import FakeProvider, item, pay, run, start, student, trainer
 from tests.roles import as_role
+from tests.waiting import eventually
 from worker import make_worker
 from workflows.steps import TABLE
 
@@ -141,8 +141,7 @@ async def made_market(
             await until(api, f"purchase:{payment}:1", name)
     await begin(api, made.running)
     for seen, name in (({"attention": "any"}, made.attention), ({"stage": "starting"}, made.running)):
-        while set(await rows_of(api, **seen)) != {name}:  # noqa: ASYNC110 - visibility lags a little: no event to wait for
-            await asyncio.sleep(0.05)
+        await eventually(lambda seen=seen: rows_of(api, **seen), lambda rows, name=name: set(rows) == {name})
     return made
 
 

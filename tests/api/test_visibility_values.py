@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +15,7 @@ from domain.ids import purchase_id_of
 from tests.api.conftest import shown
 from tests.api.test_show_and_list import LIST
 from tests.build import run
+from tests.waiting import eventually
 from workflows.attributes import NEEDS_ATTENTION, STUDENT_ID
 
 TAILS = (
@@ -56,8 +56,7 @@ async def test_finds_exactly_the_runs_of_a_student_and_exactly_the_row_of_an_id(
             " VALUES (:id, :workflow_id, 1, :student_id, 'admin', 1, now() - interval '1 day')",
             id=purchase_id_of(workflow_id), workflow_id=workflow_id, student_id=student_id)  # fmt: skip
     for student_id, workflow_id in students.items():
-        while not (found := await running_runs(temporal, equals(STUDENT_ID, student_id))):  # noqa: ASYNC110 - visibility lags
-            await asyncio.sleep(0.05)
+        found = await eventually(lambda of=student_id: running_runs(temporal, equals(STUDENT_ID, of)))
         assert set(found) == {workflow_id}
         assert (await shown(api, purchase_id_of(workflow_id)))["ending"] == "running"
     answer = await api.get(LIST)

@@ -15,7 +15,7 @@ import pytest
 
 from cli.bench.marketplace import LESSONS
 from cli.bench.report import tell
-from tests.e2e.stack import COURSAGA
+from tests.stack import COURSAGA
 
 _PURCHASES = 4
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.runtime.conftest import ROOT, coursaga, environment
+from tests.stack import COURSAGA, ROOT, Commands, environment
+from tests.waiting import in_time
 
 NOWHERE = {
     "DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "TEMPORAL_ADDRESS": "127.0.0.1:1",
@@ -28,10 +28,7 @@ EVERY = ["up", "down", "demo", "bench", *SERVES, *OTHERS, *ASKS_THE_API]
 
 
 def run(home: Path, words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    given = environment(home, **settings)
-    return subprocess.run(
-        coursaga(*words.split()), env=given, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
-    )
+    return Commands(environment(home, **settings)).call(*words.split(), seconds=90)
 
 
 def exits(home: Path, words: str, code: int, **settings: str) -> str:
@@ -76,13 +73,10 @@ def test_what_serves_waits_for_a_server_that_is_away(words: str, tmp_path: Path)
     log = tmp_path / "log"
     given = environment(tmp_path / "home", **NOWHERE, **KAFKA)
     with log.open("w") as said:
-        process = subprocess.Popen(coursaga(words), env=given, cwd=ROOT, stdout=said, stderr=said)
-    until = time.monotonic() + 60
+        process = subprocess.Popen([COURSAGA, words], env=given, cwd=ROOT, stdout=said, stderr=said)
     waits = {"relay": "relay_waits", "consume": "consumer_serves"}[words]
-    while waits not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.05)
+    in_time(log.read_text, lambda said: waits in said or process.poll() is not None)
+    assert process.poll() is None, log.read_text()
     process.terminate()
     assert process.wait(60) == 0, log.read_text()
 
@@ -109,7 +103,7 @@ def test_a_failed_connection_never_ends_a_process_by_a_signal(tmp_path: Path) ->
     for _ in range(2):
         together = [
             subprocess.Popen(
-                coursaga("worker"), env=environment(tmp_path / "home", **NOWHERE), cwd=ROOT, stderr=subprocess.DEVNULL
+                [COURSAGA, "worker"], env=environment(tmp_path / "home", **NOWHERE), cwd=ROOT, stderr=subprocess.DEVNULL
             )
             for _ in range(os.cpu_count() or 2)
         ]

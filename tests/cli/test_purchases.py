@@ -25,6 +25,7 @@ from runtime.settings import Settings
 from runtime.state import Home, Running
 from tests.api.conftest import NOBODY, end_runs, fresh, settings_for
 from tests.build import FakeProvider, item, pay, rows, student, trainer
+from tests.waiting import eventually
 from worker import make_worker
 
 
@@ -76,9 +77,7 @@ async def listed(capsys: pytest.CaptureFixture[str], **filters: Any) -> list[dic
 
 
 async def until(capsys: pytest.CaptureFixture[str], payment: str, ending: str) -> dict[str, Any]:
-    while (row := (await listed(capsys, payment=payment))[0])["ending"] != ending:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.05)
-    return row
+    return (await eventually(lambda: listed(capsys, payment=payment), lambda seen: seen[0]["ending"] == ending))[0]
 
 
 @pytest.mark.usefixtures("serving")

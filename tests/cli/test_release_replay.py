@@ -10,6 +10,7 @@ from temporalio.client import Client
 from cli.release import replay
 from cli.release.replay import replay_open_runs
 from runtime.temporal import RPC
+from tests.waiting import eventually
 from workflows.lesson_changes import LessonSweepWorkflow
 from workflows.pruning import PruneWorkflow
 
@@ -33,8 +34,8 @@ async def test_the_newest_and_the_oldest_of_each_type_are_replayed(
         return await history(client, run)
 
     monkeypatch.setattr(replay, "_history", noted)
-    while (await temporal.count_workflows(replay.open_runs(queue), rpc_timeout=RPC)).count < 8:
-        pass  # the server lists a run in a moment
+    opened = replay.open_runs(queue)
+    await eventually(lambda: temporal.count_workflows(opened, rpc_timeout=RPC), lambda seen: seen.count == 8)
     found = await replay_open_runs(temporal, queue)
     assert found.open == {"PruneWorkflow": 7, "LessonSweepWorkflow": 1}
     assert found.replayed == {"PruneWorkflow": 5, "LessonSweepWorkflow": 1}

@@ -17,16 +17,14 @@ from runtime.dev_auth import dev_key
 from tests.api.conftest import fresh
 from tests.build import FakeProvider, pay, student
 from tests.cli.test_purchases import at, serving
-from tests.runtime.conftest import ROOT, coursaga, environment
+from tests.stack import Commands, environment
 from tests.tokens import token
 
 __all__ = ["at", "serving"]
 
 
 def run(home: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        coursaga(*words), env=environment(home, **settings), cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return Commands(environment(home, **settings)).call(*words)
 
 
 def test_prints_the_token_alone(tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from domain.refusals import REFUSALS
 from runtime.child_processes import free_port
-from tests.e2e.stack import up
-from tests.e2e.test_attention import HOME, World, market, payment
+from tests.e2e.world import World, course, market, payment, teachers, world_in
 from tests.samples import filled
+from tests.waiting import in_time
 
 NAMES = ("approved", "unapproved", "uncounted", "forgotten")
 METERED = f"127.0.0.1:{free_port()}"
@@ -25,21 +22,14 @@ SIGNED = ("reason", "requestKey")  # every act says these for itself
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home: Path = tmp_path_factory.mktemp("approval")
-    students = [
-        {"id": f"student-{name}", "name": "S", "email": "s@example.test", "coins": 0, "profile": HOME} for name in NAMES
-    ]
-    file = home / "market.json"
-    file.write_text(json.dumps({**market(), "students": students, "payments": [payment(name) for name in NAMES]}))
     own = {"AUTO_APPROVE_ALLOCATIONS": "false", "ATTENTION_ESCALATE_AFTER": "1s", "WORKER_METRICS_ADDRESS": METERED}
-    with up(home, **own) as stack:
-        stack.run("import", str(file))
-        with stack.client() as api:
-            yield World(stack, api, api)
+    with world_in(tmp_path_factory.mktemp("approval"), **own) as world:
+        world.load(market(map(payment, NAMES), [course("course-piano")], teachers("course-piano", 12)))
+        yield world
 
 
 def waits_for_approval(world: World, name: str) -> None:
-    world.api.post("/api/v1/purchases", json={"paymentId": name}).raise_for_status()
+    world.start(name)
     seen = world.wait(name, "attention", "AWAITING_APPROVAL")
     assert (seen["sessions"], seen["nextRetry"]) == (0, None)  # nobody but an admin can say yes
 
@@ -85,8 +75,8 @@ def test_an_allocation_that_names_no_count_gets_one_from_an_admin(world: World) 
 
 def test_an_approval_that_nobody_gives_is_escalated_by_event_and_metric(world: World) -> None:
     waits_for_approval(world, "forgotten")
-    while not figure(f"{world.stack.said['api']}/metrics", "coursaga_events", type="PURCHASE_ATTENTION_ESCALATED"):
-        time.sleep(0.2)  # the test's timeout bounds it
+    metrics = f"{world.stack.said['api']}/metrics"
+    in_time(lambda: figure(metrics, "coursaga_events", type="PURCHASE_ATTENTION_ESCALATED"), pause=0.2)
     assert figure(f"http://{METERED}/metrics", "coursaga_attention_escalated", code="AWAITING_APPROVAL")
     assert figure(f"{world.stack.said['api']}/metrics", "coursaga_attention", reason="AWAITING_APPROVAL") == 1
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from cli.demo.story import DemoFailed, within
-from tests.e2e.stack import COURSAGA, commands
+from tests.stack import COURSAGA, commands
 
 
 @pytest.fixture

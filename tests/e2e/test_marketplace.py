@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import pytest
 from db.engine import make_engine
 from tests.build import rows
 from tests.e2e.other_marketplace import other_marketplace
-from tests.e2e.stack import Up, up
 from tests.invariants import violations
+from tests.stack import Up, up
+from tests.waiting import in_time
 
 DATA = Path(__file__).parents[1] / "data"
 COSTS = 100  # coins, of each course line of a student who has some
@@ -97,9 +97,8 @@ def becomes(stack: Up, file: dict[str, Any], expected: dict[str, dict[str, Any]]
     def wrong() -> dict[str, str]:
         return differences([row for row in stack.json("purchases", "list") if row["paymentId"] in mine], expected)
 
-    until = time.monotonic() + 300
-    while found := wrong():
-        assert time.monotonic() < until, found
+    # The command is a process of its own each time: it is asked when there is something to see.
+    in_time(wrong, lambda found: not found, seconds=300, pause=2)
     before = contents(stack.said["databaseUrl"])
     assert stack.json("purchases", "start", "--all")["started"] == 0
     assert contents(stack.said["databaseUrl"]) == before
@@ -146,6 +145,8 @@ def test_an_import_that_brings_trainers_wakes_who_waited_for_them(market: tuple[
     harpists = tmp_path / "harpists.json"
     harpists.write_text(json.dumps(file))
     stack.run("import", str(harpists))
-    until = time.monotonic() + 60
-    while left := waiting - {row["paymentId"] for row in stack.json("purchases", "list", "--ending", "completed")}:
-        assert time.monotonic() < until, left
+
+    def left() -> set[str]:
+        return waiting - {row["paymentId"] for row in stack.json("purchases", "list", "--ending", "completed")}
+
+    in_time(left, lambda found: not found, pause=1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from pathlib import Path
 
-from tests.e2e.stack import up
+from tests.stack import up
+from tests.waiting import in_time
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,10 +42,7 @@ def test_what_the_readme_says_buys_ten_lessons(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        until = time.monotonic() + 60
-        while (bought := stack.json("purchases", "list")[0])["ending"] == "running":
-            assert time.monotonic() < until, (bought, done.stdout, done.stderr)
-            time.sleep(0.1)
+        bought = in_time(lambda: stack.json("purchases", "list")[0], lambda seen: seen["ending"] != "running")
         assert (bought["ending"], bought["code"]) == ("completed", None)
         assert (bought["studentId"], bought["sessions"], bought["firstLocal"]) == (
             "student-eve",

@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
 from runtime.temporal import connect_to
-from tests.e2e.stack import COURSAGA, Commands, Up, up
-from tests.e2e.test_attention import World, payment
-from tests.e2e.test_restore import market
+from tests.e2e.world import course, market, payment, teachers, world_in
+from tests.stack import COURSAGA, Commands, Up
 
 ROOT = Path(__file__).parents[2]
 # What somebody might do without a second thought: the student is enrolled once there is a trainer.
@@ -71,13 +68,12 @@ def workers_check(stack: Up) -> dict[str, Any]:
 async def test_purchases_go_on_with_a_new_build_and_a_breaking_one_is_refused(tmp_path: Path) -> None:
     home, broken = tmp_path / "home", changed(tmp_path / "broken")
     home.mkdir()
-    bought = market(payment("parked", classTime=None), payment("waiting", "course-harp"))
-    (home / "market.json").write_text(json.dumps(bought))
-    with up(home, COURSAGA_BUILD="build-a") as stack, stack.client() as api:
-        world = World(stack, api, httpx2.Client())
-        stack.run("import", str(home / "market.json"))
+    paid = [payment("parked", classTime=None), payment("waiting", "course-harp")]
+    with world_in(home, COURSAGA_BUILD="build-a") as world:
+        stack, api = world.stack, world.api
+        world.load(market(paid, map(course, ("course-piano", "course-harp")), teachers("course-piano", 8)))
         for name, code in (("parked", "METADATA_INCOMPLETE"), ("waiting", "NO_TRAINER_AVAILABLE")):
-            api.post("/api/v1/purchases", json={"paymentId": name}).raise_for_status()
+            world.start(name)
             world.wait(name, "attention", code)
 
         with worker(stack, "build-b") as build_b:

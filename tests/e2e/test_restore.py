@@ -7,7 +7,6 @@ as they are where both are on one PostgreSQL.
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
@@ -20,46 +19,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from sqlalchemy import create_engine, make_url
 
 from runtime.embedded.postgres import wipe_postgres
 from runtime.temporal import connect_to
 from tests.cluster import client_programs
-from tests.e2e.stack import Up, up
-from tests.e2e.test_attention import ALWAYS, HOME, World, add_harpist, payment
+from tests.e2e.world import World, add_harpist, course, market, payment, teachers, world_in
 from tests.invariants import violations, violations_of_runs
+from tests.stack import Up
 
 SCRIPTS = Path(__file__).parents[2] / "deploy" / "backup"
 FROZEN = ("worker", "relay", "api", "temporal")
 
 
-def market(*paid: dict[str, Any]) -> dict[str, Any]:
-    courses = ("course-piano", "course-harp")
-    return {
-        "version": 1,
-        "students": [
-            {"id": one["studentId"], "name": "S", "email": "s@example.test", "coins": 0, "profile": HOME} for one in paid
-        ],
-        "courses": [
-            {"id": id, "title": id, "priceMinor": 5000, "currency": "USD", "fulfilment": "sessions", "open": True}
-            for id in courses
-        ],
-        "trainers": [
-            {"id": f"pianist-{number}", "name": "T", "courses": ["course-piano"], "radiusKm": 50, **HOME}
-            | {"availability": ALWAYS}
-            for number in range(8)
-        ],
-        "payments": list(paid),
-    }  # fmt: skip
+def market_of(*paid: dict[str, Any]) -> dict[str, Any]:
+    return market(paid, map(course, ("course-piano", "course-harp")), teachers("course-piano", 8))
 
 
-BEFORE = market(
+BEFORE = market_of(
     payment("whole"), payment("unbegun"), payment("repaid", "course-harp"), payment("repaying", "course-harp"),
     payment("waiting", "course-harp"), payment("taken-back", "course-harp"),
 )  # fmt: skip
-LOST = market(payment("lost"), payment("lost-repaid", "course-harp"))
+LOST = market_of(payment("lost"), payment("lost-repaid", "course-harp"))
 
 
 @pytest.fixture
@@ -70,12 +52,6 @@ def home() -> Iterator[Path]:
     yield folder
     wipe_postgres(folder)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def load(stack: Up, home: Path, content: dict[str, Any]) -> dict[str, Any]:
-    file = home / "market.json"
-    file.write_text(json.dumps(content))
-    return stack.json("import", str(file))
 
 
 def script(stack: Up, home: Path, name: str, *words: object) -> str:
@@ -105,19 +81,6 @@ def frozen(stack: Up, *names: str) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-@contextmanager
-def world(home: Path) -> Iterator[World]:
-    with up(home) as stack:
-        provider = json.loads((home / "stack.json").read_text())["running"]["provider_url"]
-        with stack.client() as api, httpx2.Client(base_url=provider) as other:
-            yield World(stack, api, other)
-
-
-def start(world: World, *payments: str) -> None:
-    for name in payments:
-        world.api.post("/api/v1/purchases", json={"paymentId": name}).raise_for_status()
-
-
 def hurry(world: World, name: str) -> None:
     """It goes on by itself, too, and may have ended meanwhile: then the answer is 409."""
     body = {"reason": "a test is in a hurry", "requestKey": "hurry"}
@@ -139,8 +102,8 @@ def taken(world: World) -> list[tuple[str, str]]:
 async def test_an_hour_is_lost_and_nobody_pays_or_is_paid_twice(home: Path) -> None:
     backups, temporal = home / "backups", home / "temporal"
     backups.mkdir()
-    with world(home) as then:
-        load(then.stack, home, BEFORE)
+    with world_in(home) as then:
+        then.load(BEFORE)
         refusing = {
             "operation": "refund",
             "paymentId": "repaying",
@@ -149,7 +112,7 @@ async def test_an_hour_is_lost_and_nobody_pays_or_is_paid_twice(home: Path) -> N
             "seconds": 0,
         }
         then.provider.post("/_faults", json=[refusing]).raise_for_status()
-        start(then, "whole", "repaid", "repaying", "waiting", "taken-back")
+        then.start("whole", "repaid", "repaying", "waiting", "taken-back")
         then.wait("whole", "completed")
         for name in ("repaid", "repaying", "waiting", "taken-back"):
             then.wait(name, "attention", "NO_TRAINER_AVAILABLE")
@@ -161,7 +124,7 @@ async def test_an_hour_is_lost_and_nobody_pays_or_is_paid_twice(home: Path) -> N
 
         # The moment of the backup: one has just been started, one is being undone, two wait.
         with frozen(then.stack, "worker"):
-            start(then, "unbegun")
+            then.start("unbegun")
             with frozen(then.stack, *FROZEN[1:]):
                 made = script(then.stack, home, "backup", backups)
                 shutil.copytree(temporal, backups / "temporal")
@@ -173,8 +136,8 @@ async def test_an_hour_is_lost_and_nobody_pays_or_is_paid_twice(home: Path) -> N
         then.wait("unbegun", "completed")
         then.act("taken-back", "cancel")
         then.wait("taken-back", "cancelled")
-        load(then.stack, home, LOST)
-        start(then, "lost", "lost-repaid")
+        then.load(LOST)
+        then.start("lost", "lost-repaid")
         then.wait("lost-repaid", "attention", "NO_TRAINER_AVAILABLE")
         then.act("lost-repaid", "cancel")
         then.wait("lost-repaid", "cancelled")
@@ -188,7 +151,7 @@ async def test_an_hour_is_lost_and_nobody_pays_or_is_paid_twice(home: Path) -> N
     shutil.rmtree(temporal)
     shutil.copytree(backups / "temporal", temporal)
 
-    with world(home) as now:
+    with world_in(home) as now:
         # By itself: what was ended is as it was, what ran goes on.
         assert {name: now.row(name) for name in before} == before
         now.wait("unbegun", "completed")
@@ -206,7 +169,7 @@ async def test_an_hour_is_lost_and_nobody_pays_or_is_paid_twice(home: Path) -> N
         now.wait("taken-back", "cancelled")
         add_harpist(now, "waiting")
         now.wait("waiting", "completed")
-        load(now.stack, home, LOST)
+        now.load(LOST)
         assert now.stack.json("purchases", "start", "--all")["failed"] == 0
         now.wait("lost", "completed")
         now.wait("lost-repaid", "refused", "PAYMENT_NOT_SUCCEEDED")

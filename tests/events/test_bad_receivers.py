@@ -21,7 +21,7 @@ from tests.events import bad_receivers as bad
 from tests.events.bad_receivers import behaving
 from tests.events.receiver import SECRET, receiving
 from tests.events.relays import BOUND, add, pool, relaying, seal, tell
-from tests.faults.waiting import happens
+from tests.waiting import eventually
 
 __all__ = ["pool"]
 
@@ -91,9 +91,9 @@ async def test_others_are_told_meanwhile(engine: Engine, pool: AsyncEngine) -> N
         await add(pool, "fine", fine.url)
         tell(engine, *told)
         async with relaying(pool, webhooks=webhooks):
-            await happens(lambda: set(fine.took()) == set(told))
+            await eventually(lambda: set(fine.took()) == set(told))
             untried = "SELECT count(*) FROM webhook_deliveries WHERE answer IS NULL AND event_id IN (SELECT min(id) FROM outbox GROUP BY regexp_replace(key, ':[^:]*$', ''))"
-            await happens(lambda: value(engine, untried) == 0)
+            await eventually(lambda: value(engine, untried) == 0)
     await webhooks.close()
     assert set(fine.took()) == set(told)
     for how, (_, _, answer) in BEHAVIOURS.items():
@@ -122,12 +122,12 @@ async def test_names_that_nobody_resolves_take_no_thread_from_others(
             told = [f"purchase:{subject}:A" for subject in range(12)]
             tell(engine, *told)
             async with relaying(pool, webhooks=webhooks):
-                await happens(lambda: len(set(asked)) == 4)
+                await eventually(lambda: len(set(asked)) == 4)
                 await add(pool, "fine", fine.url.replace("127.0.0.1", "localhost"))
                 tell(engine, "purchase:fine:A")
-                await happens(lambda: fine.took() == ["purchase:fine:A"])
+                await eventually(lambda: fine.took() == ["purchase:fine:A"])
                 failed = "SELECT count(*) FROM webhook_deliveries WHERE answer = 'TimeoutError'"
-                await happens(lambda: value(engine, failed) >= 4 * 12)
+                await eventually(lambda: value(engine, failed) >= 4 * 12)
             assert len(asked) == 4, "a thread for each delivery"
     finally:
         over.set()

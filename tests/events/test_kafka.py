@@ -26,10 +26,10 @@ from tests.build import item, rows, run, value
 from tests.events.broker import Brokers
 from tests.events.processes import Killable, consume, relay_on
 from tests.events.told import POISON, WANTED, event, raw
-from tests.faults.waiting import happens
 from tests.gateways.process import ProviderProcess
 from tests.invariants import violations
 from tests.roles import as_role, owner_of
+from tests.waiting import eventually
 from worker import make_worker
 
 OPTIONS = '{"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}'  # a killed member is noticed as soon as can be
@@ -159,16 +159,16 @@ async def test_every_payment_one_purchase_whatever_happens_to_consumers_and_brok
         for part in parts[1:-1]:
             before = handled(engine)
             assert len(await asyncio.to_thread(out.publish, part)) == len(part)
-            await happens(lambda before=before: handled(engine) > before)
+            await eventually(lambda before=before: handled(engine) > before)
             chance.choice(world.consumers[-2:]).kill()
             world.consume()
         world.brokers.freeze()
         await asyncio.sleep(frozen)  # the outage itself, not a wait for anything
         world.brokers.thaw()
         assert len(await asyncio.to_thread(out.publish, parts[-1])) == len(parts[-1])
-        await happens(lambda: handled(engine) == payments + len(bad))
+        await eventually(lambda: handled(engine) == payments + len(bad))
         ended = "SELECT count(*) FROM purchase_starts WHERE ending = 'completed'"
-        await happens(lambda: value(engine, ended) == payments)
+        await eventually(lambda: value(engine, ended) == payments)
         assert violations(engine, provider.url) == []
     for query in (
         "SELECT count(*) FROM purchase_starts WHERE origin = 'event'",
@@ -209,12 +209,12 @@ async def test_while_temporal_is_away_nothing_is_refused_and_nothing_lost(
         [lost] = world.consumers
         sent = [Outgoing("bad", b"bad", b"bad"), Outgoing("good", b"good", raw(event(payment)))]
         assert len(KafkaOut(world.brokers.servers, "payments", {}).publish(sent)) == 2
-        await happens(lambda: [line["event"] for line in lost.said()].count("consumer_waits") > 1)
+        await eventually(lambda: [line["event"] for line in lost.said()].count("consumer_waits") > 1)
         assert lost.stop() == 0
         assert value(engine, "SELECT count(*) FROM dead_letters WHERE code <> 'EVENT_NOT_JSON'") == 0
         world.environment["TEMPORAL_ADDRESS"] = settings.environment()["TEMPORAL_ADDRESS"]
         world.consume()
-        await happens(lambda: handled(engine) == 2)
+        await eventually(lambda: handled(engine) == 2)
         assert world.consumers[-1].stop() == 0
     assert "consumer_stops" in [line["event"] for line in lost.said()]
 
@@ -228,10 +228,10 @@ async def test_five_megabytes_are_kept_as_they_came_and_the_next_message_is_hand
         out = KafkaOut(world.brokers.servers, "payments", {})
         world.consume()
         assert len(await asyncio.to_thread(out.publish, [Outgoing("five", b"one", five)])) == 1
-        await happens(lambda: handled(engine) == 1)
+        await eventually(lambda: handled(engine) == 1)
         assert bytes(value(engine, "SELECT payload FROM dead_letters WHERE code = 'EVENT_TOO_LARGE'")) == five
         assert len(await asyncio.to_thread(out.publish, [Outgoing("good", b"one", raw(event(payment)))])) == 1
-        await happens(lambda: handled(engine) == 2)
+        await eventually(lambda: handled(engine) == 2)
     assert [message.value for message in everything_on(world, "payments.dead-letters", 1)] == [five]
 
 
@@ -247,7 +247,7 @@ async def test_an_event_is_told_however_often_the_relay_dies_between_commit_and_
         dying = world.start(relay_on, "before" if number % 2 else "after")
         assert await asyncio.to_thread(dying.ended) == -9, dying.said()
     last = world.start(relay_on, "never")
-    await happens(lambda: value(engine, "SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0)
+    await eventually(lambda: value(engine, "SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0)
     assert await asyncio.to_thread(last.stop) == 0
     told = await asyncio.to_thread(everything_on, world, "purchases", kills)
     wanted = {f"purchase:{number}:PURCHASE_CREATED" for number in range(kills)}

@@ -20,7 +20,7 @@ from relay import publish, publish_some
 from tests.build import run, value
 from tests.events.receiver import SECRET, receiving
 from tests.events.relays import BOUND, add, impatient, pool, relaying, remove, tell
-from tests.faults.waiting import happens
+from tests.waiting import eventually
 
 __all__ = ["pool"]
 
@@ -72,7 +72,7 @@ async def test_four_relays_at_once_tell_each_event_once_and_each_subject_in_orde
     publisher, stop = Keeping(), asyncio.Event()
     relays = [asyncio.create_task(publish(pool, publisher, stop)) for _ in range(4)]
     async with asyncio.timeout(BOUND):
-        await happens(lambda: waiting(engine) == 0)
+        await eventually(lambda: waiting(engine) == 0)
     stop.set()
     await asyncio.gather(*relays)
     assert sorted(publisher.told) == sorted(wanted)
@@ -112,7 +112,7 @@ async def test_targets_get_what_they_want_signed_and_in_order(engine: Engine, po
         told = [f"purchase:{subject}:{kind}" for subject in range(30) for kind in ("NEW", "DONE")]
         tell(engine, *told)
         async with relaying(pool):
-            await happens(lambda: len(everything.got) == 60 and len(some.got) == 30)
+            await eventually(lambda: len(everything.got) == 60 and len(some.got) == 30)
         assert sorted(everything.took()) == sorted(told)
         for subject in range(30):
             mine = [key for key in everything.took() if f":{subject}:" in key]
@@ -134,13 +134,13 @@ async def test_a_dead_target_holds_up_no_other_and_a_failing_event_only_its_subj
         await add(pool, "gone", "http://127.0.0.1:1/events")
         tell(engine, "purchase:1:A", "purchase:1:B", "purchase:2:A")
         async with relaying(pool):
-            await happens(lambda: len(fine.got) == 3 and picky.took() == ["purchase:2:A"])
-            await happens(lambda: "purchase:1:A" in picky.tries)
+            await eventually(lambda: len(fine.got) == 3 and picky.took() == ["purchase:2:A"])
+            await eventually(lambda: "purchase:1:A" in picky.tries)
             impatient(engine)
-            await happens(lambda: picky.tries.count("purchase:1:A") >= 2)
+            await eventually(lambda: picky.tries.count("purchase:1:A") >= 2)
             assert "purchase:1:B" not in picky.tries
             broken.clear()
-            await happens(lambda: impatient(engine) or len(set(picky.took())) == 3)
+            await eventually(lambda: impatient(engine) or len(set(picky.took())) == 3)
             hangs.over.set()
         assert list(dict.fromkeys(picky.took())) == ["purchase:2:A", "purchase:1:A", "purchase:1:B"]
     answer = "SELECT answer FROM webhook_deliveries WHERE target_id = 'gone' ORDER BY event_id LIMIT 1"
@@ -154,10 +154,10 @@ async def test_a_delivery_is_given_up_at_last_and_the_next_one_goes_out(engine: 
         tell(engine, "purchase:1:A", "purchase:1:B")
         async with relaying(pool):
             answered = "SELECT count(*) FROM webhook_deliveries WHERE answer = '302'"
-            await happens(lambda: value(engine, answered) == 1)
+            await eventually(lambda: value(engine, answered) == 1)
             assert target.tries == ["purchase:1:A"]  # a redirect is not followed
             run(engine, "UPDATE webhook_deliveries SET tries = :most WHERE tries > 0", most=MAX_ATTEMPTS - 1)
-            await happens(lambda: impatient(engine) or "purchase:1:B" in target.took())
+            await eventually(lambda: impatient(engine) or "purchase:1:B" in target.took())
     assert value(
         engine, "SELECT given_up_at IS NOT NULL AND answer = '302' FROM webhook_deliveries ORDER BY event_id LIMIT 1"
     )
@@ -170,7 +170,7 @@ async def test_pauses_grow(engine: Engine, pool: AsyncEngine) -> None:
     async with relaying(pool):
         for tries in range(1, 8):
             seen = "SELECT count(*) FROM webhook_deliveries WHERE answer IS NOT NULL AND tries = :tries"
-            await happens(lambda tries=tries, seen=seen: value(engine, seen, tries=tries) == 1)
+            await eventually(lambda tries=tries, seen=seen: value(engine, seen, tries=tries) == 1)
             left = "SELECT extract(epoch FROM next_try_at - now())::float8 FROM webhook_deliveries"
             pauses.append(value(engine, left))
             run(engine, "UPDATE webhook_deliveries SET next_try_at = now(), answer = NULL")
@@ -185,7 +185,7 @@ async def test_a_removed_target_is_told_nothing_more(engine: Engine, pool: Async
         await remove(pool, "gone")
         tell(engine, "purchase:1:A")
         async with relaying(pool):
-            await happens(lambda: len(stays.got) == 1)
+            await eventually(lambda: len(stays.got) == 1)
     assert gone.tries == []
 
 

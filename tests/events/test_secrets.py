@@ -18,9 +18,9 @@ from tests.api.conftest import booted, is_problem
 from tests.build import run, value
 from tests.events.receiver import SECRET, receiving
 from tests.events.relays import add, impatient, pool, relaying, seal, tell
-from tests.faults.waiting import happens
 from tests.roles import owner_of
 from tests.tokens import make_key
+from tests.waiting import eventually
 
 __all__ = ["pool"]
 
@@ -51,7 +51,7 @@ async def test_a_stranger_in_the_database_finds_no_secret(
             is_problem(await api.post(HOOKS, json={"url": target.url, "secret": SECRET}), 409, "TARGET_EXISTS")
             tell(engine, "purchase:1:A")
             async with relaying(pool):
-                await happens(lambda: target.took() == ["purchase:1:A"])  # it checks the signature
+                await eventually(lambda: target.took() == ["purchase:1:A"])  # it checks the signature
             seen = everything(engine) + "".join(capsys.readouterr())
             for secret in (SECRET, made["secret"]):
                 assert "whsec_" not in seen
@@ -85,10 +85,10 @@ async def test_plain_secrets_of_before_sign_until_they_are_sealed_and_afterwards
         run(engine, "UPDATE webhook_targets SET removed_at = now() WHERE id = 'removed'")  # as code of before does
         tell(engine, "purchase:1:A")
         async with relaying(pool):
-            await happens(lambda: "whsec_" not in everything(engine))
-            await happens(lambda: target.took() == ["purchase:1:A"])
+            await eventually(lambda: "whsec_" not in everything(engine))
+            await eventually(lambda: target.took() == ["purchase:1:A"])
             tell(engine, "purchase:2:A")
-            await happens(lambda: target.took() == ["purchase:1:A", "purchase:2:A"])
+            await eventually(lambda: target.took() == ["purchase:1:A", "purchase:2:A"])
     assert value(engine, "SELECT num_nonnulls(secret, sealed_secret) FROM webhook_targets WHERE id = 'removed'") == 0
 
 
@@ -122,8 +122,8 @@ async def test_keys_rotate(engine: Engine, pool: AsyncEngine) -> None:
         assert await seal_secrets(pool, Seal([old, new])) == 0
         tell(engine, "purchase:1:A")
         async with relaying(pool, Seal([new, old])):
-            await happens(lambda: target.took() == ["purchase:1:A"])
-            await happens(lambda: Seal([new]).is_newest(value(engine, "SELECT sealed_secret FROM webhook_targets")))
+            await eventually(lambda: target.took() == ["purchase:1:A"])
+            await eventually(lambda: Seal([new]).is_newest(value(engine, "SELECT sealed_secret FROM webhook_targets")))
     with pytest.raises(SecretUnreadable):
         await secret_of(pool, "target", Seal([old]))
     assert await secret_of(pool, "target", Seal([new])) == SECRET
@@ -139,11 +139,11 @@ async def test_without_the_right_key_deliveries_are_held_and_go_out_once_it_is_b
         run(engine, PLAIN, id="plain", url=plain.url, secret=SECRET)
         tell(engine, "purchase:1:A", "purchase:1:B", "purchase:2:A")
         async with relaying(pool, wrong):
-            await happens(lambda: len(plain.got) == 3)  # others go on
+            await eventually(lambda: len(plain.got) == 3)  # others go on
             held = "SELECT count(*) FROM webhook_deliveries WHERE target_id = 'target' AND answer LIKE 'held: SECRET_UNREADABLE:%'"
-            await happens(lambda: value(engine, held) == 3)
+            await eventually(lambda: value(engine, held) == 3)
             impatient(engine)
-            await happens(lambda: value(engine, f"{held} AND next_try_at > now()") == 3)
+            await eventually(lambda: value(engine, f"{held} AND next_try_at > now()") == 3)
         assert target.tries == []
         assert value(engine, "SELECT max(tries) FROM webhook_deliveries WHERE target_id = 'target'") == 0
         assert value(engine, "SELECT sealed_secret FROM webhook_targets WHERE id = 'target'") == before
@@ -153,7 +153,7 @@ async def test_without_the_right_key_deliveries_are_held_and_go_out_once_it_is_b
         assert shown["target"]["lastAnswer"].startswith("held: SECRET_UNREADABLE")
         impatient(engine)
         async with relaying(pool):
-            await happens(lambda: len(target.got) == 3)
+            await eventually(lambda: len(target.got) == 3)
         assert sorted(target.took()) == ["purchase:1:A", "purchase:1:B", "purchase:2:A"]
 
 

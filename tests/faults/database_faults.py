@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from tests.build import run, value
 from tests.faults.marks import COLUMNS, Mark
-from tests.faults.waiting import happens
+from tests.waiting import eventually
 
 LOCKS = 4711  # the class of our advisory locks
 # They act as the owner of the tables: whoever fires them need not be able to read the plans.
@@ -108,11 +108,11 @@ class Hold:
 
     async def entered(self) -> None:
         """Waits until somebody is held."""
-        await happens(self._waits)
+        await eventually(self._waits)
 
     async def left(self) -> None:
         """Waits until the held transaction is over."""
-        await happens(lambda: not self._in_transaction())
+        await eventually(lambda: not self._in_transaction())
 
     def break_off(self) -> None:
         """Ends every backend that waits, and those that wait for one of them, as a next try does: none of them commits."""

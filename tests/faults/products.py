@@ -18,8 +18,8 @@ from runtime.child_processes import Child
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.temporal_server import TemporalServer
 from runtime.settings import Settings
-from tests.faults.waiting import happens
 from tests.tokens import auth_settings, bearer
+from tests.waiting import eventually
 from workflows.policies import Rules
 
 
@@ -78,4 +78,4 @@ def crash(server: EmbeddedPostgres | TemporalServer, how: signal.Signals) -> Non
 
 async def gone(server: EmbeddedPostgres | TemporalServer) -> None:
     """Waits until the process has ended."""
-    await happens(lambda: not server.alive)
+    await eventually(lambda: not server.alive)

@@ -19,11 +19,11 @@ from gateways.payments import ProviderLine, ProviderPayment
 from tests import build
 from tests.faults.database_faults import Trouble, is_there
 from tests.faults.marks import ANNOUNCE, CARDS, LESSONS, SENTENCES, UNDO_OF, ledger_row_of, mark_of
-from tests.faults.waiting import happens
 from tests.faults.worker_with_faults import plan_file
 from tests.faults.world import WorkerProcess, World
 from tests.subjects import bundle
 from tests.temporal.messages import Handle, act, cancel, progress
+from tests.waiting import eventually
 from workflows.policies import Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 from workflows.steps import CREATE_SESSIONS
@@ -190,7 +190,7 @@ class Purchase:
     async def ends_before_death_of(self, worker: WorkerProcess) -> bool:
         """Waits for whichever comes first, the end of the workflow or the death of its worker."""
         end = asyncio.create_task(self.ending())
-        await happens(lambda: end.done() or not worker.alive)
+        await eventually(lambda: end.done() or not worker.alive)
         ended = end.done()
         end.cancel()
         return ended
@@ -261,7 +261,7 @@ class Purchase:
 
 async def entered(held: Path) -> None:
     """Waits until the worker holds at this plan."""
-    await happens(lambda: not held.exists())
+    await eventually(lambda: not held.exists())
 
 
 def release(*held: Path) -> None:

@@ -11,9 +11,9 @@ from sqlalchemy import Engine, text
 
 from tests.build import rows, run, value
 from tests.faults.purchases import FAST, Purchase
-from tests.faults.waiting import happens
 from tests.faults.world import World
 from tests.invariants import violations
+from tests.waiting import eventually
 
 THIRTY = 30
 AT_ONCE = 6
@@ -66,7 +66,7 @@ async def _killed_at(world: World, number: int, *, lost: bool) -> None:
         connection.commit()
         worker = purchase.worker()
         await purchase.start()
-        await happens(lambda: _waiting(engine, stop) is not None)
+        await eventually(lambda: _waiting(engine, stop) is not None)
         assert value(engine, "SELECT count(*) FROM sessions WHERE purchase_id = :id", id=order.purchase_id) == 0
         worker.kill()
         if lost:

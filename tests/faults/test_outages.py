@@ -21,9 +21,9 @@ from tests.faults.endings import require_completed, require_taken_back
 from tests.faults.products import buy, crash, gone, the_door
 from tests.faults.purchases import Purchase
 from tests.faults.site import Site
-from tests.faults.waiting import happens
 from tests.faults.world import World
 from tests.invariants import violations, violations_of_runs
+from tests.waiting import eventually
 from workflows.policies import Rules
 from workflows.steps import CONFIRM_PAYMENT, CREATE_PURCHASE
 
@@ -82,7 +82,7 @@ async def test_workers_killed_at_random_in_the_middle_of_purchases_cost_nobody_a
                 batch = [Purchase(site.world, is_open=number != 3) for number in range(4)]
                 await asyncio.gather(*_buy_all(door, batch))
                 reached = chance.randrange(1, 20)
-                await happens(lambda batch=batch, reached=reached: _steps(batch) >= reached)
+                await eventually(lambda batch=batch, reached=reached: _steps(batch) >= reached)
                 worker.kill()
                 worker.start()
                 purchases += batch
@@ -95,7 +95,7 @@ def _buy_all(door: httpx2.AsyncClient, purchases: list[Purchase]) -> list[asynci
 
 async def _in_the_middle(purchases: list[Purchase]) -> None:
     """Waits until a third of the work is done, and sees that it is not all of it."""
-    await happens(lambda: _steps(purchases) >= 2 * len(purchases))
+    await eventually(lambda: _steps(purchases) >= 2 * len(purchases))
     assert _ended(purchases) < len(purchases)
 
 

@@ -30,7 +30,7 @@ from gateways.payments import HttpPaymentProvider
 from runtime.logs import set_up_logs
 from runtime.settings import Settings, load_settings
 from runtime.temporal import connect
-from tests.faults.waiting import happens
+from tests.waiting import eventually
 from worker import make_worker
 
 PROVIDER_SECONDS = 3.0
@@ -120,7 +120,7 @@ async def _strike(kill: Path, hold: Path) -> None:
     if _taken(kill):
         _die()
     if held := _taken(hold):
-        await happens(lambda: not held.exists())
+        await eventually(lambda: not held.exists())
 
 
 def _taken(plan: Path) -> Path | None:

@@ -14,9 +14,9 @@ from secrets import token_hex
 from sqlalchemy import Engine
 from temporalio.client import Client
 
-from tests.faults.waiting import happens
 from tests.faults.worker_with_faults import serve
 from tests.gateways.process import ProviderProcess
+from tests.waiting import eventually
 
 TODAY = "2026-11-21"
 # Workers are forked off a process that has imported everything: some 0.2 s each instead of 2.
@@ -42,7 +42,7 @@ class WorkerProcess:
 
     async def died(self) -> None:
         """Waits until it has killed itself, as planned."""
-        await happens(lambda: not self.alive)
+        await eventually(lambda: not self.alive)
         assert self.process.exitcode == -9, f"the worker ended with {self.process.exitcode}"
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from runtime.embedded.postgres import DATABASE, EmbeddedPostgres
 from tests.cluster import client_programs
-from tests.runtime.conftest import ROOT
+from tests.stack import ROOT
 
 SCRIPTS = ROOT / "deploy" / "backup"
 DATABASES = (DATABASE, "temporal", "temporal_visibility")

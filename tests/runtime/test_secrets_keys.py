@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from runtime.errors import CannotRun
 from runtime.secrets_keys import HOW_TO_MAKE, KEY_FILE, key_of_home, keys_in, make_key_of_home
 from runtime.settings import SettingsError, load_settings
-from tests.runtime.conftest import ROOT, coursaga, environment
+from tests.stack import ROOT, Commands, environment
 from tests.tokens import ISSUER, jwks, make_key
 
 PRODUCTION = {
@@ -57,10 +57,7 @@ def test_several_keys_are_read_in_their_order(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("process", ["api", "relay"])
 def test_production_starts_nothing_that_needs_a_key_without_one(process: str, tmp_path: Path) -> None:
-    given = environment(tmp_path / "home", **PRODUCTION, AUTH_JWKS=jwks())
-    done = subprocess.run(
-        coursaga(process), env=given, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = Commands(environment(tmp_path / "home", **PRODUCTION, AUTH_JWKS=jwks())).call(process, seconds=60)
     assert done.returncode == 1, done.stderr
     assert "SECRETS_KEYS: must be set in production" in done.stderr
     assert HOW_TO_MAKE in done.stderr

@@ -7,11 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import psycopg
@@ -19,77 +16,17 @@ import pytest
 from temporalio.common import WorkflowIDReusePolicy
 
 from db.sealing import Seal
-from runtime.child_processes import gone, identity
 from runtime.embedded.data_guard import DataGuard
 from runtime.embedded.stack import Stack
 from runtime.settings import Settings
 from runtime.state import find
 from runtime.temporal import connect_to
-from tests.runtime.conftest import ROOT, coursaga, environment
-
-PATIENCE = 120
-
-
-class Up:
-    """One `coursaga up --json` that is ready."""
-
-    def __init__(self, home: Path, **settings: str) -> None:
-        self.home = home
-        self.environment = environment(home, **settings)
-        self.said = home / "said"
-        with self.said.open("w") as said:
-            self.process = subprocess.Popen(
-                coursaga("up", "--json"), env=self.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True
-            )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.said.read_text()
-        self.ready: dict[str, Any] = json.loads(line)
-        self.identities = {pid: identity(pid) for pid in self.ready["pids"].values()}
-
-    def ask(self, question: str) -> Any:
-        with psycopg.connect(self.ready["databaseUrl"].replace("+psycopg", ""), autocommit=True) as connection:
-            cursor = connection.execute(question.encode())
-            row = cursor.fetchone() if cursor.description else None
-            return row[0] if row else None
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return run(self.home, *words)
-
-    def end(self, how: signal.Signals) -> int:
-        self.process.send_signal(how)
-        code = self.process.wait(PATIENCE)
-        assert self.process.stdout is not None
-        rest = self.process.stdout.read()
-        self.process.stdout.close()
-        assert rest == "", "stdout carries the one object and nothing else"
-        return code
-
-    def left(self) -> list[int]:
-        """The processes of this stack that are still there after a while."""
-        return [pid for pid, known in self.identities.items() if known and not gone(pid, known, 30)]
+from tests.stack import COURSAGA, PATIENCE, ROOT, Commands, Up, environment, up
+from tests.waiting import in_time
 
 
 def run(home: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        coursaga(*words),
-        env=environment(home, **settings),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
-@contextmanager
-def up(home: Path, **settings: str) -> Iterator[Up]:
-    stack = Up(home, **settings)
-    try:
-        yield stack
-    finally:
-        if stack.process.poll() is None:
-            stack.end(signal.SIGTERM)
+    return Commands(environment(home, **settings)).call(*words)
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +38,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def test_prints_where_everything_is_once_the_api_is_ready(stack: Up):
-    assert stack.ready["ready"] is True
-    assert set(stack.ready["pids"]) == {"up", "postgres", "temporal", "provider", "worker", "relay", "api"}
-    with urlopen(f"{stack.ready['api']}/readyz", timeout=10) as answer:
+    assert stack.said["ready"] is True
+    assert set(stack.said["pids"]) == {"up", "postgres", "temporal", "provider", "worker", "relay", "api"}
+    with urlopen(f"{stack.said['api']}/readyz", timeout=10) as answer:
         assert answer.status == 200
-    with urlopen(stack.ready["docs"], timeout=10) as answer:
+    with urlopen(stack.said["docs"], timeout=10) as answer:
         assert answer.status == 200
-    with urlopen(stack.ready["temporalUi"], timeout=10) as answer:
+    with urlopen(stack.said["temporalUi"], timeout=10) as answer:
         assert answer.status == 200
     assert stack.ask("SELECT count(*) FROM alembic_version") == 1
 
@@ -115,30 +52,27 @@ def test_prints_where_everything_is_once_the_api_is_ready(stack: Up):
 def test_other_commands_with_the_same_home_find_it(stack: Up):
     found = find(stack.home)
     assert found is not None
-    assert found.report() == stack.ready
+    assert found.report() == stack.said
 
 
 def test_secrets_are_stored_under_a_key_of_its_own(stack: Up):
     key = stack.home / "secrets-key"
     assert key.stat().st_mode & 0o777 == 0o600
-    added = stack.run("webhooks", "add", "https://93.184.215.14/hook", "--event", "NEVER_TOLD", "--json")
+    added = stack.call("webhooks", "add", "https://93.184.215.14/hook", "--event", "NEVER_TOLD", "--json")
     assert added.returncode == 0, added.stderr
     made = json.loads(added.stdout)
     sealed = stack.ask("SELECT sealed_secret FROM webhook_targets")
     assert Seal([key.read_text()]).open(sealed) == made["secret"]
-    assert stack.run("webhooks", "remove", made["id"]).returncode == 0
+    assert stack.call("webhooks", "remove", made["id"]).returncode == 0
 
 
 def test_events_are_told(stack: Up):
     stack.ask("INSERT INTO outbox (key, type, occurred_at) VALUES ('purchase:1:A', 'A', now())")
-    until = time.monotonic() + PATIENCE
-    while stack.ask("SELECT count(*) FROM outbox WHERE published_at IS NULL"):
-        assert time.monotonic() < until, "no relay runs"
-        time.sleep(0.05)
+    in_time(lambda: stack.ask("SELECT count(*) FROM outbox WHERE published_at IS NULL"), lambda left: left == 0)
 
 
 def test_doctor_finds_everything_fine(stack: Up):
-    done = stack.run("doctor", "--json")
+    done = stack.call("doctor", "--json")
     report = json.loads(done.stdout)
     assert [check for check in report["checks"] if check["state"] != "fine"] == []
     assert (report["ok"], done.returncode) == (True, 0)
@@ -153,44 +87,42 @@ def test_doctor_says_what_does_not_run_and_what_to_do(home: Path):
 
 
 def test_a_second_one_on_the_same_home_is_refused(stack: Up):
-    done = stack.run("up", "--json")
+    done = stack.call("up", "--json")
     assert done.returncode == 1
     assert "already runs" in done.stderr
     assert done.stdout == ""
 
 
 def test_migrating_again_changes_nothing(stack: Up):
-    done = stack.run("migrate", "--json")
+    done = stack.call("migrate", "--json")
     assert (json.loads(done.stdout), done.returncode) == ({"migrated": True, "roles": []}, 0)
 
 
 def test_a_killed_worker_is_started_again(stack: Up):
-    before = stack.ready["pids"]["worker"]
+    before = stack.said["pids"]["worker"]
     os.kill(before, signal.SIGKILL)
 
     def other_worker() -> bool:
         found = find(stack.home)
         return found is not None and found.pids.get("worker", before) != before
 
-    wait_for(other_worker)
+    in_time(other_worker)
 
 
 def test_a_second_stack_runs_beside_it_and_down_wipes_that_one_only(stack: Up, home: Path):
     with up(home) as other:
         assert other.ask("SELECT count(*) FROM payments") == 0
         urls = ("api", "temporalUi", "temporalAddress", "databaseUrl")
-        assert not {stack.ready[key] for key in urls} & {other.ready[key] for key in urls}
+        assert not {stack.said[key] for key in urls} & {other.said[key] for key in urls}
         (home / "notes.txt").write_text("mine")
-        done = other.run("down", "--wipe", "--json")
+        done = other.call("down", "--wipe", "--json")
         assert json.loads(done.stdout) == {
             "stopped": True, "pid": other.process.pid, "wiped": True, "home": str(home),
         }  # fmt: skip
-        assert other.process.wait(PATIENCE) == 0
-        assert other.process.stdout is not None
-        other.process.stdout.close()
+        assert other.end(None) == 0
     assert other.left() == []
     assert sorted(path.name for path in home.iterdir()) == ["notes.txt", "said"]
-    with urlopen(f"{stack.ready['api']}/healthz", timeout=10) as answer:
+    with urlopen(f"{stack.said['api']}/healthz", timeout=10) as answer:
         assert answer.status == 200
 
 
@@ -203,8 +135,8 @@ def test_named_servers_are_used_and_neither_started_nor_stopped(stack: Up, home:
         "PROVIDER_URL": running.provider_url,
     }
     with up(home, **named) as other:
-        assert set(other.ready["pids"]) == {"up", "worker", "relay", "api"}
-        assert other.ready["databaseUrl"] == running.database_url
+        assert set(other.said["pids"]) == {"up", "worker", "relay", "api"}
+        assert other.said["databaseUrl"] == running.database_url
     assert {"postgres", "temporal", "provider"}.isdisjoint(os.listdir(home))
     assert stack.ask("SELECT 1") == 1
 
@@ -212,18 +144,15 @@ def test_named_servers_are_used_and_neither_started_nor_stopped(stack: Up, home:
 async def test_data_survives_a_kill_and_a_clean_stop_leaves_nothing(home: Path):
     first = Up(home)
     first.ask("CREATE TABLE kept AS SELECT 42 AS answer")
-    client = await connect_to(first.ready["temporalAddress"], "default")
+    client = await connect_to(first.said["temporalAddress"], "default")
     await client.start_workflow(
         "Any", id="kept", task_queue="nobody", id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE
     )
-    first.process.kill()
-    first.process.wait()
-    assert first.process.stdout is not None
-    first.process.stdout.close()
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
 
     second = Up(home)
     assert second.ask("SELECT answer FROM kept") == 42
-    client = await connect_to(second.ready["temporalAddress"], "default")
+    client = await connect_to(second.said["temporalAddress"], "default")
     assert (await client.get_workflow_handle("kept").describe()).id == "kept"
     assert first.left() == []
 
@@ -235,8 +164,8 @@ async def test_data_survives_a_kill_and_a_clean_stop_leaves_nothing(home: Path):
 
 def test_a_stop_while_starting_leaves_nothing(home: Path):
     with (home / "said").open("w") as said:
-        process = subprocess.Popen(coursaga("up"), env=environment(home), cwd=ROOT, stdout=said, stderr=said)
-    wait_for(lambda: "starting PostgreSQL" in (home / "said").read_text())
+        process = subprocess.Popen([COURSAGA, "up"], env=environment(home), cwd=ROOT, stdout=said, stderr=said)
+    in_time(lambda: "starting PostgreSQL" in (home / "said").read_text())
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
     assert not (home / "stack.json").exists()
@@ -263,7 +192,7 @@ def test_data_without_its_other_half_is_refused_with_the_way_out(home: Path):
 
 
 def test_a_taken_port_is_told_by_the_setting_s_name(stack: Up, home: Path):
-    done = run(home, "up", "--json", API_PORT=stack.ready["api"].rsplit(":", 1)[1])
+    done = run(home, "up", "--json", API_PORT=stack.said["api"].rsplit(":", 1)[1])
     assert done.returncode == 1
     assert "set API_PORT" in done.stderr
     assert not (home / "stack.json").exists()
@@ -297,10 +226,3 @@ def test_a_database_that_does_not_answer_exits_with_3(home: Path):
     done = run(home, "migrate", DATABASE_URL="postgresql://nobody:x@127.0.0.1:1/none")
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
-
-
-def wait_for(condition: Any) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
@@ -18,6 +17,7 @@ from cli.doctor.temporal import pollers
 from gateways.task_queue import UNVERSIONED, Polling, deployment_of, polling
 from runtime.temporal import RPC
 from runtime.versions import NotReleased, make_current
+from tests.waiting import eventually
 
 PATIENCE = 60.0
 
@@ -66,10 +66,7 @@ def worker_of(client: Client, queue: str, build: str) -> Worker:
 
 async def seen(client: Client, queue: str, when: Callable[[Polling], bool]) -> Polling:
     """Who polls, once it is so; the test's timeout bounds it."""
-    while True:
-        if when(found := await polling(client, queue, RPC)):
-            return found
-        await asyncio.sleep(0.02)
+    return await eventually(lambda: polling(client, queue, RPC), when)
 
 
 async def check(client: Client, queue: str) -> Check:

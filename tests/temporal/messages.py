@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from temporalio.client import WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
 
+from tests.waiting import eventually
 from workflows.messages import Act, Cancel
 from workflows.purchase import PurchaseWorkflow
 from workflows.visibility import Attention, Progress
@@ -28,9 +27,9 @@ async def progress(handle: Handle) -> Progress:
 
 async def parked(handle: Handle) -> Attention:
     """Wait until it needs attention; the test's timeout bounds it."""
-    while (seen := (await progress(handle)).attention) is None:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.01)
-    return seen
+    seen = await eventually(lambda: progress(handle), lambda seen: seen.attention)
+    assert seen.attention
+    return seen.attention
 
 
 async def cancel(handle: Handle, how: str, key: str = "cancel") -> WorkflowUpdateHandle[str] | None:

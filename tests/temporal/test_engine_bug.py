@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -14,6 +13,7 @@ from domain.purchase import PurchaseOrder
 from tests.temporal.conftest import FAST, QUEUE
 from tests.temporal.fakes import Fakes
 from tests.temporal.test_engine_endings import HAPPY
+from tests.waiting import eventually
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 
 SHORT = timedelta(seconds=2)  # a task that fails for the second time is noticed when its time is over
@@ -41,8 +41,8 @@ async def test_a_bug_suspends_is_reported_and_goes_on_with_fixed_code(
         handle = await temporal.start_workflow(
             PurchaseWorkflow.run, PurchaseInput(order, FAST), id=order.workflow_id, task_queue=queue, task_timeout=SHORT
         )
-        while not (problems := (await handle.describe()).typed_search_attributes.get(PROBLEMS)):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+        seen = await eventually(handle.describe, lambda seen: seen.typed_search_attributes.get(PROBLEMS))
+        problems = seen.typed_search_attributes[PROBLEMS]
         assert any("WorkflowTaskFailed" in problem for problem in problems)
     assert fakes.did(order) == []
 

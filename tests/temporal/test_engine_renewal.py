@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.temporal.conftest import FAST, QUEUE, Handle
 from tests.temporal.fakes import RESULTS, Answer, Fakes, Hold, Refuse, Trouble
 from tests.temporal.messages import act, cancelling, parked
 from tests.temporal.test_engine_endings import ending_of, made_whole
+from tests.waiting import eventually
 from workflows.attributes import ATTENTION_REASON, NEEDS_ATTENTION
 from workflows.expiry import ExpiryInput, ExpiryWorkflow
 from workflows.inbox import AWAITING_SECOND_PERSON, UNDER_WAY
@@ -73,8 +73,7 @@ async def test_answers_and_deadlines_survive_the_new_run(served: Client, order: 
     for number in range(12):
         answer = await handle.execute_update(PurchaseWorkflow.retry_now, act(f"k{number}"))
         assert answer == "tried again, and refused again: UNKNOWN_ITEM"
-    while fakes.calls[order.purchase_id].count("confirm_payment") < 2:  # noqa: ASYNC110 - it goes on in a new run
-        await asyncio.sleep(0.01)
+    await eventually(lambda: fakes.calls[order.purchase_id].count("confirm_payment") >= 2)  # it goes on in a new run
     assert await handle.execute_update(PurchaseWorkflow.retry_now, act("k0"), id="another id") == answer
     assert (await parked(handle)).since == since
     await handle.execute_update(PurchaseWorkflow.cancel, cancelling("end"))

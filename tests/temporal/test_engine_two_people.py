@@ -15,6 +15,7 @@ from tests.temporal.conftest import PATIENT, Handle, Start
 from tests.temporal.fakes import Answer, Fakes, Hold, Refuse
 from tests.temporal.messages import act, cancelling, parked
 from tests.temporal.test_engine_endings import ending_of, made_whole
+from tests.waiting import eventually
 from workflows.inbox import AWAITING_SECOND_PERSON, MAX_HELD
 from workflows.messages import Act, Cancel, SettleRefund
 from workflows.purchase import PurchaseWorkflow
@@ -37,9 +38,7 @@ async def held_by(handle: Handle) -> dict[str, str]:
 
 async def waits_until_held(handle: Handle) -> str:
     """The key of what is held; the test's timeout bounds it."""
-    while not (held := await held_by(handle)):  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.01)
-    return next(iter(held))
+    return next(iter(await eventually(lambda: held_by(handle))))
 
 
 @pytest.fixture
@@ -99,8 +98,7 @@ async def test_what_waits_for_a_second_person_goes_on_waiting_when_the_amount_is
     await parked(handle)
     assert await handle.execute_update(PurchaseWorkflow.cancel, cancelling("k", "none")) == AWAITING_SECOND_PERSON
     assert await handle.execute_update(PurchaseWorkflow.retry_now, act("again")) == "done"
-    while (await parked(handle)).code != "STUDENT_PROFILE_MISSING":  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.01)
+    await eventually(lambda: parked(handle), lambda seen: seen.code == "STUDENT_PROFILE_MISSING")
     assert await handle.execute_update(PurchaseWorkflow.cancel, Cancel(*BOB, "k", "none")) == "rolled back"
     assert await ending_of(handle) == "CANCELLED"
     [record] = [record for record in fakes.records[order.purchase_id] if record.request_key == "k"]
@@ -231,8 +229,7 @@ async def test_of_two_cancels_at_once_the_loser_is_told_which_one_decided(
         asyncio.create_task(handle.execute_update(PurchaseWorkflow.cancel, cancelling(refund, refund)))
         for refund in ("none", "full")
     ]
-    while await _accepted(handle) < 2:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.01)
+    await eventually(lambda: _accepted(handle), lambda seen: seen >= 2)
     hold.release.set()
     answers = {await task for task in asked}
     [decision] = fakes.decisions[order.purchase_id]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.temporal.conftest import FAST, PATIENT, Handle, Start
 from tests.temporal.fakes import Answer, Fakes, Refuse, Trouble
 from tests.temporal.messages import ACCEPTED, act, cancelling, parked
 from tests.temporal.test_engine_endings import ending_of, made_whole
+from tests.waiting import eventually
 from workflows.messages import Act, Amend
 from workflows.purchase import PurchaseWorkflow
 
@@ -27,13 +27,11 @@ async def events_of(handle: Handle) -> int:
 
 
 async def seen_trouble(fakes: Fakes, order: PurchaseOrder, name: str, times: int) -> None:
-    while fakes.calls[order.purchase_id].count(name) < times:  # noqa: ASYNC110 - an activity; no event to wait for
-        await asyncio.sleep(0.01)
+    await eventually(lambda: fakes.calls[order.purchase_id].count(name) >= times)
 
 
 async def shown(handle: Handle, code: str) -> None:
-    while (await parked(handle)).code != code:  # noqa: ASYNC110 - it runs elsewhere: no event to wait for
-        await asyncio.sleep(0.01)
+    await eventually(lambda: parked(handle), lambda seen: seen.code == code)
 
 
 async def test_a_cancel_that_cannot_be_stored_waits_and_does_not_spin(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.temporal.conftest import PATIENT, Handle, Start
 from tests.temporal.fakes import Answer, Fakes, Hold, Refuse, Trouble
 from tests.temporal.messages import ACCEPTED, act, cancelling, parked, progress
 from tests.temporal.test_engine_endings import ending_of
+from tests.waiting import eventually
 from workflows.messages import Act, Amend, AssignTrainer, CreateSessions, SkipStep
 from workflows.purchase import PurchaseWorkflow
 
@@ -246,8 +246,7 @@ async def test_waiting_too_long_is_told_once_more_and_does_not_hurry_the_step(
     fakes.plan(order, "assign_trainer", Refuse("NO_TRAINER_AVAILABLE"))
     handle = await start(order, handle_rules)
     await parked(handle)
-    while len(fakes.announced[order.purchase_id]) < 2:  # noqa: ASYNC110 - told by an activity; no event to wait for
-        await asyncio.sleep(0.01)
+    await eventually(lambda: len(fakes.announced[order.purchase_id]) >= 2)
     await handle.execute_update(PurchaseWorkflow.retry_now, act("k"))
     assert await handle.result() == "completed"
     assert [news.event for news in fakes.announced[order.purchase_id]] == [
@@ -262,8 +261,7 @@ async def test_two_signals_with_a_blank_key_are_two_acts(order: PurchaseOrder, s
     fakes.plan(order, "create_sessions", Refuse("SESSIONS_FAILED"))
     handle = await park(AT_SESSIONS, order, start, fakes)
     await handle.signal("create_sessions_manually", {"request_key": ""})
-    while not fakes.acts(order):  # noqa: ASYNC110 - put on record by an activity; no event to wait for
-        await asyncio.sleep(0.01)
+    await eventually(lambda: fakes.acts(order))
     await handle.signal("create_sessions_manually", {"request_key": ""})
     assert await handle.result() == "completed"
     again = "tried again, and refused again: SESSIONS_FAILED"
@@ -277,8 +275,7 @@ async def test_an_escalation_that_could_not_be_told_is_told_later_though_nobody_
     fakes.plan(order, "create_sessions", *[Refuse("SESSIONS_FAILED")] * 9)
     fakes.plan(order, "announce", Answer(None), *[Trouble()] * 3)
     handle = await start(order, replace(PATIENT, escalate_after=0.1, trouble_pause_most=0.2))
-    while len(fakes.announced[order.purchase_id]) < 2:  # noqa: ASYNC110 - told by an activity; no event to wait for
-        await asyncio.sleep(0.01)
+    await eventually(lambda: len(fakes.announced[order.purchase_id]) >= 2)
     tried = fakes.calls[order.purchase_id].count("create_sessions")
     await handle.execute_update(PurchaseWorkflow.cancel, cancelling("k"))
     assert await ending_of(handle) == "CANCELLED"

@@ -17,7 +17,13 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from sqlalchemy import Engine
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowHandle,
+    WorkflowHistory,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
@@ -34,6 +40,7 @@ from tests.temporal.conftest import FAST, PATIENT, QUEUE, Start
 from tests.temporal.fakes import Answer, Fakes, Hold, Refuse
 from tests.temporal.messages import cancel, parked
 from tests.temporal.test_engine_endings import HAPPY, ending_of
+from tests.waiting import eventually
 from worker import activities_of
 from workflows.attributes import STUDENT_ID
 from workflows.expiry import ExpiryInput, ExpiryWorkflow
@@ -60,11 +67,12 @@ async def status_of(handle: WorkflowHandle[Any, Any]) -> str:
 
 async def happened(handle: Expiry, event: str, times: int = 1) -> None:
     """Wait until its history has so many of these; the test's timeout bounds it."""
-    while True:
-        events = (await handle.fetch_history()).events
-        if sum(found.HasField(f"{event}_event_attributes") for found in events) >= times:  # type: ignore[arg-type]
-            return
-        await asyncio.sleep(0.02)
+
+    def so(history: WorkflowHistory) -> bool:
+        found = [each.HasField(f"{event}_event_attributes") for each in history.events]  # type: ignore[arg-type]
+        return sum(found) >= times
+
+    await eventually(handle.fetch_history, so)
 
 
 async def asleep(handle: Expiry) -> None:

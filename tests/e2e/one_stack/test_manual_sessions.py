@@ -7,36 +7,23 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from runtime.embedded.temporal_binary import ensure
-from tests.e2e.stack import up
-from tests.e2e.test_attention import HOME, World, lessons_fail, market, payment
+from tests.e2e.world import World, course, lessons_fail, market, payment, teachers
+from tests.waiting import in_time
 
 MOST = 50
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home: Path = tmp_path_factory.mktemp("manual")
-    payments = [payment(f"m-{number}") for number in range(MOST)]
-    everybody = market()
-    everybody["payments"] = payments
-    everybody["students"] = [
-        {"id": paid["studentId"], "name": "S", "email": "s@example.test", "coins": 0, "profile": HOME}
-        for paid in payments
-    ]
-    one = everybody["trainers"][0]
-    everybody["trainers"] = [{**one, "id": f"t-{number}", "courses": ["course-piano"]} for number in range(MOST)]
-    file = home / "market.json"
-    file.write_text(json.dumps(everybody))
-    with up(home) as stack:
-        stack.run("import", str(file))
-        with stack.client() as api:
-            yield World(stack, api, api)
+def world(stack_of_all: World) -> World:
+    paid = [payment(f"m-{number}") for number in range(MOST)]
+    pianists = teachers("course-piano", MOST, called="m")
+    stack_of_all.load(market(paid, courses=[course("course-piano")], trainers=pianists))
+    return stack_of_all
 
 
 def signal_as_an_admin_would(world: World, name: str, key: str) -> None:
@@ -87,14 +74,14 @@ def lessons_wait(world: World, name: str) -> Iterator[psycopg.Connection]:
 
 
 def one_round(world: World, name: str) -> None:
-    lessons_fail("true")(world, name)
-    world.api.post("/api/v1/purchases", json={"paymentId": name}).raise_for_status()
+    lessons_fail(world, name, "true")
+    world.start(name)
     world.wait(name, "attention", "SESSIONS_FAILED")
     with ThreadPoolExecutor(1) as at_once, lessons_wait(world, name) as holder:
         update = at_once.submit(world.act, name, "create_sessions", requestKey="update")
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while not holder.execute(waiting).fetchall()[0][0]:
-            assert not update.done(), update.result()
+        in_time(lambda: holder.execute(waiting).fetchall()[0][0] or update.done())
+        assert not update.done(), update.result()
         signal_as_an_admin_would(world, name, "signal")
         world.api.post("/api/v1/admin/purchases:wake").raise_for_status()
         holder.execute("SELECT pg_advisory_unlock_all()")
