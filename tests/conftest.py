@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 from db.engine import make_engine
 from db.grants import WORKER
 from tests import cluster
-from tests.build import NOW, FakeProvider
+from tests.build import NOW
+from tests.gateways.in_memory import FakeProvider
 from tests.roles import as_role
 
 

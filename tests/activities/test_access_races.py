@@ -20,7 +20,7 @@ from domain.access import Extension
 from domain.acts import Decision
 from domain.purchase import PurchaseOrder
 from tests import build
-from tests.build import FakeProvider
+from tests.gateways.in_memory import FakeProvider
 from tests.invariants import violations_by
 
 OVER = datetime(2026, 12, 6, tzinfo=UTC)  # midnight in London after the last day

@@ -23,7 +23,8 @@ from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 from tests import build
 from tests.activities.deciding import decide
-from tests.build import FakeProvider, rows, run, value
+from tests.build import rows, run, value
+from tests.gateways.in_memory import FakeProvider
 from tests.roles import as_role
 
 AFTER_THREE = datetime(2026, 12, 3, 19, 0, tzinfo=UTC)  # lesson 3 of ten daily ones ends this very moment

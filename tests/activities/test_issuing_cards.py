@@ -14,7 +14,8 @@ from activities.test_cards import CardActivities
 from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 from tests import build
-from tests.build import NOW, FakeProvider
+from tests.build import NOW
+from tests.gateways.in_memory import FakeProvider
 from tests.roles import owner_of
 from tests.subjects import CARDS, bought, bundle, subject
 

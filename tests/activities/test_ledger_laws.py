@@ -21,7 +21,7 @@ from domain.refusals import Refused
 from tests import build
 from tests.activities.counting import round_trips
 from tests.activities.world import in_force, written
-from tests.build import FakeProvider
+from tests.gateways.in_memory import FakeProvider
 from tests.subjects import bundle
 
 

@@ -20,7 +20,8 @@ from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 from tests import build
 from tests.activities.world import in_force
-from tests.build import NOW, FakeProvider
+from tests.build import NOW
+from tests.gateways.in_memory import FakeProvider
 from tests.roles import as_role, owner_of
 
 PATIENCE = 30  # seconds; only a failing test waits that long

@@ -15,7 +15,8 @@ from domain.purchase import PurchaseOrder, Undone
 from domain.refusals import Refused
 from gateways.payments import ProviderRefused, ProviderTrouble
 from tests import build
-from tests.build import LESSONS, FakeProvider
+from tests.build import LESSONS
+from tests.gateways.in_memory import FakeProvider
 
 STATUSES = ("pending", "succeeded", "failed", "refunded", "partially_refunded")
 NOTHING = Undone(changed=False, refunded=False)

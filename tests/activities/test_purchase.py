@@ -14,7 +14,8 @@ from activities.purchase import PurchaseActivities
 from domain.purchase import Announcement, PurchaseOrder
 from domain.refusals import Refused
 from tests import build
-from tests.build import LESSONS, NOW, FakeProvider
+from tests.build import LESSONS, NOW
+from tests.gateways.in_memory import FakeProvider
 
 
 class Shop:

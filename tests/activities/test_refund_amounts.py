@@ -20,7 +20,8 @@ from gateways.payments import ProviderRefund, ProviderRefused, ProviderTrouble
 from tests import build
 from tests.activities.deciding import decide
 from tests.activities.test_refund_choices import AFTER_THREE, taught, undo
-from tests.build import FakeProvider, rows, run, value
+from tests.build import rows, run, value
+from tests.gateways.in_memory import FakeProvider
 
 KEPT = Undone(changed=True, refunded=False)
 NOTHING = Undone(changed=False, refunded=False)

@@ -16,7 +16,8 @@ from domain.purchase import PurchaseOrder, Undone
 from gateways.payments import ProviderTrouble
 from tests import build
 from tests.activities.deciding import decide
-from tests.build import FakeProvider, rows, run, value
+from tests.build import rows, run, value
+from tests.gateways.in_memory import FakeProvider
 
 KEPT = Undone(changed=True, refunded=False)
 REFUNDED = Undone(changed=True, refunded=True)

@@ -28,7 +28,8 @@ from db.reads.purchases import remaining_of
 from domain.access import Extension
 from domain.purchase import PurchaseOrder
 from tests import build
-from tests.build import LESSONS, FakeProvider
+from tests.build import LESSONS
+from tests.gateways.in_memory import FakeProvider
 from tests.invariants import violations_by
 from tests.roles import as_role
 

@@ -15,7 +15,8 @@ from domain.ids import manual_workflow_id_of, purchase_id_of
 from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from tests.activities.world import in_force
-from tests.build import NOW, FakeProvider, item, pay, purchase, rows, run, start, student, value
+from tests.build import NOW, item, pay, purchase, rows, run, start, student, value
+from tests.gateways.in_memory import FakeProvider
 
 SAID = {"startDate": "2026-12-01", "timeSlot": "18:00", "purchaseTier": 20, "courseId": "course-piano"}
 

@@ -16,7 +16,8 @@ from activities.payment import MetadataUnreadable, PaymentActivities
 from db.grants import WORKER
 from domain.purchase import PurchaseOrder
 from tests import build
-from tests.build import LESSONS, FakeProvider
+from tests.build import LESSONS
+from tests.gateways.in_memory import FakeProvider
 
 
 @pytest.fixture

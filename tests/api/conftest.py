@@ -25,7 +25,8 @@ from api.http.server import PunctualProtocol
 from application.temporal_client import executions
 from db.grants import API
 from runtime.settings import Settings
-from tests.build import FakeProvider, item, pay, student
+from tests.build import item, pay, student
+from tests.gateways.in_memory import FakeProvider
 from tests.roles import as_role
 from tests.tokens import auth_settings, bearer, secrets_keys
 from tests.waiting import eventually

@@ -15,8 +15,9 @@ from cli.identity import NoToken
 from cli.operators import acts, purchases
 from runtime.dev_auth import dev_key
 from tests.api.conftest import fresh
-from tests.build import FakeProvider, pay, student
-from tests.cli.test_purchases import at, serving
+from tests.build import pay, student
+from tests.cli.operators.test_purchases import at, serving
+from tests.gateways.in_memory import FakeProvider
 from tests.stack import Commands, environment
 from tests.tokens import token
 

@@ -99,6 +99,7 @@ def becomes(stack: Up, file: dict[str, Any], expected: dict[str, dict[str, Any]]
 
     # The command is a process of its own each time: it is asked when there is something to see.
     in_time(wrong, lambda found: not found, seconds=300, pause=2)
+    in_time(lambda: stack.ask("SELECT count(*) FROM outbox WHERE published_at IS NULL"), lambda left: left == 0)
     before = contents(stack.said["databaseUrl"])
     assert stack.json("purchases", "start", "--all")["started"] == 0
     assert contents(stack.said["databaseUrl"]) == before

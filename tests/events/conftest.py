@@ -14,7 +14,8 @@ from application.wiring import open_services
 from db.grants import CONSUMER
 from runtime.settings import Settings
 from tests.api.conftest import api, end_runs, fresh, settings_for, task_queue, worker
-from tests.build import FakeProvider, item, pay, student
+from tests.build import item, pay, student
+from tests.gateways.in_memory import FakeProvider
 from tests.roles import as_role
 
 __all__ = ["api", "task_queue", "worker"]

@@ -17,8 +17,9 @@ from application.wiring import open_services
 from db.grants import CONSUMER
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, booted, fresh, is_problem, settings_for, until
-from tests.build import FakeProvider, item, pay, rows, run, start, student, trainer, value
+from tests.build import item, pay, rows, run, start, student, trainer, value
 from tests.events.told import POISON, WANTED, event, raw
+from tests.gateways.in_memory import FakeProvider
 
 EVENTS = "/api/v1/events"
 

@@ -12,7 +12,7 @@ from sqlalchemy import UniqueConstraint
 
 from api.http.who_may_call import POLICY
 from db.tables import METADATA
-from tests.api.callers import document
+from tests.api.http.callers import document
 from workflows.steps import TABLE
 
 ROOT = Path(__file__).parents[2]

@@ -1,3 +1,5 @@
+"""Processes that we start: none outlives a killed parent, one that dies shows its log; ports that are free."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""The three stores of a home belong together: one without the others is refused, with the way out."""
+
 from __future__ import annotations
 
 import shutil

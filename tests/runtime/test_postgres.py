@@ -1,3 +1,5 @@
+"""The embedded PostgreSQL: it survives kill -9, as its own account, and refuses data it cannot run on."""
+
 from __future__ import annotations
 
 import os

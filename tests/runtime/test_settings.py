@@ -1,3 +1,5 @@
+"""Settings: read as people write them, a wrong one is named, and production refuses what is for development."""
+
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta

@@ -1,3 +1,5 @@
+"""What a running stack tells others of itself: found while it lives, forgotten when it is gone."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The embedded Temporal server: search attributes, retention, workflows that survive a kill, ports taken in between."""
+
 from __future__ import annotations
 
 import asyncio

@@ -35,7 +35,8 @@ from domain.ids import expiry_id_of
 from domain.purchase import PurchaseCreated, PurchaseOrder
 from runtime.settings import Settings
 from tests import build, subjects
-from tests.build import LESSONS, NOW, FakeProvider
+from tests.build import LESSONS, NOW
+from tests.gateways.in_memory import FakeProvider
 from tests.temporal.conftest import FAST, PATIENT, QUEUE, Start
 from tests.temporal.fakes import Answer, Fakes, Hold, Refuse
 from tests.temporal.messages import cancel, parked

@@ -23,7 +23,8 @@ from domain.purchase import PurchaseOrder
 from runtime.settings import Settings
 from runtime.temporal import connect_to
 from tests import build
-from tests.build import LESSONS, FakeProvider
+from tests.build import LESSONS
+from tests.gateways.in_memory import FakeProvider
 from tests.servers import temporal_server
 from tests.time.skipping import TimeOfTheRun
 from worker import activities_of
