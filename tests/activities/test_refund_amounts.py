@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -148,7 +149,7 @@ def test_a_payment_that_is_called_unpaid_after_a_refusal_is_no_sign_of_a_hand(
     class Lagging(FakeProvider):
         def get(self, payment_id: str) -> Any:
             found = super().get(payment_id)
-            return build.replace(found, status=status) if found and self.calls.count("get") == 2 else found
+            return replace(found, status=status) if found and self.calls.count("get") == 2 else found
 
     lagging = Lagging(payments=fake_provider.payments)
     lagging.fail("refund", ProviderRefused("amount_too_large", "more than is left"))
@@ -251,7 +252,7 @@ def test_a_confirmed_line_that_was_never_paid_now_is_trouble(
     change: dict[str, Any],
 ) -> None:
     payments.confirm_payment(paid)
-    fake_provider.payments["pay-1"] = build.replace(fake_provider.payments["pay-1"], **change)
+    fake_provider.payments["pay-1"] = replace(fake_provider.payments["pay-1"], **change)
     with pytest.raises(Exception, match="it was paid"):
         payments.refund_payment(paid)
     assert not fake_provider.refunds
@@ -367,7 +368,7 @@ def test_another_amount_or_currency_than_was_sold_is_trouble_at_both_ends(
 ) -> None:
     right = fake_provider.payments["pay-1"]
     amount = change.get("amount", 30_000)
-    wrong = build.replace(
+    wrong = replace(
         right, amount_minor=amount, lines=(build.ProviderLine(1, amount),), currency=change.get("currency", "USD")
     )
     fake_provider.payments["pay-1"] = wrong

@@ -64,6 +64,7 @@ class Story:
         self.student, self.payment = f"student-{self.name}", f"pay-{self.name}"
         self.items: list[tuple[str, str]] = []
         self.trainers = 0
+        self.ending = False
 
     async def live(self) -> None:
         """From the payment to the end of every line; `prepare` comes before."""
@@ -253,9 +254,17 @@ class Story:
         await self._ask(f"{by}", f"/api/v1/admin/purchases/{purchase}/{verb}", body, header("admin", by))
 
     async def _ask(self, what: str, path: str, body: object, headers: dict[str, str] | None = None) -> None:
-        answer = await self.door.post(path, json=body, headers=headers)
+        answer = await self._answered("POST", path, json=body, headers=headers)
         self._tell(f"{what} {path} {body}", f"{answer.status_code} {answer.text[:200]}")
         self._check(path, answer)
+
+    async def _answered(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        """The answer; in the ending a 503 is no answer but "send the same request again", as the documentation says."""
+        while True:
+            answer = await self.door.request(method, path, **more)
+            if not (self.ending and answer.status_code == 503):
+                return answer
+            await asyncio.sleep(0.2)
 
     def _check(self, path: str, answer: httpx2.Response) -> None:
         """Whatever is asked, the answer is no surprise."""
@@ -279,6 +288,7 @@ class Story:
     async def _finish(self) -> None:
         """Mends what is missing, then asks for each line: retries, then cancels, then the bank gives it back."""
         self._tell("is mended")
+        self.ending = True
         await self._unpause()
         while not await self._by_hand(f"/payments/{self.payment}/confirm"):
             pass  # a planned fault strikes a few times only
@@ -298,7 +308,9 @@ class Story:
 
     async def _nudge(self, purchase: str, round_: int) -> None:
         await self._ask("asks again", PURCHASES, {"purchaseId": purchase})
-        seen = (await self.door.get(f"{PURCHASES}/{purchase}", headers=header("admin", "ann"))).json()
+        answer = await self._answered("GET", f"{PURCHASES}/{purchase}", headers=header("admin", "ann"))
+        self._check(purchase, answer)
+        seen = answer.json()
         self._tell(f"round {round_}: {seen.get('ending')} {seen.get('stage')} {seen.get('code')}")
         if seen.get("ending") != "attention":
             return

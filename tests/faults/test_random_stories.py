@@ -87,6 +87,7 @@ async def test_whatever_happens_in_any_order_every_line_ends_and_adds_up(seeds: 
             "temporal_address": world.temporal.service_client.config.target_host,
             "task_queue": LIGHT_QUEUE,
             "coursaga_today": TODAY,
+            "api_work_at_once": 2 * AT_ONCE,  # what is refused at the door makes no story
         }
     )
     async with the_door(settings, RULES) as door:
@@ -104,7 +105,7 @@ async def test_the_same_while_workers_and_the_database_are_killed(seeds: Sequenc
         for worker in workers:
             running.callback(worker.kill)
             worker.start()
-        async with the_door(site.settings, RULES) as door:
+        async with the_door(site.settings.with_values(api_work_at_once=2 * AT_ONCE), RULES) as door:
             stories = [Story(seed, site.world, door) for seed in seeds]
             for story in stories:
                 await story.prepare()
