@@ -48,10 +48,28 @@ def _be_patient() -> None:
     _WorkflowWorker.__init__ = patient
 
 
+def unit_of(nodeid: str) -> str:
+    """What is given to one process as a whole: a module; of those that share a stack, their folder."""
+    module = nodeid.partition("::")[0]
+    return ONE_STACK if module.startswith(ONE_STACK) else module
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first, so that many short ones are left for whichever process is done with its own."""
-    rooms = [f"tests/{room}/" for room in LONG]
-    items.sort(key=lambda item: next((at for at, room in enumerate(rooms) if item.nodeid.startswith(room)), len(rooms)))
+    """The rooms whose tests take long come first, by turns, so that those that wait run beside those that compute.
+
+    Many short ones are left for whichever process is done with its own.
+    """
+    units: dict[str, dict[str, int]] = {room: {} for room in LONG}  # by room, each with its turn
+    last = len(items)
+
+    def turn(item: pytest.Item) -> tuple[int, int]:
+        unit = unit_of(item.nodeid)
+        room = unit.split("/")[1]
+        if room not in units:
+            return last, 0
+        return units[room].setdefault(unit, len(units[room])), LONG.index(room)
+
+    items.sort(key=turn)
 
 
 def pytest_collection_finish() -> None:
@@ -60,17 +78,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-class ByScope(LoadScopeScheduling):
-    """What shares servers is given to one process: a module; of those that share a stack, their folder."""
+class ByUnit(LoadScopeScheduling):
+    """Gives units to processes."""
 
     def _split_scope(self, nodeid: str) -> str:
-        module = super()._split_scope(nodeid)
-        return ONE_STACK if module.startswith(ONE_STACK) else module
+        return unit_of(nodeid)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByScope:
-    return ByScope(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByUnit:
+    return ByUnit(config, log)
 
 
 @pytest.fixture(scope="session")
