@@ -26,8 +26,8 @@ async def progress(handle: Handle) -> Progress:
 
 
 async def parked(handle: Handle) -> Attention:
-    """Wait until it needs attention; the test's timeout bounds it."""
-    seen = await eventually(lambda: progress(handle), lambda seen: seen.attention)
+    """Wait until it needs attention, if only for a moment; the test's timeout bounds it."""
+    seen = await eventually(lambda: progress(handle), lambda seen: seen.attention, pause=0.01)
     assert seen.attention
     return seen.attention
 

@@ -31,7 +31,7 @@ async def seen_trouble(fakes: Fakes, order: PurchaseOrder, name: str, times: int
 
 
 async def shown(handle: Handle, code: str) -> None:
-    await eventually(lambda: parked(handle), lambda seen: seen.code == code)
+    await eventually(lambda: parked(handle), lambda seen: seen.code == code, pause=0.01)
 
 
 async def test_a_cancel_that_cannot_be_stored_waits_and_does_not_spin(
