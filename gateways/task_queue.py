@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import TaskQueueType, WorkerVersioningMode
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 UNVERSIONED = "unversioned"
 _KINDS = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
@@ -72,6 +73,12 @@ async def _described(
     request = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
     )
+    try:
+        return await client.workflow_service.describe_task_queue(request, timeout=rpc_timeout)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.CANCELLED:
+            raise
+    # The connection was lost with the question on it; the next question opens another one.
     return await client.workflow_service.describe_task_queue(request, timeout=rpc_timeout)
 
 

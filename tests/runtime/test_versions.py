@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from cli.doctor.check import FINE, WRONG, Check
@@ -91,6 +93,22 @@ async def test_a_build_that_polls_and_gets_no_work_is_named(temporal: Client, qu
         assert found.current == "one"  # its dead workers are remembered for a while, so `served` says nothing here
         await make_current(temporal, queue, UNVERSIONED, seconds=PATIENCE)
         assert (await polling(temporal, queue, RPC)).current == UNVERSIONED
+
+
+async def test_a_question_that_is_lost_with_its_connection_is_asked_again(
+    temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, lost = temporal.workflow_service.describe_task_queue, list[Any]()
+
+    async def lossy(request: Any, **more: Any) -> Any:
+        if request not in lost:
+            lost.append(request)
+            raise RPCError("operation was canceled", RPCStatusCode.CANCELLED, b"")
+        return await ask(request, **more)
+
+    monkeypatch.setattr(temporal.workflow_service, "describe_task_queue", lossy)
+    assert (await polling(temporal, queue, RPC)).fault == "none polls"
+    assert len(lost) == 2
 
 
 async def test_a_run_goes_on_with_the_build_that_becomes_current(temporal: Client, queue: str) -> None:
