@@ -45,7 +45,7 @@ class PaymentActivities:
 
     @activity.defn(name="confirm_payment", no_thread_cancel_exception=True)
     def confirm_payment(self, order: PurchaseOrder) -> PaymentConfirmed:
-        """Return that this student's line is paid and how many lessons it bought; the first answer is kept for good.
+        """Confirm that this student's line is paid, and how many lessons it bought; the first answer is kept for good.
 
         Raises PAYMENT_NOT_FOUND, PAYMENT_OWNER_MISMATCH, PAYMENT_PENDING, PAYMENT_NOT_SUCCEEDED, in this order;
         ALREADY_MADE_WHOLE after refund_payment. A line counts as paid while the payment is succeeded or partially

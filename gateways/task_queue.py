@@ -78,7 +78,7 @@ async def _described(
     except RPCError as error:
         if error.status is not RPCStatusCode.CANCELLED:
             raise
-    # The connection was lost with the question on it; the next question opens another one.
+    # Dropped on the way, for nobody here cancels a question. It only reads, so it is asked again.
     return await client.workflow_service.describe_task_queue(request, timeout=rpc_timeout)
 
 

@@ -68,6 +68,7 @@ async def forgotten(client: Client, workflow_id: str) -> None:
     request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=of)
     await client.workflow_service.delete_workflow_execution(request)
     with suppress(RPCError):
+        # The server does it by and by; then there is nothing to describe, which raises.
         await eventually(client.get_workflow_handle(workflow_id).describe, lambda _: False)
 
 
