@@ -29,10 +29,6 @@ def amends(**changes: Any) -> Callable[[World, str], None]:
     return lambda world, name: world.act(name, "amend", changes=changes) and None
 
 
-def asks(verb: str) -> Callable[[World, str], None]:
-    return lambda world, name: world.act(name, verb) and None
-
-
 def provider_is_well(world: World, name: str) -> None:
     assert world.provider.delete("/_faults").is_success
     world.act(name, "retry_now")
