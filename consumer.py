@@ -18,10 +18,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from application.context import Services
-from application.errors import NotFound, Unavailable, Unprocessable, is_database_trouble
+from application.errors import NotFound, Unavailable, Unprocessable
 from application.incoming_events import ingest
 from application.wiring import open_services
 from db.dead_letters import DeadMessage, keep_dead_letter
+from db.trouble import is_database_trouble
 from gateways.kafka import Incoming, KafkaIn, KafkaOut, KafkaTrouble, Outgoing
 from runtime.heartbeat import beat
 from runtime.leaving import leave

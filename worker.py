@@ -14,7 +14,8 @@ import structlog
 from sqlalchemy import Engine
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.access import AccessActivities
 from activities.acts import ActActivities
@@ -23,7 +24,6 @@ from activities.closed_days import StrandedActivities
 from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
 from activities.error_mapping import Boundary
-from activities.learning_cache import LearningActivities
 from activities.lesson_changes import LessonChangeActivities
 from activities.payment import PaymentActivities
 from activities.pruning import PruningActivities
@@ -67,6 +67,7 @@ def activities_of(
     trainer = TrainerActivities(engine, now, auto_approve)
     sessions = SessionActivities(engine, now)
     cards = CardActivities(engine, now)
+    cart = CartActivities(engine, now)
     acts = ActActivities(engine, now)
     access = AccessActivities(engine, now)
     stranded = StrandedActivities(engine, now)
@@ -88,12 +89,12 @@ def activities_of(
         sessions.cancel_sessions,
         cards.issue_test_cards,
         cards.void_test_cards,
-        CartActivities(engine, now).clear_cart,
+        cart.clear_cart,
+        cart.rule_out_completion,
         acts.decide,
         acts.record_act,
         access.end_access,
         access.extend_access,
-        LearningActivities(engine).invalidate_learning_cache,
         HoldActivities(engine, now).release_hold,
         LessonChangeActivities(engine, now).change_lessons,
         stranded.find_stranded_lessons,
@@ -103,7 +104,12 @@ def activities_of(
 
 
 def make_worker(client: Client, settings: Settings, engine: Engine, provider: PaymentProvider) -> Worker:
-    """Build a worker of the purchases' queue. Threads, database connections and activity slots are the same number."""
+    """Build a worker of the purchases' queue.
+
+    Activities and local ones have `activity_slots` threads each, so that a provider that hangs holds up no local one, and
+    that many database connections together. Workflows run without the sandbox unless it is asked for, as the tests do:
+    what it would find a replay finds before a release.
+    """
     slots = settings.activity_slots
     return Worker(
         client,
@@ -116,8 +122,12 @@ def make_worker(client: Client, settings: Settings, engine: Engine, provider: Pa
             auto_approve=settings.auto_approve_allocations,
             keep_for=settings.keep_for,
         ),
-        activity_executor=ThreadPoolExecutor(slots, thread_name_prefix="activity"),
+        workflow_runner=SandboxedWorkflowRunner() if settings.workflow_sandbox else UnsandboxedWorkflowRunner(),
+        activity_executor=ThreadPoolExecutor(2 * slots, thread_name_prefix="activity"),
         max_concurrent_activities=slots,
+        # Each workflow task has at most one local activity under way: none waits for a thread.
+        max_concurrent_local_activities=slots,
+        max_concurrent_workflow_tasks=max(slots, 2),  # the SDK wants two, one of them for a cached run
         interceptors=[Boundary()],
         # Longer than one try of a step, so that SIGTERM lets running tries end.
         graceful_shutdown_timeout=timedelta(seconds=Rules().attempt + 2),

@@ -26,8 +26,6 @@ from gateways.payments import PAID, PaymentProvider, ProviderTrouble
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 _UNREAD = "the payment's metadata could not be read: what the event says of it is used instead"
 _GIVEN_BACK = "at the payment provider {given} of this line's {paid} were given back before it began"
-# Of reading the payment's metadata, before a purchase that an event started goes on without (mission row 23).
-_TRIES = 3
 
 
 class MetadataUnreadable(Exception):
@@ -51,8 +49,8 @@ class PaymentActivities:
         ALREADY_MADE_WHOLE after refund_payment. A line counts as paid while the payment is succeeded or partially
         refunded, the provider holds anything of this line, and no refund of ours is on its way or done. What somebody
         else refunded of it before is a warning. An order without a payment is confirmed as the API was asked for it.
-        When the payment's metadata cannot be read, a purchase started by an event goes on with the event's own after
-        three tries; any other waits (mission row 23).
+        When the payment's metadata cannot be read, a purchase started by an event goes on with the event's own at the
+        last of its quick tries; any other waits (mission row 23).
         """
         facts = self._facts(order)
         settled = ledger.answered(facts.state, facts.result)
@@ -90,7 +88,7 @@ class PaymentActivities:
                 return facts
             raise MetadataUnreadable(f"the metadata of payment {order.payment_id}, line {order.line}, is no object")
         except (MetadataUnreadable, DBAPIError) as trouble:
-            if order.origin != "event" or activity.info().attempt < _TRIES:
+            if order.origin != "event" or not _is_last_quick_try():
                 raise
             facts = effects.confirmation_facts(self._engine, order, metadata=False)
             if facts.event_metadata is None:
@@ -173,3 +171,10 @@ class PaymentActivities:
         except Refused:
             return None, None  # the step that needs the plan refuses, with what is missing
         return first.isoformat(), start_warning(wanted, first, moved)
+
+
+def _is_last_quick_try() -> bool:
+    """Return whether this is the last of the tries that come at once; a local one never is."""
+    info = activity.info()
+    tries = info.retry_policy.maximum_attempts if info.retry_policy else 1
+    return not info.is_local and info.attempt >= tries

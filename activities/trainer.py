@@ -46,6 +46,7 @@ class TrainerActivities:
     def assign_trainer(self, order: PurchaseOrder) -> TrainerAssigned:
         """Hold all N slots of the best trainer who is free for every one of them (mission row 73).
 
+        An automatic approval belongs to the hold (row 77); else it waits for `approve_allocation`.
         Raises, in this order, STUDENT_PROFILE_MISSING, GPS_INVALID, SCHEDULE_CONFLICT, NO_TRAINER_AVAILABLE; a refusal
         stores nothing but its reasons. The choice is checked again under the trainer's lock, and the loser of a race
         searches again. Once an operator has chosen a trainer nobody else is considered, until another decision.
@@ -116,7 +117,7 @@ class TrainerActivities:
         chosen = choice.trainer
         take = kept if kept and kept.trainer_id == chosen.id else None
         _make_way(connection, request, seen, take, now)
-        assigned = TrainerAssigned(take.id if take else str(uuid4()), chosen.id, len(plan.lessons))
+        assigned = TrainerAssigned(take.id if take else str(uuid4()), chosen.id, len(plan.lessons), self._auto_approve)
         wanted = Hold(
             assigned, chosen.last_assigned_at, request.decisions, plan.lessons, plan.zone, plan.first, plan.warning,
             allocation_metadata(request, plan), choice.won, choice.lost, request.given_by or "automatic",

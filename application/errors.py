@@ -8,14 +8,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
-# sqlstate classes in which the server, not the request, is the trouble: connection, resources, shutdown,
-# transaction rollback (deadlock, serialization), lock and statement timeouts, read-only standby.
-_TROUBLE = ("08", "53", "57", "40")
-_TROUBLE_STATES = ("55P03", "25006", "25P03", "25P04")
-
 
 class AppError(Exception):
     """The base of these errors. `more` holds facts for programs, by name."""
@@ -82,15 +74,3 @@ def database_unavailable() -> Unavailable:
 def temporal_unavailable() -> Unavailable:
     """Return the error for a Temporal server that is gone or too busy."""
     return Unavailable(code="TEMPORAL_UNAVAILABLE", detail="Temporal does not answer right now.")
-
-
-def is_database_trouble(err: SQLAlchemyError) -> bool:
-    """Return whether the database, and not the statement, is to blame for this error."""
-    if isinstance(err, PoolTimeout):
-        return True
-    if not isinstance(err, DBAPIError):
-        return False
-    state = getattr(err.orig, "sqlstate", None)
-    if state is None:
-        return err.connection_invalidated or isinstance(err, OperationalError | InterfaceError)
-    return state.startswith(_TROUBLE) or state in _TROUBLE_STATES

@@ -61,6 +61,8 @@ async def perform(services: Services, start: StartRow, verb: str, said: Act) -> 
     """
     require_valid(verb, said)
     if (known := await _on_record(services, start, verb, said)) is not None:
+        if _came_too_late(verb, known):
+            raise await _closed(services, start)
         require_taken(known)
         return True, known
     await require_unpaused(services.temporal, start.workflow_id)
@@ -81,6 +83,8 @@ async def perform(services: Services, start: StartRow, verb: str, said: Act) -> 
         done, outcome = False, outcome if await _held(services, start, said) else None
     told = {"verb": verb, "request_key": said.request_key, "actor": said.actor, "done": done}
     _log.info("operator_act", workflow_id=start.workflow_id, **told)
+    if _came_too_late(verb, outcome):
+        raise await _closed(services, start)
     require_taken(outcome)
     return done, outcome
 
@@ -103,6 +107,11 @@ async def _on_record(services: Services, start: StartRow, verb: str, said: Act) 
 async def _held(services: Services, start: StartRow, said: Act) -> bool:
     run = await run_state(services.temporal, start.workflow_id)
     return run is not None and run.running and said.request_key in run.second_person
+
+
+def _came_too_late(verb: str, outcome: Any) -> bool:
+    """Return whether this is a cancel of a purchase that ran through before the cancel was seen."""
+    return (verb, outcome) == ("cancel", "completed")
 
 
 def require_taken(outcome: Any) -> None:

@@ -17,6 +17,7 @@ from temporalio.client import Client
 from application.context import Services
 from application.errors import Conflict, Unavailable
 from application.run_states import RunState, forgotten
+from application.stages import placed
 from application.temporal_client import (
     Condition,
     equals,
@@ -58,6 +59,7 @@ async def standing(services: Services, rows: Sequence[Started]) -> tuple[dict[st
             return row.workflow_id, await run_state(services.temporal, row.workflow_id) or lost(row)
 
     states |= {name: state for name, state in await asyncio.gather(*map(ask, doubtful)) if state}
+    states = await placed(services, states)
     async with services.reading() as conn:
         now = await starts_of(conn, [row.purchase_id for row in doubtful])
     return states, {row.purchase_id: row for row in now.values() if row.ending}
@@ -89,9 +91,10 @@ async def needing_somebody(
         others = await open_starts(conn, but_not=found, student=student, payment=payment)
     states, ended = await standing(services, others)
     rest = [states[row.workflow_id] for row in others if row.purchase_id not in ended and row.workflow_id in states]
-    found |= {state.workflow_id: state for state in rest if state.attention and stage in (None, state.stage)}
+    found = await placed(services, found | {state.workflow_id: state for state in rest if state.attention})
     return {
         name: state for name, state in found.items()
+        if stage in (None, state.stage)
         if not reasons or (state.attention and all(state.attention.reason == reason for reason in reasons))
     }  # fmt: skip
 
@@ -126,6 +129,7 @@ async def live(services: Services, start: StartRow) -> tuple[StartRow, RunState 
     """
     try:
         run = await run_state(services.temporal, start.workflow_id)
+        run = (await placed(services, {run.workflow_id: run}))[run.workflow_id] if run else None
         worker = "up" if await workers_poll(services.temporal, services.task_queue) else "down"
     except Unavailable:
         return start, None, False, "unknown"

@@ -29,7 +29,7 @@ from db.starts import IncomingEvent, record_new_attempt, record_starts, taking_t
 from domain.ids import purchase_id_of, workflow_id_of
 from domain.money import amount
 from domain.purchase import PurchaseOrder
-from workflows.attributes import ITEM_ID, NEEDS_ATTENTION, ORIGIN, PAYMENT_ID, PURCHASE_STAGE, STUDENT_ID
+from workflows.attributes import ITEM_ID, NEEDS_ATTENTION, ORIGIN, PAYMENT_ID, PURCHASE_STAGE, RUNNING, STUDENT_ID
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 from workflows.saga_types import ContinuedState
 from workflows.steps import CONFIRM_PAYMENT, TABLE
@@ -151,12 +151,11 @@ def _resumed(left: Unfinished) -> ContinuedState:
     return ContinuedState(
         stage="rolling_back" if code else CONFIRM_PAYMENT.name,
         patience={},
-        undos=[step.name for step in TABLE if step.undo],
+        undos=[step.name for step in TABLE],
         skipped=left.skipped,
         acts=[],
         held=[],
         code=code,
-        past_pivot=left.past_pivot,
     )
 
 
@@ -186,7 +185,7 @@ async def _start_workflow(
                         SearchAttributePair(ITEM_ID, line.item_id),
                         *([SearchAttributePair(PAYMENT_ID, order.payment_id)] if order.payment_id else []),
                         SearchAttributePair(ORIGIN, order.origin),
-                        SearchAttributePair(PURCHASE_STAGE, "starting"),
+                        SearchAttributePair(PURCHASE_STAGE, RUNNING),
                         SearchAttributePair(NEEDS_ATTENTION, False),
                     ]
                 ),

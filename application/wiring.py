@@ -67,6 +67,7 @@ def provider_of(settings: Settings) -> HttpPaymentProvider | None:
 def rules_of(settings: Settings) -> Rules:
     """Return the rules in force (times in seconds), which a start copies into its input."""
     return Rules(
+        lane=settings.lanes,
         gate_deadline=settings.gate_deadline.total_seconds(),
         repair_deadline=settings.repair_deadline.total_seconds() if settings.repair_deadline else 0.0,
         pending_deadline=settings.payment_pending_deadline.total_seconds(),

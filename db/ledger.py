@@ -52,6 +52,13 @@ ON CONFLICT (purchase_id, attempt, step) DO UPDATE SET state = 'undone', at = :n
 RETURNING result
 """)
 
+# Raw: whichever comes first, a do or this, keeps the other out.
+_RULE_OUT = text("""
+INSERT INTO purchase_steps (purchase_id, attempt, step, state, at)
+VALUES (:purchase_id, :attempt, :step, 'undone', :now)
+ON CONFLICT (purchase_id, attempt, step) DO NOTHING
+""")
+
 _KEPT = select(col(PurchaseStep.state), col(PurchaseStep.result)).where(
     col(PurchaseStep.purchase_id) == bindparam("purchase_id"),
     col(PurchaseStep.attempt) == bindparam("attempt"),
@@ -117,7 +124,7 @@ def do_within(
     named = {**values, **_key(order, step), "now": now, "result": json.dumps(result)}
     if connection.execute(statement, named).scalar_one():
         return True, result
-    return False, _first(connection, order, step)
+    return False, first_result(connection, order, step)
 
 
 def answered(state: str | None, result: Json | None) -> Json | None:
@@ -158,7 +165,14 @@ def undo_within(
     return Undone(changed=True)
 
 
-def _first(connection: Connection, order: PurchaseOrder, step: str) -> Json:
+def rule_out(connection: Connection, order: PurchaseOrder, step: str, now: datetime) -> bool:
+    """Leave a tombstone, so that the step is never done; return False when it is done already."""
+    connection.execute(_RULE_OUT, {**_key(order, step), "now": now})
+    return row_as(_Kept, connection.execute(_KEPT, _key(order, step))).state == "undone"
+
+
+def first_result(connection: Connection, order: PurchaseOrder, step: str) -> Json:
+    """Return the first result of a step that has a row; raise Refused("ALREADY_MADE_WHOLE") after an undo."""
     kept = optional_row_as(_Kept, connection.execute(_KEPT, _key(order, step)))
     if kept is None:
         raise Stale(f"{step} read decisions that are no longer the last ones")

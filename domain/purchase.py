@@ -48,11 +48,12 @@ class PurchaseCreated:
 
 @dataclass(frozen=True)
 class TrainerAssigned:
-    """Result of `assign_trainer`: the trainer holds all the slots of the plan."""
+    """Result of `assign_trainer`: the trainer holds all the slots of the plan. `approved`: nobody has to say yes."""
 
     allocation_id: str
     trainer_id: str
     slots: int
+    approved: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,14 @@ class SessionsCreated:
 
 @dataclass(frozen=True)
 class Undone:
-    """Result of an undo. `changed` is False when there was nothing to undo; only the refund sets `refunded`."""
+    """Result of an undo. `changed` is False when there was nothing to undo.
+
+    Only the refund sets `refunded`; only the undo of `clear_cart` sets `too_late`: the purchase is completed.
+    """
 
     changed: bool
     refunded: bool = False
+    too_late: bool = False
 
 
 @dataclass(frozen=True)

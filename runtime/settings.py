@@ -76,6 +76,8 @@ class Settings(ProductionRules):
     activity_slots: int = Field(default=10, ge=1, le=200)
     worker_metrics_address: str | None = None
     heartbeat_folder: Path | None = None
+    lanes: Literal["local", "regular"] = "local"
+    workflow_sandbox: bool = False
     auto_approve_allocations: bool = True
     gate_deadline: Duration = timedelta(hours=72)
     repair_deadline: Duration | None = None

@@ -2,6 +2,7 @@
 
 from temporalio.common import SearchAttributeIndexedValueType, SearchAttributeKey
 
+RUNNING = "running"  # the stage of a purchase that goes from step to step
 PURCHASE_STAGE = SearchAttributeKey.for_keyword("PurchaseStage")
 ATTENTION_REASON = SearchAttributeKey.for_keyword("AttentionReason")
 STUDENT_ID = SearchAttributeKey.for_keyword("StudentId")

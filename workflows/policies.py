@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
+LOCAL, REGULAR = "local", "regular"  # the lanes
 MINUTE = 60.0
 HOUR = 60 * MINUTE
 
@@ -18,10 +19,13 @@ HOUR = 60 * MINUTE
 class Rules:
     """The numbers of one purchase, in seconds except `quick_tries` and `two_person_limit`.
 
-    `repair_deadline` 0: none.
+    `repair_deadline` 0: none. `lane`: whether quick tries are local ones but for the last (`LOCAL`), or all activities.
     """
 
+    lane: str = LOCAL
     attempt: float = 10.0  # one try of a step at most; also what detects a dead worker
+    local_attempts: float = 2.0  # all local tries together
+    local_pause: float = 0.1  # before the second local try
     quick_tries: int = 3
     quick_pause: float = 0.5  # before the second try, doubling
     trouble_pause: float = 30.0  # between rounds of quick tries, doubling ...
@@ -34,9 +38,19 @@ class Rules:
     escalate_after: float = 24 * HOUR  # needing somebody for so long is told once more, louder; zero: never
     two_person_limit: int = 0  # minor units from which giving money back needs two people; zero: never
 
-    def quick(self) -> RetryPolicy:
-        """Return the tries that Temporal makes before the step counts as in trouble."""
-        return RetryPolicy(initial_interval=timedelta(seconds=self.quick_pause), maximum_attempts=self.quick_tries)
+    @property
+    def local(self) -> bool:
+        """Whether a step is tried within the workflow task first: all quick tries but the last, if there are more."""
+        return self.lane == LOCAL and self.quick_tries > 1
+
+    def locally(self) -> RetryPolicy:
+        """Return the tries that the worker makes within the workflow task."""
+        return RetryPolicy(initial_interval=timedelta(seconds=self.local_pause), maximum_attempts=self.quick_tries - 1)
+
+    def quick(self, tries: int = 0) -> RetryPolicy:
+        """Return the tries, `quick_tries` unless said otherwise, before the step counts as in trouble."""
+        pause = timedelta(seconds=self.quick_pause)
+        return RetryPolicy(initial_interval=pause, maximum_attempts=tries or self.quick_tries)
 
     def until_done(self) -> RetryPolicy:
         """Return tries without end, with growing pauses, for what nobody else would do."""

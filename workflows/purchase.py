@@ -40,7 +40,6 @@ with workflow.unsafe.imports_passed_through():
         CREATE_PURCHASE,
         CREATE_SESSIONS,
         ENROLL,
-        INVALIDATE_LEARNING_CACHE,
         ISSUE_TEST_CARDS,
         REDEEM_COINS,
         TABLE,
@@ -89,7 +88,6 @@ class PurchaseWorkflow:
         except RUN_ENDS:
             await self._made_whole()
             raise
-        await self._announce("PURCHASE_COMPLETED", "completed")
         await saga.close()
         return "completed"
 
@@ -99,7 +97,6 @@ class PurchaseWorkflow:
         purchase = await saga.run(CREATE_PURCHASE)
         self._status.has(purchase, confirmed)
         self._hooks.exists = purchase is not None
-        await saga.best_effort(INVALIDATE_LEARNING_CACHE)
         if purchase and purchase.coins:  # most lines cost none: they are spared the step
             await saga.run(REDEEM_COINS)
         if purchase and purchase.expires:
@@ -110,20 +107,17 @@ class PurchaseWorkflow:
                 await saga.run(ISSUE_TEST_CARDS)
             elif assigned := await saga.run(ASSIGN_TRAINER):
                 self._status.held_by(assigned.trainer_id)
-                await saga.run(APPROVE_ALLOCATION)
+                if not assigned.approved:
+                    await saga.run(APPROVE_ALLOCATION)
                 await saga.run(CREATE_SESSIONS)
-            await saga.best_effort(INVALIDATE_LEARNING_CACHE)
-        await saga.pivot(CLEAR_CART)
+        await saga.run(CLEAR_CART)
 
     async def _made_whole(self) -> None:
-        await self._saga.best_effort(INVALIDATE_LEARNING_CACHE)
         ending = "cancelled" if self._saga.ending == "CANCELLED" else "refused"
-        await self._announce("PURCHASE_REFUNDED" if self._saga.refunded else "", ending, self._saga.ending)
-        await self._saga.close()
-
-    async def _announce(self, event: str, ending: str, code: str = "") -> None:
-        news = Announcement(self._start.order, event, ending, code, skipped=self._saga.skipped)
+        event = "PURCHASE_REFUNDED" if self._saga.refunded else ""
+        news = Announcement(self._start.order, event, ending, self._saga.ending, skipped=self._saga.skipped)
         await self._saga.until_done(PurchaseActivities.announce, news)
+        await self._saga.close()
 
     def _continue_as_new(self, state: ContinuedState) -> None:
         workflow.continue_as_new(replace(self._start, resumed=state, amount_minor=self._hooks.amount_minor))

@@ -1,8 +1,9 @@
 """The saga engine: run steps, undo them in reverse. It knows steps and requests, and no business term.
 
-Its rules: an undo is owed before its step runs; a failure that the table does not know is trouble and never
-undoes anything; all waiting is done by `workflows/until_done.py`, which notifies people, escalates, and goes on
-in a new run before the history fills; a rollback skips a stuck undo only to come back to it.
+Its rules: a failure that the table does not know is trouble and never undoes anything; all waiting is done by
+`workflows/until_done.py`, which notifies people, escalates, and goes on in a new run before the history fills; a rollback
+undoes the whole table in reverse, as a run cannot know what a try whose result was lost has done; it rules the pivot out
+first, or finds that it was done and goes on to completed; it skips a stuck undo only to come back to it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 
 from workflows.operator_requests import OperatorRequests
 from workflows.saga_state import Phase
-from workflows.saga_types import RUN_ENDS, Failure, RollBack, Step, ended_by
+from workflows.saga_types import RUN_ENDS, Failure, Kind, RollBack, Step, ended_by
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -26,19 +27,20 @@ class Saga(OperatorRequests[A]):
 
     async def execute_saga(self, steps: Coroutine[Any, Any, None], table: tuple[Step[A, Any], ...]) -> None:
         """Run the steps; if they end early, undo all and raise the failure the run ends with. A bug undoes nothing."""
+        before = self.continued
+        self.undos = [step for step in table if not (before and before.code) or step.name in before.undos]
         try:
-            if self.continued:
-                # All of them, at once: a cancel may come before the steps have got to where they were.
-                self.undos = [step for step in table if step.name in self.continued.undos]
-                if self.continued.code:
-                    steps.close()
-                    raise RollBack(self.continued.code, "made whole")
+            if before and before.code:
+                steps.close()
+                raise RollBack(before.code, "made whole")
             await steps
         except (RollBack, *RUN_ENDS) as err:
             self.ending = err.code if isinstance(err, RollBack) else _code_of(err)
             self.phase = Phase.ROLLING_BACK
-            self.drop_held(f"it is being undone already ({self.ending})")
-            await self._roll_back()
+            if await self._roll_back():
+                self._found_completed()
+                await self.until_done(next(step.do for step in table if step.kind is Kind.PIVOT), self.order)
+                return
             if self.decided_by_temporal:
                 raise asyncio.CancelledError from err  # Temporal's own cancel ends the run as Temporal says
             raise ended_by(self.ending, str(err)) from err.__cause__
@@ -49,8 +51,6 @@ class Saga(OperatorRequests[A]):
         Raises RollBack.
         """
         self.enter(step.name)
-        if step.undo and step not in self.undos:
-            self.undos.append(step)  # before anything else: even a cancel before the first step finds its undo
         await self.raise_if_cancelled()
 
         async def attempt() -> R | None:
@@ -69,22 +69,10 @@ class Saga(OperatorRequests[A]):
             self.failure = None
             await self.answer("skipped")
             return None
+        if step.kind is Kind.PIVOT:
+            self.phase = Phase.PAST_PIVOT
         await self._did(step)
         return result
-
-    async def best_effort(self, step: Step[A, R]) -> None:
-        """Try a step on the way; note a failure and go on. Raises RollBack for a cancel."""
-        await self.raise_if_cancelled()
-        await self._attempt_once(step)
-        await self.raise_if_cancelled()
-
-    async def pivot(self, step: Step[A, R]) -> None:
-        """Pass the point of no return, then try the step: from here on nothing is undone, and a cancel is too late."""
-        await self.raise_if_cancelled()
-        self.phase = Phase.PAST_PIVOT
-        self.enter(step.name)
-        if await self._attempt_once(step):
-            self.status.done(step.name)
 
     async def close(self) -> None:
         """End the saga, completed or rolled back: answer everybody, put all acts on record, let handlers finish."""
@@ -104,35 +92,42 @@ class Saga(OperatorRequests[A]):
             await self.record_waking(before)
         await self.raise_if_cancelled()
 
-    async def _attempt_once(self, step: Step[A, Any]) -> bool:
-        try:
-            await self.execute(step.do, self.order)
-        except FailureError as err:
-            self.status.gave_up(step.name, self.judge(err, step, False))
-            return False
-        return True
+    async def _roll_back(self) -> bool:
+        """Undo the whole table in reverse; return True, and undo nothing, if the pivot was done before.
 
-    async def _roll_back(self) -> None:
-        """Undo in reverse; a stuck undo is left aside and tried again for ever, while the others go on."""
+        A stuck undo is left aside and tried again for ever, while the others go on; all wait for that of the pivot.
+        """
         self.enter("rolling_back")
         failed: dict[FailureError, Step[A, Any]] = {}
 
-        async def attempt() -> None:
+        async def attempt() -> bool:
             failed.clear()
             for step in self.undos[::-1]:
-                assert step.undo is not None
                 try:
-                    result = await self.execute(step.undo, self.order)
+                    result = await self.execute_regular(step.undo, self.order)
                 except FailureError as err:
                     failed[err] = step
-                else:
-                    self.undos.remove(step)
-                    self.refunded = self.refunded or bool(getattr(result, "refunded", False))
+                    if step.kind is Kind.PIVOT:
+                        break
+                    continue
+                if getattr(result, "too_late", False):
+                    return True
+                if step.kind is Kind.PIVOT:
+                    self.drop_held(f"it is being undone already ({self.ending})")
+                self.undos.remove(step)
+                self.refunded = self.refunded or bool(getattr(result, "refunded", False))
             if failed:
                 raise list(failed)[-1]  # the refund is told first: it is the last, and what the student waits for
+            return False
 
-        await self.retry("rolling_back", attempt, lambda err: self.judge(err, failed[err], True))
+        passed = await self.retry("rolling_back", attempt, lambda err: self.judge(err, failed[err], True))
         self.failure = None
+        return passed is True
+
+    def _found_completed(self) -> None:
+        """Go on as completed: an earlier try, whose result was lost, had done all steps before anybody cancelled."""
+        self.phase, self.ending, self.undos, self.decided_by = Phase.PAST_PIVOT, "", [], None
+        self.status.note("all its steps had been done before it was to be undone: nothing is undone")
 
 
 def _code_of(err: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -104,12 +105,33 @@ class SagaState(Generic[A]):
             self.status.entered(stage)
 
     async def execute(self, activity: Callable[[Any, Any], R], arg: Any) -> R:
-        """Execute an activity with the quick tries; raises FailureError when they are used up or it refuses."""
+        """Execute an activity with the quick tries; raises FailureError when they are used up or it refuses.
+
+        In the local lane it runs within the workflow task, and leaves one marker there. What fails so becomes an activity
+        that people see, for the last of the tries: it decides.
+        """
+        if not self.rules.local:
+            return await self.execute_regular(activity, arg)
+        with suppress(FailureError):
+            return await workflow.execute_local_activity_method(
+                activity,
+                arg,
+                schedule_to_close_timeout=timedelta(seconds=self.rules.local_attempts),
+                retry_policy=self.rules.locally(),
+                summary=_promise(activity),
+            )
+        return await self.execute_regular(activity, arg, tries=1)
+
+    async def execute_regular(self, activity: Callable[[Any, Any], R], arg: Any, tries: int = 0) -> R:
+        """Do the same in the regular lane, with so many tries (0: the quick tries).
+
+        Undos are always executed so: each is a call that people see, and money is asked for by one try at a time.
+        """
         return await workflow.execute_activity_method(
             activity,
             arg,
             start_to_close_timeout=timedelta(seconds=self.rules.attempt),
-            retry_policy=self.rules.quick(),
+            retry_policy=self.rules.quick(tries),
             summary=_promise(activity),
         )
 

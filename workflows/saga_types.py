@@ -23,20 +23,23 @@ RUN_ENDS = (FailureError, TimeoutError, asyncio.CancelledError)
 
 
 class Kind(StrEnum):
-    """How a step fails: a gate may end the purchase, a repair step waits, a best-effort step is only noted."""
+    """How a step fails: a gate may end the purchase, a repair step waits; once the pivot is done nothing is undone."""
 
     GATE = "gate"
     REPAIR = "repair"
-    BEST_EFFORT = "best effort"
+    PIVOT = "pivot"
 
 
 @dataclass(frozen=True)
 class Step(Generic[A, R]):
-    """One row of the table. Do and undo take the same argument, so that a new run can rebuild any undo."""
+    """One row of the table. Do and undo take the same argument, so that a new run can rebuild any undo.
+
+    The undo of the pivot rules the pivot out; its result says `too_late` when it was done before.
+    """
 
     do: Callable[[Any, A], R]
     kind: Kind
-    undo: Callable[[Any, A], Any] | None = None
+    undo: Callable[[Any, A], Any]
 
     @property
     def name(self) -> str:
@@ -78,7 +81,7 @@ class ContinuedState:
 
     stage: str
     patience: dict[str, RetryState]
-    undos: list[str]  # the steps whose undos are owed
+    undos: list[str]  # the steps still to be undone, of one that is rolled back
     skipped: list[str]
     acts: list[Intent]
     held: list[Intent]
@@ -105,8 +108,8 @@ class StatusReporter(Protocol):
     def parked(
         self, stage: str, failure: Failure, since: datetime, next_try: datetime | None, gives_up: datetime | None = None
     ) -> None: ...
-    def gave_up(self, stage: str, failure: Failure) -> None: ...
     def held(self, acts: dict[str, Intent]) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 async def uncancellable(coro: Coroutine[Any, Any, T]) -> T:

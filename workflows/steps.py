@@ -5,7 +5,6 @@ from typing import Any
 from activities.cart import CartActivities
 from activities.coins import CoinActivities
 from activities.enrollment import EnrollmentActivities
-from activities.learning_cache import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
@@ -23,9 +22,7 @@ ASSIGN_TRAINER     = Step(TrainerActivities.assign_trainer,      Kind.REPAIR, un
 APPROVE_ALLOCATION = Step(TrainerActivities.approve_allocation,  Kind.REPAIR, undo=TrainerActivities.cancel_allocation)
 CREATE_SESSIONS    = Step(SessionActivities.create_sessions,     Kind.REPAIR, undo=SessionActivities.cancel_sessions)
 ISSUE_TEST_CARDS   = Step(CardActivities.issue_test_cards,       Kind.REPAIR, undo=CardActivities.void_test_cards)
-CLEAR_CART         = Step(CartActivities.clear_cart,             Kind.BEST_EFFORT)
-
-INVALIDATE_LEARNING_CACHE = Step(LearningActivities.invalidate_learning_cache, Kind.BEST_EFFORT)
+CLEAR_CART         = Step(CartActivities.clear_cart,             Kind.PIVOT,  undo=CartActivities.rule_out_completion)
 # fmt: on
 
 TABLE: tuple[Step[PurchaseOrder, Any], ...] = (
@@ -38,5 +35,4 @@ TABLE: tuple[Step[PurchaseOrder, Any], ...] = (
     CREATE_SESSIONS,
     ISSUE_TEST_CARDS,
     CLEAR_CART,
-    INVALIDATE_LEARNING_CACHE,
 )

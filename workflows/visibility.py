@@ -17,12 +17,16 @@ from workflows.attributes import (
     ATTENTION_SINCE,
     NEEDS_ATTENTION,
     PURCHASE_STAGE,
+    RUNNING,
     SESSIONS_MISSING,
     TRAINER_ID,
 )
 from workflows.inbox import Intent
 from workflows.messages import data_for_ui
 from workflows.saga_types import Failure
+
+# Other stages are steps: where a purchase stands that goes through them is read from the ledger.
+_LISTED = ("rolling_back", "completed", "rolled back")
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,18 @@ class PurchaseStatus:
     waiting: Attention | None = None
     waits_for_second: list[str] = field(default_factory=list[str])
     carried: bool = False  # what an earlier run was parked for is still shown
+    in_lists: str = RUNNING  # the stage by which lists find it
+    trainer_id: str = ""  # not yet written
+
+    def __post_init__(self) -> None:
+        if self.carried:
+            self.in_lists = ""  # not known: what an earlier run wrote
 
     def entered(self, stage: str) -> None:
-        if stage != self.stage:
-            self.stage = stage
-            _upsert([PURCHASE_STAGE.value_set(stage)])
+        self.stage = stage
         self._clear()
+        if stage in _LISTED:
+            self._list(stage)
         self._tell()
 
     def done(self, stage: str) -> None:
@@ -98,15 +108,15 @@ class PurchaseStatus:
             if self.carried:
                 self._clear()
             if self.attention is None or self.attention.code != failure.code:
-                _upsert(
-                    [
-                        NEEDS_ATTENTION.value_set(True),
-                        ATTENTION_REASON.value_set(failure.code),
-                        ATTENTION_SINCE.value_set(since),
-                        *([SESSIONS_MISSING.value_set(missing)] if isinstance(missing, int) else []),
-                    ]
+                self._list(
+                    stage,
+                    NEEDS_ATTENTION.value_set(True),
+                    ATTENTION_REASON.value_set(failure.code),
+                    ATTENTION_SINCE.value_set(since),
+                    *([SESSIONS_MISSING.value_set(missing)] if isinstance(missing, int) else []),
                 )
             self.attention = shown
+        self._list(stage)
         workflow.upsert_memo(
             {
                 "next_retry": shown.next_try,
@@ -115,11 +125,6 @@ class PurchaseStatus:
                 "message": shown.message,
             }
         )
-        self._tell()
-
-    def gave_up(self, stage: str, failure: Failure) -> None:
-        self.notes.append(f"{stage} failed and was left to the repair ({failure.code}: {failure.message})")
-        workflow.logger.warning("best_effort_step_failed", extra={"step": stage, "code": failure.code})
         self._tell()
 
     def has(self, purchase: PurchaseCreated | None, confirmed: PaymentConfirmed | None) -> None:
@@ -131,7 +136,7 @@ class PurchaseStatus:
             self.bought = f"`{purchase.item_id}`"
 
     def held_by(self, trainer_id: str) -> None:
-        _upsert([TRAINER_ID.value_set(trainer_id)])
+        self.trainer_id = trainer_id
 
     def held(self, acts: dict[str, Intent]) -> None:
         """Publish the acts that wait for a second person, by request key: what was asked for, and by whom.
@@ -156,18 +161,31 @@ class PurchaseStatus:
 
     def _clear(self) -> None:
         if self.attention or self.carried:
-            _upsert(
-                [
-                    NEEDS_ATTENTION.value_set(False),
-                    ATTENTION_REASON.value_unset(),
-                    ATTENTION_SINCE.value_unset(),
-                    SESSIONS_MISSING.value_unset(),
-                ]
+            self._list(
+                RUNNING,
+                NEEDS_ATTENTION.value_set(False),
+                ATTENTION_REASON.value_unset(),
+                ATTENTION_SINCE.value_unset(),
+                SESSIONS_MISSING.value_unset(),
             )
+        elif self.waiting:
+            self._list(RUNNING)
         if self.attention or self.waiting or self.carried:
             workflow.upsert_memo({"next_retry": None, "gives_up": None, "next_action": None, "message": None})
         self.attention = self.waiting = None
         self.carried = False
+
+    def _list(self, stage: str, *more: SearchAttributeUpdate[Any]) -> None:
+        """Write what lists find it by: the stage where it parks, rolls back or ends, else RUNNING. A write costs."""
+        updates = list(more)
+        if stage != self.in_lists:
+            updates.append(PURCHASE_STAGE.value_set(stage))
+            self.in_lists = stage
+        if updates and self.trainer_id:
+            updates.append(TRAINER_ID.value_set(self.trainer_id))
+            self.trainer_id = ""
+        if updates:
+            _upsert(updates)
 
     def _tell(self) -> None:
         """Publish the state as markdown. A list follows an empty line: Temporal UI shows it as one line otherwise."""

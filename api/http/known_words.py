@@ -8,10 +8,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from domain.refusals import REFUSALS, Fate
+from domain.stages import STARTING
 from workflows.steps import TABLE
 
 CODES = [code for code, row in REFUSALS.items() if row.fate is not Fate.MESSAGE]
-STAGES = ["starting", *(step.name for step in TABLE), "rolling_back", "announce", "completed", "refused", "cancelled"]
+STAGES = [STARTING, *(step.name for step in TABLE), "rolling_back", "announce", "completed", "refused", "cancelled"]
 
 
 def _one_of(words: Sequence[str]) -> Callable[[str], str]:

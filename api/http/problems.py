@@ -34,9 +34,9 @@ from application.errors import (
     Unavailable,
     Unprocessable,
     database_unavailable,
-    is_database_trouble,
 )
 from db.request_keys import KeyReused
+from db.trouble import is_database_trouble
 from domain.refusals import REFUSALS
 
 RETRY_AFTER = 2  # seconds; a database or a Temporal server that restarts is back in a few

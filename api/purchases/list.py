@@ -27,10 +27,11 @@ from application.errors import Unavailable, Unprocessable
 from application.ids import GIVEN_PATTERN, ID_PATTERN, StudentId
 from application.purchase_state import needing_somebody, standing
 from application.run_states import RunState
+from application.stages import may_be_at, placed
 from application.temporal_client import Condition, equals, running_runs
 from db.reads.payments import unstarted_payments
 from db.reads.purchase_list import ListedPurchase, Position, Wanted, page_of_purchases
-from workflows.attributes import PAYMENT_ID, PURCHASE_STAGE, REPORTED_PROBLEMS, STUDENT_ID
+from workflows.attributes import PAYMENT_ID, REPORTED_PROBLEMS, STUDENT_ID
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 
@@ -136,15 +137,18 @@ async def _narrowed(services: Services, filters: Filters) -> tuple[Wanted, dict[
             return replace(wanted, running_not_in=list(parked)), None
         return replace(wanted, running_in=list(parked), code=None if parked_only or at_work else filters.code), parked
     problems = f"{REPORTED_PROBLEMS.name} IS NOT NULL" if filters.problems else ""
-    runs = await running_runs(services.temporal, *conditions, where=problems)
+    runs = await placed(services, await running_runs(services.temporal, *conditions, where=problems))
+    if filters.stage:
+        runs = {name: run for name, run in runs.items() if run.stage == filters.stage}
     if filters.ending == "running":
         runs = {name: run for name, run in runs.items() if run.attention is None}
     return replace(wanted, running_in=list(runs)), runs
 
 
 def _conditions(filters: Filters) -> list[Condition]:
-    asked = [(STUDENT_ID, filters.student), (PAYMENT_ID, filters.payment), (PURCHASE_STAGE, filters.stage)]
-    return [equals(key, value) for key, value in asked if value is not None]
+    asked = [(STUDENT_ID, filters.student), (PAYMENT_ID, filters.payment)]
+    at = [may_be_at(filters.stage)] if filters.stage else []
+    return [*at, *(equals(key, value) for key, value in asked if value is not None)]
 
 
 def _cursor(row: ListedPurchase) -> str:

@@ -15,6 +15,7 @@ from cli.bench.meter import Timed
 from db.reads.starts import outcomes_of, starts_of
 from domain.purchase import PurchaseOrder
 from runtime.errors import CannotRun
+from runtime.local_activities import local_activity_of
 
 _LOOK_AGAIN = 0.02
 _STALLED_SECONDS = 120.0
@@ -99,11 +100,7 @@ async def histories(client: Client, orders: Sequence[PurchaseOrder]) -> list[tup
 async def activities_of(client: Client, order: PurchaseOrder) -> list[str]:
     """Return the names of the activities that this workflow ran, in order. Raises BenchFailed if there are none."""
     events = client.get_workflow_handle(order.workflow_id).fetch_history_events()
-    scheduled = [
-        event.activity_task_scheduled_event_attributes.activity_type.name
-        async for event in events
-        if event.HasField("activity_task_scheduled_event_attributes")
-    ]
-    if not scheduled:
+    ran = [local.name async for event in events if (local := local_activity_of(event)) and local.result is not None]
+    if not ran:
         raise BenchFailed("the history names no activity to call plainly")
-    return scheduled
+    return ran

@@ -15,14 +15,13 @@ from sqlalchemy import Engine, event
 
 from activities.cart import CartActivities
 from activities.enrollment import EnrollmentActivities
-from activities.learning_cache import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
 from activities.trainer import TrainerActivities
 from cli.bench.meter import Timed
 from cli.bench.with_workflow import BenchFailed
-from domain.purchase import Announcement, PurchaseOrder
+from domain.purchase import PurchaseOrder
 from gateways.payments import PaymentProvider
 
 Call = Callable[[PurchaseOrder], object]
@@ -31,10 +30,6 @@ Call = Callable[[PurchaseOrder], object]
 def calls(names: Sequence[str], engine: Engine, provider: PaymentProvider, now: Callable[[], datetime]) -> list[Call]:
     """Return these activities as plain functions, in this order. Raises BenchFailed for one that is not known here."""
     purchase, trainer = PurchaseActivities(engine, now), TrainerActivities(engine, now)
-
-    def announce(order: PurchaseOrder) -> None:
-        purchase.announce(Announcement(order, "PURCHASE_COMPLETED", "completed"))
-
     known: dict[str, Call] = {
         "confirm_payment": PaymentActivities(engine, provider, now).confirm_payment,
         "create_purchase": purchase.create_purchase,
@@ -43,8 +38,6 @@ def calls(names: Sequence[str], engine: Engine, provider: PaymentProvider, now: 
         "approve_allocation": trainer.approve_allocation,
         "create_sessions": SessionActivities(engine, now).create_sessions,
         "clear_cart": CartActivities(engine, now).clear_cart,
-        "invalidate_learning_cache": LearningActivities(engine).invalidate_learning_cache,
-        "announce": announce,
     }
     if unknown := [name for name in names if name not in known]:
         raise BenchFailed(f"the bench does not know how to call {', '.join(unknown)} plainly")

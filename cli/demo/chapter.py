@@ -27,7 +27,7 @@ _NOTHING = {
     "void_purchase": "nothing recorded",
 }
 # On every way, and of no interest to a newcomer; Temporal UI and --json have them.
-_ASIDE = frozenset({"invalidate_learning_cache", "announce", "decide", "record_act"})
+_ASIDE = frozenset({"announce", "decide", "record_act"})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Read what a purchase did and when, step by step: its activities, from Temporal's history.
+"""Read what a purchase did and when, step by step: its activities, local and other, from Temporal's history.
 
 `GET /api/v1/purchases/{id}` keeps one time per step, the last; the demo also shows what was refused and when each
 undo ran.
@@ -14,9 +14,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payloads
 from temporalio.client import Client
 
+from runtime.local_activities import local_activity_of
 from workflows.steps import TABLE
 
-UNDOS = frozenset(step.undo.__name__ for step in TABLE if step.undo)
+UNDOS = frozenset(step.undo.__name__ for step in TABLE)
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,18 @@ async def timeline(client: Client, workflow_id: str) -> list[Happening]:
     seen: dict[int, Happening] = {}
     async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
         at = _moment(event.event_time)
-        if event.HasField("activity_task_scheduled_event_attributes"):
+        if local := local_activity_of(event):
+            if local.result is not None:  # else it is told by the activity that tries it once more
+                state, result = _ended(local.name), await _answer(client, local.result)
+                seen[event.event_id] = Happening(local.name, state, local.began, local.ended, result=result)
+        elif event.HasField("activity_task_scheduled_event_attributes"):
             name = event.activity_task_scheduled_event_attributes.activity_type.name
             seen[event.event_id] = Happening(name, "running", at)
         elif event.HasField("activity_task_completed_event_attributes"):
             done = event.activity_task_completed_event_attributes
             began = seen[done.scheduled_event_id]
-            state = "undone" if began.activity in UNDOS else "done"
             result = await _answer(client, done.result)
-            seen[done.scheduled_event_id] = replace(began, state=state, ended=at, result=result)
+            seen[done.scheduled_event_id] = replace(began, state=_ended(began.activity), ended=at, result=result)
         elif event.HasField("activity_task_failed_event_attributes"):
             failed = event.activity_task_failed_event_attributes
             info = failed.failure.application_failure_info
@@ -68,6 +72,10 @@ async def timeline(client: Client, workflow_id: str) -> list[Happening]:
             scheduled = event.activity_task_timed_out_event_attributes.scheduled_event_id
             seen[scheduled] = replace(seen[scheduled], state="trouble", ended=at, code="STEP_TROUBLE")
     return list(seen.values())
+
+
+def _ended(activity: str) -> str:
+    return "undone" if activity in UNDOS else "done"
 
 
 async def _answer(client: Client, result: Payloads) -> dict[str, Any]:

@@ -41,6 +41,11 @@ series AS (
 ), step AS (
   INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
   SELECT :purchase_id, :attempt, 'assign_trainer', 'done', CAST(:result AS jsonb), :now FROM allocation
+  RETURNING purchase_id
+), yes AS (  -- after that row: it is told after it
+  INSERT INTO purchase_steps (purchase_id, attempt, step, state, result, at)
+  SELECT purchase_id, :attempt, 'approve_allocation', 'done', '{}', :now FROM step WHERE :approved
+  ON CONFLICT (purchase_id, attempt, step) DO NOTHING
 )"""
 
 # Raw: trainer, allocation, slots, purchase and ledger in one statement.
@@ -55,9 +60,10 @@ WITH {UNCHANGED}, trainer AS (
   RETURNING id
 ), allocation AS (
   INSERT INTO allocations
-    (id, purchase_id, trainer_id, student_id, status, metadata, won, lost, decided_by, created_at)
-  SELECT :allocation_id, :purchase_id, trainer.id, :student_id, 'proposed',
-         CAST(:metadata AS jsonb), CAST(:won AS jsonb), CAST(:lost AS jsonb), :decided_by, :now FROM trainer
+    (id, purchase_id, trainer_id, student_id, status, metadata, won, lost, decided_by, created_at, approved_at)
+  SELECT :allocation_id, :purchase_id, trainer.id, :student_id, CASE WHEN :approved THEN 'approved' ELSE 'proposed' END,
+         CAST(:metadata AS jsonb), CAST(:won AS jsonb), CAST(:lost AS jsonb), :decided_by, :now,
+         CASE WHEN :approved THEN CAST(:now AS timestamptz) END FROM trainer
   RETURNING id, trainer_id
 ), {SLOTS}, {_PURCHASE_AND_LEDGER}
 SELECT count(*) FROM slots
@@ -81,8 +87,9 @@ WHERE (kept.code, kept.message, kept.lost, kept.decided_by)
 _TAKE_OVER = text(f"""
 WITH {UNCHANGED}, allocation AS (
   UPDATE allocations
-  SET purchase_id = :purchase_id, status = 'proposed', metadata = CAST(:metadata AS jsonb), won = CAST(:won AS jsonb),
-      lost = CAST(:lost AS jsonb), decided_by = :decided_by, created_at = :now
+  SET purchase_id = :purchase_id, status = CASE WHEN :approved THEN 'approved' ELSE 'proposed' END,
+      metadata = CAST(:metadata AS jsonb), won = CAST(:won AS jsonb), lost = CAST(:lost AS jsonb),
+      decided_by = :decided_by, created_at = :now, approved_at = CASE WHEN :approved THEN CAST(:now AS timestamptz) END
   FROM unchanged
   WHERE id = :allocation_id AND status = 'on_hold' AND student_id = :student_id AND hold_expires_at > :now
   RETURNING id, trainer_id
@@ -157,7 +164,7 @@ class Hold:
 
 
 def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
-    """Hold the trainer with all the slots and write the ledger row, in one statement.
+    """Hold the trainer with all the slots and write the ledger's rows, in one statement.
 
     Raises TakenMeanwhile when the trainer or this step was taken, or an operator decided; SCHEDULE_CONFLICT when the
     student was: then the transaction is broken and must be rolled back.
@@ -178,7 +185,7 @@ def hold(connection: Connection, order: PurchaseOrder, wanted: Hold, now: dateti
 
 
 def take_over(connection: Connection, order: PurchaseOrder, wanted: Hold, now: datetime) -> None:
-    """Make the student's hold, `wanted.assigned.allocation_id`, the purchase's allocation and write the ledger row.
+    """Make the student's hold, `wanted.assigned.allocation_id`, the purchase's allocation and write the ledger's rows.
 
     Raises TakenMeanwhile when the hold has ended or this step was taken, or an operator decided.
     """
@@ -205,7 +212,7 @@ def _values(order: PurchaseOrder, wanted: Hold, now: datetime) -> dict[str, obje
         "zone": wanted.zone, "series_start": wanted.series_start, "warning": wanted.warning, "now": now,
         "metadata": json.dumps(wanted.metadata), "lost": json.dumps(wanted.lost),
         "won": json.dumps(wanted.won), "decided_by": wanted.decided_by,
-        "result": json.dumps(asdict(wanted.assigned)),
+        "approved": wanted.assigned.approved, "result": json.dumps(asdict(wanted.assigned)),
     }  # fmt: skip
 
 

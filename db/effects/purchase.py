@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import LiteralString
 
 from sqlalchemy import Engine, text
 
 from db import ledger
 from db.effects.creation_facts import CreationFacts
+from db.effects.events import event_data, event_key
+from db.effects.learning import BUMP, bumped_from
 from db.effects.student_lock import lock_student
 from db.engine import at_once
-from domain.ids import event_key_of
 from domain.purchase import Announcement, PurchaseOrder, Undone
 from domain.refusals import PAGING
 
 # `subjects`: what the item is expanded to, once, and so for good (mission row 5).
 # The new row comes after the older one gave way, by the join: only one purchase of an item is active (mission row 61).
-_CREATE = """
+_CREATE: LiteralString = f"""
 superseded AS (
   UPDATE student_course_purchases AS older SET status = 'superseded', superseded_by = claim.purchase_id
   FROM claim WHERE older.id = :older AND older.status = 'active'
@@ -44,7 +46,7 @@ superseded AS (
     'itemType', item_type, 'itemId', item_id, 'sessionCount', session_count, 'metadata', CAST(:for_others AS jsonb),
     'supersedes', (SELECT id FROM superseded)), purchased_at
   FROM purchase
-)"""
+), {bumped_from("purchase")}"""  # noqa: S608 -- constants
 
 # A renewal that is taken back makes the older purchase active again; one that was itself renewed hands it on.
 _VOID = """
@@ -69,15 +71,12 @@ FROM gone
 ON CONFLICT (key) DO NOTHING
 """
 
-# Raw: event, purchase and start change together, in one statement.
+# Raw: event and start change together, in one statement.
 _ANNOUNCE = text("""
 WITH told AS (
   INSERT INTO outbox (key, type, data, occurred_at)
   SELECT :key, :event, CAST(:data AS jsonb), :now WHERE CAST(:event AS text) <> ''
   ON CONFLICT (key) DO NOTHING
-), finished AS (
-  UPDATE student_course_purchases SET completed_at = :now
-  WHERE id = :purchase_id AND CAST(:ending AS text) = 'completed' AND completed_at IS NULL
 )
 UPDATE purchase_starts
 SET ending = :ending, code = :code, ended_at = :now, refunded = coalesce(refunded, false)
@@ -103,7 +102,7 @@ def create(
         payment_id=order.payment_id,
         line=order.line,
         student_id=order.student_id,
-        key=_key(order, "PURCHASE_CREATED"),
+        key=event_key(order, "PURCHASE_CREATED"),
         older=facts.older,
         decisions=facts.decisions,
         item_type=facts.item_type,
@@ -120,27 +119,25 @@ def void(engine: Engine, order: PurchaseOrder, now: datetime) -> Undone:
     with engine.begin() as connection:
         lock_student(connection, order)
         return ledger.undo_within(
-            connection, order, "create_purchase", _VOID, key=_key(order, "PURCHASE_VOIDED"), now=now
+            connection,
+            order,
+            "create_purchase",
+            _VOID,
+            BUMP,
+            key=event_key(order, "PURCHASE_VOIDED"),
+            now=now,
+            student_id=order.student_id,
         )
 
 
 def announce(engine: Engine, what: Announcement, now: datetime) -> None:
     """Write the event, once per purchase and kind, and the first ending, on the row that outlives the workflow."""
     order = what.order
-    data = {
-        "purchaseId": order.purchase_id,
-        "workflowId": order.workflow_id,
-        "paymentId": order.payment_id or None,
-        "line": order.line,
-        "studentId": order.student_id,
-        "ending": what.ending or None,
-        "code": what.code or None,
-        "skipped": what.skipped or [],
-    }
+    data = event_data(order, ending=what.ending, code=what.code, skipped=what.skipped or ())
     values = {
         "purchase_id": order.purchase_id,
         "attempt": order.attempt,
-        "key": _key(order, what.event, what.code if what.code in PAGING else ""),
+        "key": event_key(order, what.event, what.code if what.code in PAGING else ""),
         "event": what.event,
         "ending": what.ending or None,
         "code": what.code or None,
@@ -149,8 +146,3 @@ def announce(engine: Engine, what: Announcement, now: datetime) -> None:
     }
     with at_once(engine) as connection:
         connection.execute(_ANNOUNCE, values)
-
-
-def _key(order: PurchaseOrder, event: str, code: str = "") -> str:
-    """Return the event's key: one per purchase and kind (spec section 3); of what pages, one per reason, too."""
-    return event_key_of(order.purchase_id, event, f".{code}" if code else "")

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, bindparam, exists, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
+from db.effects.learning import bump_in, bumped_from
 from db.engine import at_once
 from db.ledger import Json
 from db.rows import row_as
@@ -41,7 +42,7 @@ WHERE student.id = :student_id
 # slip past a cancel_sessions at the same moment: FOR SHARE makes cancel_allocation, which comes next, wait and see
 # them. It also
 # waits for a new plan under way, and makes nothing of the old one: a plan is known by the decision it was made for.
-_MAKE = text("""
+_MAKE = text(f"""
 WITH approved AS (
   SELECT id FROM allocations
   WHERE id = :allocation_id AND status = 'approved'
@@ -69,13 +70,13 @@ WITH approved AS (
          jsonb_build_object('outcome', 'all', 'created', created, 'existing', standing - created, 'missing', '[]'::jsonb),
          :now
   FROM counts, approved WHERE standing = :wanted
-)
+), {bumped_from("made")}
 SELECT EXISTS (SELECT FROM approved) AS as_planned, ARRAY(SELECT number FROM made ORDER BY number) AS created, standing - created AS existing, ARRAY(
   SELECT number FROM generate_series(1, :wanted) AS number
   WHERE number NOT IN (SELECT standing.number FROM standing) ORDER BY number
 ) AS missing
 FROM counts
-""")
+""")  # noqa: S608 -- constants
 
 
 _OF_PURCHASE = col(LessonSession.purchase_id) == bindparam("purchase")
@@ -140,7 +141,7 @@ def make_missing(
     """
     values = {
         "purchase_id": order.purchase_id, "attempt": order.attempt, "allocation_id": allocation_id,
-        "planned_by": planned_by, "wanted": wanted, "now": now,
+        "student_id": order.student_id, "planned_by": planned_by, "wanted": wanted, "now": now,
     }  # fmt: skip
     with at_once(engine) as connection:
         try:
@@ -157,5 +158,6 @@ def make_missing(
 def cancel_future(engine: Engine, order: PurchaseOrder, now: datetime) -> bool:
     """Cancel the lessons that have not begun at `now`; return whether any lesson of the purchase is cancelled."""
     with engine.begin() as connection:
-        connection.execute(_CANCEL, {"purchase": order.purchase_id, "now": now})
+        if connection.execute(_CANCEL, {"purchase": order.purchase_id, "now": now}).rowcount:
+            bump_in(connection, order.student_id)
         return connection.execute(_ANY_CANCELLED, {"purchase": order.purchase_id}).scalar_one()

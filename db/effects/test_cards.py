@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString
 
 from sqlalchemy import Engine, text
 
 from db import ledger
+from db.effects.learning import BUMP, bumped_from
 from db.rows import rows_as
 from domain.purchase import CARDS_PER_SUBJECT, PurchaseOrder, Undone
 
 _STEP = "issue_test_cards"
 
 # Raw: all cards in one statement.
-_ISSUE = """
+_ISSUE: LiteralString = f"""
 issued AS (
   INSERT INTO mock_test_attempts (id, purchase_id, subject_id, test_number, issued_at)
   SELECT gen_random_uuid()::text, purchase_id, subject_id, number, :now
   FROM claim JOIN purchase_subjects USING (purchase_id), generate_series(1, :per_subject) AS number
   ON CONFLICT ON CONSTRAINT unique_test_per_purchase_subject DO NOTHING
-)"""
+), {bumped_from("claim")}"""  # noqa: S608 -- constants
 
 # Raw: a subject without cards counts, too.
 _COUNTS = text("""
@@ -59,7 +61,8 @@ def issue(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
     Raises WrongCount when after that a subject does not have exactly its cards.
     """
     with engine.begin() as connection:
-        first, _ = ledger.do_within(connection, order, _STEP, {}, _ISSUE, now=now, per_subject=CARDS_PER_SUBJECT)
+        values = {"student_id": order.student_id, "per_subject": CARDS_PER_SUBJECT}
+        first, _ = ledger.do_within(connection, order, _STEP, {}, _ISSUE, now=now, **values)
         if first:
             found = rows_as(_Count, connection.execute(_COUNTS, {"purchase_id": order.purchase_id}))
             counts = {row.subject_id: row.cards for row in found}
@@ -69,4 +72,4 @@ def issue(engine: Engine, order: PurchaseOrder, now: datetime) -> None:
 
 def void(engine: Engine, order: PurchaseOrder, now: datetime) -> Undone:
     """Void the cards nobody has used; a card with an attempt stays as it is."""
-    return ledger.undo(engine, order, _STEP, _LOCK, _VOID, now=now)
+    return ledger.undo(engine, order, _STEP, _LOCK, _VOID, BUMP, now=now, student_id=order.student_id)

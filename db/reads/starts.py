@@ -75,9 +75,7 @@ _RESTART = text(
            EXISTS (SELECT FROM operator_decisions d
                     WHERE d.purchase_id = s.purchase_id AND d.attempt = s.attempt AND d.verb = 'cancel') AS cancelled,
            EXISTS (SELECT FROM purchase_steps t
-                    WHERE t.purchase_id = s.purchase_id AND t.attempt = s.attempt AND t.state = 'undone') AS undone,
-           EXISTS (SELECT FROM purchase_steps t WHERE t.purchase_id = s.purchase_id AND t.attempt = s.attempt
-                    AND t.step = 'clear_cart' AND t.state = 'done') AS past_pivot
+                    WHERE t.purchase_id = s.purchase_id AND t.attempt = s.attempt AND t.state = 'undone') AS undone
       FROM purchase_starts s WHERE s.purchase_id = :id
     """
 )
@@ -134,7 +132,6 @@ class Unfinished:
     skipped: list[str]
     cancelled: bool
     undone: bool
-    past_pivot: bool
 
 
 async def unfinished_of(conn: AsyncConnection, purchase_id: str) -> Unfinished:

@@ -19,14 +19,17 @@ def trainers(engine: Engine, clock: Callable[[], datetime]) -> TrainerActivities
     return TrainerActivities(engine, clock, auto_approve=True)
 
 
-def test_automatic_approval_approves_once(engine: Engine, trainers: TrainerActivities) -> None:
+def test_automatic_approval_belongs_to_the_hold(engine: Engine, trainers: TrainerActivities) -> None:
     build.trainer(engine)
     order = build.purchase(engine)
-    trainers.assign_trainer(order)
 
-    trainers.approve_allocation(order)
-    trainers.approve_allocation(order)
+    assert trainers.assign_trainer(order).approved
+    approved = [tuple(row) for row in rows(engine, "SELECT status, approved_at FROM allocations")]
+    trainers.approve_allocation(order)  # a run that does not know asks, and is answered
 
+    assert approved == [("approved", NOW)]
+    steps = "SELECT facts ->> 'step' FROM purchase_progress WHERE kind = 'step' ORDER BY number"
+    assert [step for (step,) in rows(engine, steps)] == ["assign_trainer", "approve_allocation"]
     assert [tuple(row) for row in rows(engine, "SELECT status, approved_at FROM allocations")] == [("approved", NOW)]
 
 
@@ -34,7 +37,7 @@ def test_without_automatic_approval_an_admin_is_waited_for(engine: Engine, clock
     build.trainer(engine)
     trainers = TrainerActivities(engine, clock, auto_approve=False)
     order = build.purchase(engine)
-    trainers.assign_trainer(order)
+    assert not trainers.assign_trainer(order).approved
 
     assert refusal(trainers.approve_allocation, order).code == "AWAITING_APPROVAL"
     assert value(engine, "SELECT status FROM allocations") == "proposed"
@@ -65,7 +68,8 @@ def test_undo_of_the_approval_cancels_and_a_late_approval_is_refused(
     assert value(engine, HELD) == 0
 
 
-def test_undo_of_an_approval_that_never_was_leaves_the_proposal(engine: Engine, trainers: TrainerActivities) -> None:
+def test_undo_of_an_approval_that_never_was_leaves_the_proposal(engine: Engine, clock: Callable[[], datetime]) -> None:
+    trainers = TrainerActivities(engine, clock, auto_approve=False)
     build.trainer(engine)
     order = build.purchase(engine)
     trainers.assign_trainer(order)

@@ -63,7 +63,7 @@ CARDS = Case(
     (*CREATE.before, CREATE.do),
     ("bundle", "science"),
 )
-CLEAR = Case(lambda s: s.cart.clear_cart, None, 2, (*CREATE.before, CREATE.do))
+CLEAR = Case(lambda s: s.cart.clear_cart, None, 1, (*CREATE.before, CREATE.do))
 
 CASES = {
     "confirm_payment": CONFIRM,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from activities.cart import CartActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from domain.purchase import Announcement, PurchaseOrder
@@ -232,14 +233,18 @@ def test_voiding_the_older_purchase_leaves_its_renewal_alone(shop: Shop, engine:
     assert shop.statuses() == {"pay-1": "voided", "pay-2": "active"}
 
 
-def test_announcing_the_end_twice_tells_once_and_keeps_ending_and_time(
+def test_completing_twice_tells_once_and_keeps_ending_and_time(
     shop: Shop, engine: Engine, clock: Callable[[], datetime]
 ) -> None:
     build.item(engine)
     order = shop.create()
-    done = Announcement(order, "PURCHASE_COMPLETED", ending="completed", skipped=["enroll"])
-    shop.purchases.announce(done)
-    PurchaseActivities(engine, lambda: clock() + timedelta(days=1)).announce(done)
+    build.run(
+        engine,
+        "INSERT INTO operator_decisions VALUES (:id, 'k', 1, 'skip_step', '{\"step\": \"enroll\"}', 'ann', 'why', now())",
+        id=order.purchase_id,
+    )
+    CartActivities(engine, clock).clear_cart(order)
+    CartActivities(engine, lambda: clock() + timedelta(days=1)).clear_cart(order)
     [start] = build.rows(engine, "SELECT ending, code, refunded, ended_at FROM purchase_starts")
     assert tuple(start) == ("completed", None, False, NOW)
     assert build.value(engine, "SELECT completed_at FROM student_course_purchases") == NOW

@@ -78,7 +78,7 @@ def test_the_purchase_of_the_same_lessons_takes_the_hold_over(
 
     assert (assigned.allocation_id, assigned.trainer_id, assigned.slots) == (kept.id, "a-first", 10)
     [row] = rows(engine, "SELECT purchase_id, status, lost, metadata ->> 'sessionCount' AS count FROM allocations")
-    assert tuple(row) == (order.purchase_id, "proposed", {"b-second": "a-first was held before paying"}, "10")
+    assert tuple(row) == (order.purchase_id, "approved", {"b-second": "a-first was held before paying"}, "10")
     assert value(engine, HELD) == 10
     assert trainers.assign_trainer(order) == assigned, "a second do answers the first result"
     trainers.release_trainer(order)
@@ -231,7 +231,7 @@ def test_the_timer_ends_a_hold_once_and_never_what_a_purchase_took_over(
     second = held.hold("student-1")
     trainers.assign_trainer(order)
     assert not timer.release_hold(second.id)
-    assert value(engine, STATUS, id=second.id) == "proposed"
+    assert value(engine, STATUS, id=second.id) == "approved"
     assert value(engine, HELD) == 10
 
 

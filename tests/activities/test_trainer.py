@@ -58,7 +58,7 @@ def test_holds_every_slot_of_the_plan_in_the_students_zone(engine: Engine, train
     assert {(slot.zone, slot.status, slot.allocation_id) for slot in slots} == {
         ("America/New_York", "held", assigned.allocation_id)
     }
-    assert value(engine, "SELECT status FROM allocations") == "proposed"
+    assert value(engine, "SELECT status FROM allocations") == "approved"
     assert value(engine, "SELECT last_assigned_at FROM trainers") == NOW
 
 

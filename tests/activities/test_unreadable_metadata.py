@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from temporalio.common import RetryPolicy
 from temporalio.testing import ActivityEnvironment
 
 from activities.payment import MetadataUnreadable, PaymentActivities
@@ -18,6 +19,7 @@ from domain.purchase import PurchaseOrder
 from tests import build
 from tests.build import LESSONS
 from tests.gateways.in_memory import FakeProvider
+from workflows.policies import LOCAL, REGULAR
 
 
 @pytest.fixture
@@ -40,23 +42,36 @@ def not_ours_to_read(engine: Engine) -> None:
     build.run(engine, f"GRANT SELECT (payment_id, line, item_type, item_id, amount_minor) ON payment_lines TO {WORKER}")
 
 
-def confirm(payments: PaymentActivities, order: PurchaseOrder, attempt: int) -> None:
-    """One try, as Temporal counts them."""
+# The quick tries as Temporal counts them: local?, the how-many-eth, of how many.
+TRIES = {
+    REGULAR: [(False, 1, 3), (False, 2, 3), (False, 3, 3)],
+    LOCAL: [(True, 1, 2), (True, 2, 2), (False, 1, 1)],
+}
+
+
+def confirm(payments: PaymentActivities, order: PurchaseOrder, local: bool, attempt: int, of: int) -> None:
     environment = ActivityEnvironment()
-    environment.info = dataclasses.replace(ActivityEnvironment.default_info(), attempt=attempt)
+    environment.info = dataclasses.replace(
+        ActivityEnvironment.default_info(),
+        attempt=attempt,
+        is_local=local,
+        retry_policy=RetryPolicy(maximum_attempts=of),
+    )
     environment.run(payments.confirm_payment, order)
 
 
+@pytest.mark.parametrize("lane", TRIES)
 @pytest.mark.parametrize("cause", ["no_object", "not_ours_to_read"])
 def test_the_third_try_uses_the_events_metadata_and_says_so(
-    cause: str, request: pytest.FixtureRequest, engine: Engine, payments: PaymentActivities
+    cause: str, lane: str, request: pytest.FixtureRequest, engine: Engine, payments: PaymentActivities
 ) -> None:
     order = build.start(engine, origin="event", event_metadata=LESSONS)
     request.getfixturevalue(cause)
-    for attempt in (1, 2):
+    *vain, last = TRIES[lane]
+    for each in vain:
         with pytest.raises((MetadataUnreadable, DBAPIError)):
-            confirm(payments, order, attempt)
-    confirm(payments, order, 3)
+            confirm(payments, order, *each)
+    confirm(payments, order, *last)
     settled = build.value(engine, "SELECT result FROM purchase_steps WHERE step = 'confirm_payment'")
     assert settled["metadataSource"] == "event"
     assert settled["fields"]["startDate"] == LESSONS["startDate"]
@@ -71,11 +86,11 @@ def test_any_other_purchase_waits(
 ) -> None:
     order = build.start(engine, origin=origin, event_metadata=said)
     with pytest.raises(MetadataUnreadable):
-        confirm(payments, order, 3)
+        confirm(payments, order, *TRIES[REGULAR][-1])
 
 
 def test_what_can_be_read_is_used_and_nothing_is_marked(engine: Engine, payments: PaymentActivities) -> None:
-    confirm(payments, build.start(engine, origin="event", event_metadata=LESSONS), 3)
+    confirm(payments, build.start(engine, origin="event", event_metadata=LESSONS), *TRIES[REGULAR][0])
     settled = build.value(engine, "SELECT result FROM purchase_steps WHERE step = 'confirm_payment'")
     assert settled["fields"]["startDate"] == "2026-12-24"
     assert "metadataSource" not in settled

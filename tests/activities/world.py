@@ -11,7 +11,7 @@ from tests.build import rows
 WRITTEN = (
     "payments", "refunds", "purchase_starts", "student_course_purchases", "ownerships", "enrollments", "outbox",
     "allocations", "trainer_slots", "sessions", "cart_items", "coin_movements", "coin_balances",
-    "purchase_subjects", "mock_test_attempts",
+    "purchase_subjects", "mock_test_attempts", "learning_versions",
 )  # fmt: skip
 
 IN_FORCE = {

@@ -5,37 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from domain.purchase import PurchaseOrder
-from workflows.steps import (
-    CLEAR_CART,
-    CONFIRM_PAYMENT,
-    CREATE_SESSIONS,
-    INVALIDATE_LEARNING_CACHE,
-    ISSUE_TEST_CARDS,
-    TABLE,
-)
+from workflows.steps import CLEAR_CART, CONFIRM_PAYMENT, CREATE_SESSIONS, ISSUE_TEST_CARDS, TABLE
 
 ANNOUNCE = "announce"
 DOS = [step.name for step in TABLE]
-UNDOABLE = [step for step in TABLE if step.undo]
-UNDO_OF = {step.name: step.undo.__name__ for step in UNDOABLE if step.undo}
+UNDO_OF = {step.name: step.undo.__name__ for step in TABLE}
 DO_OF = {undo: do for do, undo in UNDO_OF.items()}
-UNDOS = list(UNDO_OF.values())[::-1]  # in the order they run
+UNDOS = list(UNDO_OF.values())[::-1]  # in the order they run: all of them, whatever was done
+IN_ROLLBACK = [*UNDOS, ANNOUNCE]
 LESSONS, CARDS = "sessions", "test_cards"  # what a purchase brings
 # The steps in their order, by what it brings.
 SENTENCES = {
-    LESSONS: [*DOS[:2], INVALIDATE_LEARNING_CACHE.name, *DOS[2:7], INVALIDATE_LEARNING_CACHE.name, CLEAR_CART.name],
-    CARDS: [
-        *DOS[:2], INVALIDATE_LEARNING_CACHE.name, *DOS[2:4], ISSUE_TEST_CARDS.name, INVALIDATE_LEARNING_CACHE.name,
-        CLEAR_CART.name,
-    ],
-}  # fmt: skip
+    LESSONS: [*DOS[:7], CLEAR_CART.name],
+    CARDS: [*DOS[:4], ISSUE_TEST_CARDS.name, CLEAR_CART.name],
+}
 
 # The columns of a mark, per table: whose it is, then what it says. A card is no mark of a step: it is one of many.
 COLUMNS = {
     "purchase_steps": ("purchase_id", "step", "state"),
     "refunds": ("payment_id", "status"),
     "sessions": ("purchase_id", "status"),
-    "learning_versions": ("student_id",),
     "mock_test_attempts": ("purchase_id", "test_number"),
     "outbox": ("key",),
 }
@@ -61,15 +50,13 @@ class Mark:
 
 
 def mark_of(activity: str, order: PurchaseOrder) -> Mark:
-    """The last thing this activity commits. Most do it with their ledger row; three have more to do, or no such row."""
+    """The last thing this activity commits. Most do it with their ledger row; two have more to do, one has no such row."""
     if activity == UNDO_OF[CONFIRM_PAYMENT.name]:
         return Mark("refunds", order.payment_id, ("succeeded",))
     if activity == UNDO_OF[CREATE_SESSIONS.name]:
         return Mark("sessions", order.purchase_id, ("cancelled",))
-    if activity == INVALIDATE_LEARNING_CACHE.name:
-        return Mark("learning_versions", order.student_id)
     if activity == ANNOUNCE:
-        return Mark("outbox", f"purchase:{order.purchase_id}:PURCHASE_COMPLETED")
+        return Mark("outbox", f"purchase:{order.purchase_id}:PURCHASE_REFUNDED")
     return ledger_row_of(activity, order)
 
 

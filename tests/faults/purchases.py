@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from domain.ids import purchase_id_of, workflow_id_of
 from domain.purchase import PurchaseOrder
 from gateways.payments import ProviderLine, ProviderPayment
+from runtime.local_activities import local_activity_of
 from tests import build
 from tests.faults.database_faults import Trouble, is_there
 from tests.faults.marks import ANNOUNCE, CARDS, LESSONS, SENTENCES, UNDO_OF, ledger_row_of, mark_of
@@ -24,9 +25,9 @@ from tests.faults.world import WorkerProcess, World
 from tests.subjects import bundle
 from tests.temporal.messages import Handle, act, cancel, progress
 from tests.waiting import eventually
-from workflows.policies import Rules
+from workflows.policies import LOCAL, REGULAR, Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
-from workflows.steps import CREATE_SESSIONS
+from workflows.steps import APPROVE_ALLOCATION, CREATE_SESSIONS
 from workflows.visibility import Attention
 
 N = 4  # lessons
@@ -34,10 +35,12 @@ ALL_CARDS = 100  # of two subjects
 AMOUNT = 50_000
 HAS, COSTS = 1_000, 300  # coins
 FAST = Rules(
-    attempt=10, quick_pause=0.05, trouble_pause=0.3, trouble_pause_most=1, heal_pause=600, pending_pause=0.2
+    REGULAR, attempt=10, quick_pause=0.05, trouble_pause=0.3, trouble_pause_most=1, heal_pause=600, pending_pause=0.2
 )  # fmt: skip
 UNHURRIED = replace(FAST, attempt=60)  # where nobody is killed, so that no try ends by its time on a slow machine
+LOCALLY = replace(FAST, lane=LOCAL)
 LIGHT_QUEUE = "faults-light"
+APPROVES = APPROVE_ALLOCATION.name
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Purchase:
     is_open: bool = True
     brings: str = LESSONS
     lessons: int = N
+    approved_with_the_hold: bool = False  # by the worker itself: then it is no step
     queue: str = field(init=False)
     name: str = field(init=False)
     order: PurchaseOrder = field(init=False)
@@ -96,7 +100,7 @@ class Purchase:
     @property
     def sentence(self) -> list[str]:
         """Its steps, in their order."""
-        return SENTENCES[self.brings]
+        return [step for step in SENTENCES[self.brings] if not self.approved_with_the_hold or step != APPROVES]
 
     def until(self, step: str) -> list[str]:
         """The sentence as far as the first mention of `step`."""
@@ -104,19 +108,19 @@ class Purchase:
 
     @property
     def everything(self) -> list[str]:
-        """As far as the last step that has an undo."""
-        return self.until([name for name in self.sentence if name in UNDO_OF][-1])
-
-    @property
-    def undos(self) -> list[str]:
-        """The undos of everything, in the order they run."""
-        return [UNDO_OF[name] for name in reversed(self.everything) if name in UNDO_OF]
+        """As far as the last step that can be undone: all but the cart."""
+        return self.sentence[:-1]
 
     # -- what happens to it ------------------------------------------------------------------------------------
 
     async def start(self, **options: Any) -> None:
         """Starts it as the door does: first the row, then the workflow."""
         build.start(self.world.engine, self.order.payment_id, student_id=self.order.student_id)
+        build.run(
+            self.world.engine,
+            "INSERT INTO operator_decisions VALUES (:id, 'yes', 1, 'approve_allocation', '{}', 'ann', 'why', now())",
+            id=self.order.purchase_id,
+        )  # the workers here approve nothing by themselves, so that every step of the table is in the story
         await self.world.temporal.start_workflow(
             PurchaseWorkflow.run,
             PurchaseInput(self.order, self.rules),
@@ -136,11 +140,14 @@ class Purchase:
         file.write_text(content)
         return file
 
-    async def start_and_cancel_with_everything(self) -> None:
+    def hold(self, activity: str, what: str) -> list[Path]:
+        """Holds the activity, `hold_before` or `hold_after`; a try held for too long is followed by another, held too."""
+        return [self.plan(activity, what, nth=nth) for nth in range(1, 10)]
+
+    async def start_and_cancel_with_everything(self, **options: Any) -> None:
         """Starts it, and cancels it at the last moment when all can be undone: all made, the cart not cleared."""
-        # A try that is held for too long is followed by another, which is held too.
-        held = [self.plan(self.everything[-1], "hold_after", nth=nth) for nth in range(1, 10)]
-        await self.start()
+        held = self.hold(self.everything[-1], "hold_after")
+        await self.start(**options)
         await entered(held[0])
         await self.cancel()
         release(*held)
@@ -209,12 +216,13 @@ class Purchase:
         return sum(event.event_type == EventType.EVENT_TYPE_TIMER_STARTED for event in history.events)
 
     async def _scheduled(self) -> list[str]:
-        history = await self.handle.fetch_history()
-        return [
-            event.activity_task_scheduled_event_attributes.activity_type.name
-            for event in history.events
-            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
-        ]
+        names: list[str] = []
+        for event in (await self.handle.fetch_history()).events:
+            if local := local_activity_of(event):
+                names.append(local.name)
+            elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                names.append(event.activity_task_scheduled_event_attributes.activity_type.name)
+        return names
 
     async def _hears(self, told: EventType.ValueType) -> None:
         """Waits until a workflow task was done after this event."""

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tests.faults.database_faults import held_commit, held_row
 from tests.faults.endings import require_completed, require_made_whole
-from tests.faults.marks import ANNOUNCE, DOS, UNDOS, Mark, brings, mark_of
+from tests.faults.marks import DOS, IN_ROLLBACK, Mark, brings, mark_of
 from tests.faults.purchases import FAST, Purchase
 from tests.faults.together import Case, Together
 from tests.faults.world import WorkerProcess, World
 from tests.invariants import violations, violations_of_runs
-from workflows.policies import Rules
+from workflows.policies import LOCAL, REGULAR, Rules
 from workflows.steps import ISSUE_TEST_CARDS
 
-# A worker that is gone is noticed when its try is over.
+# A worker that is gone is noticed when its try is over, or its workflow task.
 KILLED = replace(FAST, attempt=3)
+RULES = {REGULAR: KILLED, LOCAL: replace(KILLED, lane=LOCAL, local_attempts=60)}
+TASK = timedelta(seconds=3)
 Ends = Callable[[], Awaitable[None]]
 
 
-async def killed_before_the_effect(world: World, activity: str) -> None:
+async def killed_before_the_effect(world: World, activity: str, lane: str) -> None:
     """The worker has the task and dies before it does anything."""
-    purchase, ends = _purchase(world, activity)
+    purchase, ends = _purchase(world, activity, RULES[lane])
     purchase.plan(activity, "kill_before")
     worker = await _begin(purchase, activity)
     await worker.died()
@@ -37,9 +40,9 @@ async def killed_before_the_effect(world: World, activity: str) -> None:
     await ends()
 
 
-async def killed_in_the_commit_which_is_lost(world: World, activity: str) -> None:
+async def killed_in_the_commit_which_is_lost(world: World, activity: str, lane: str) -> None:
     """All is written, the commit has begun, then the worker dies and the database forgets."""
-    purchase, ends = _purchase(world, activity)
+    purchase, ends = _purchase(world, activity, RULES[lane])
     async with held_commit(world.engine, mark_of(activity, purchase.order)) as hold:
         worker = await _begin(purchase, activity)
         await hold.entered()
@@ -50,9 +53,9 @@ async def killed_in_the_commit_which_is_lost(world: World, activity: str) -> Non
     await ends()
 
 
-async def killed_in_the_commit_which_stands(world: World, activity: str) -> None:
+async def killed_in_the_commit_which_stands(world: World, activity: str, lane: str) -> None:
     """The worker dies while the database commits: done, and nobody was told."""
-    purchase, ends = _purchase(world, activity)
+    purchase, ends = _purchase(world, activity, RULES[lane])
     async with held_commit(world.engine, mark_of(activity, purchase.order)) as hold:
         worker = await _begin(purchase, activity)
         await hold.entered()
@@ -63,9 +66,9 @@ async def killed_in_the_commit_which_stands(world: World, activity: str) -> None
     await ends()
 
 
-async def killed_after_the_commit(world: World, activity: str) -> None:
+async def killed_after_the_commit(world: World, activity: str, lane: str) -> None:
     """The activity has returned; its worker dies before it can report."""
-    purchase, ends = _purchase(world, activity)
+    purchase, ends = _purchase(world, activity, RULES[lane])
     purchase.plan(activity, "kill_after")
     worker = await _begin(purchase, activity)
     await worker.died()
@@ -74,10 +77,10 @@ async def killed_after_the_commit(world: World, activity: str) -> None:
     await ends()
 
 
-async def killed_at_every_statement(world: World, activity: str) -> None:
+async def killed_at_every_statement(world: World, activity: str, lane: str) -> None:
     """Workers die one after the other, each one statement of the activity further."""
     # With three quick tries an undo would wait aside and the others overtake it; here it is asked once, to the end.
-    purchase, ends = _purchase(world, activity, replace(KILLED, attempt=2, quick_tries=99))
+    purchase, ends = _purchase(world, activity, replace(RULES[lane], attempt=2, quick_tries=99))
     deaths = purchase.plan(activity, "kill_at_sql")
     worker = await _begin(purchase, activity)
     while not await purchase.ends_before_death_of(worker):
@@ -121,20 +124,23 @@ def _purchase(world: World, activity: str, rules: Rules = KILLED) -> tuple[Purch
         await require_completed(purchase)
         world.end_workers(purchase.queue)
 
-    return purchase, made_whole if activity in UNDOS else completed
+    return purchase, made_whole if activity in IN_ROLLBACK else completed
 
 
 async def _begin(purchase: Purchase, activity: str) -> WorkerProcess:
     """Starts it with a worker of its own. For an undo it is cancelled when all that can be undone is done."""
     worker = purchase.worker()
-    if activity not in UNDOS:
-        await purchase.start()
+    if activity not in IN_ROLLBACK:
+        await purchase.start(task_timeout=TASK)
         return worker
-    await purchase.start_and_cancel_with_everything()
+    await purchase.start_and_cancel_with_everything(task_timeout=TASK)
     return worker
 
 
-CASES = [Case(story, (activity,)) for story in STORIES for activity in (*UNDOS, *DOS, ANNOUNCE)]
+CASES = [
+    *[Case(story, (activity, REGULAR)) for story in STORIES for activity in (*IN_ROLLBACK, *DOS)],
+    *[Case(story, (step, LOCAL)) for story in STORIES for step in DOS],
+]
 AMONG_CARDS = [Case(killed_in_the_middle_of_the_cards, (str(nth),)) for nth in range(100)]
 LONG_RUN = [pytest.param(case, marks=pytest.mark.soak) for case in AMONG_CARDS[5:]]
 

@@ -6,6 +6,7 @@ transaction, so that a half-done step would show.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,21 +14,23 @@ import pytest
 from tests.faults.database_faults import held_commit
 from tests.faults.endings import require_completed, require_made_whole
 from tests.faults.marks import ANNOUNCE, DOS, UNDOS, brings, mark_of
-from tests.faults.purchases import UNHURRIED, Purchase, entered, release
+from tests.faults.purchases import FAST, LOCALLY, UNHURRIED, Purchase, entered, release
 from tests.faults.together import Case, Together
 from tests.faults.world import World
 from tests.invariants import violations, violations_of_runs
+from workflows.policies import LOCAL, REGULAR
 from workflows.saga_types import Kind
 from workflows.steps import CLEAR_CART, TABLE
 
+RULES = {REGULAR: FAST, LOCAL: LOCALLY}
 KIND = {step.name: step.kind for step in TABLE}
 FIRST, PIVOT = DOS[0], CLEAR_CART.name
-PARKING = {Kind.GATE: "UNKNOWN_ITEM", Kind.REPAIR: "SCHEDULE_CONFLICT", Kind.BEST_EFFORT: "CARDS_FAILED"}
+PARKING = {Kind.GATE: "UNKNOWN_ITEM", Kind.REPAIR: "SCHEDULE_CONFLICT", Kind.PIVOT: "CARDS_FAILED"}
 
 
-async def refused_for_good(world: World, step: str) -> None:
+async def refused_for_good(world: World, step: str, lane: str) -> None:
     """A refusal that ends: only a gate's does; it undoes what was done before and gives the money back."""
-    purchase = Purchase(world, brings=brings(step))
+    purchase = Purchase(world, RULES[lane], brings=brings(step))
     purchase.plan(step, "refuse", "COURSE_UNAVAILABLE")
     await purchase.start()
     if KIND[step] is Kind.GATE:
@@ -38,18 +41,15 @@ async def refused_for_good(world: World, step: str) -> None:
         await _parks_then_completes(purchase, step, "COURSE_UNAVAILABLE")
 
 
-async def refused_for_now(world: World, step: str) -> None:
+async def refused_for_now(world: World, step: str, lane: str) -> None:
     """A refusal that parks waits for somebody, and goes on when asked."""
-    purchase = Purchase(world, brings=brings(step))
+    purchase = Purchase(world, RULES[lane], brings=brings(step))
     purchase.plan(step, "refuse", PARKING[KIND[step]])
     await purchase.start()
     await _parks_then_completes(purchase, step, PARKING[KIND[step]])
 
 
 async def _parks_then_completes(purchase: Purchase, step: str, code: str) -> None:
-    if KIND[step] is Kind.BEST_EFFORT:
-        await require_completed(purchase, without=step, attention=False)
-        return
     seen = await purchase.parked()
     assert (seen.stage, seen.code) == (step, code)
     assert not purchase.is_done(step)
@@ -58,23 +58,20 @@ async def _parks_then_completes(purchase: Purchase, step: str, code: str) -> Non
     await require_completed(purchase, attention=True)
 
 
-async def trouble_that_passes(world: World, step: str) -> None:
+async def trouble_that_passes(world: World, step: str, lane: str) -> None:
     """Two tries fail inside the step's transaction: the third does it once, and nobody was needed."""
-    purchase = Purchase(world, brings=brings(step))
+    purchase = Purchase(world, RULES[lane], brings=brings(step))
     trouble = purchase.trouble(step, times=2)
     await purchase.start()
     await require_completed(purchase, attention=False)
     assert trouble.tries >= 3
 
 
-async def trouble_that_lasts(world: World, step: str) -> None:
+async def trouble_that_lasts(world: World, step: str, lane: str) -> None:
     """The step parks as STEP_TROUBLE and refunds nobody; when the fault is lifted it goes on by itself."""
-    purchase = Purchase(world, brings=brings(step))
+    purchase = Purchase(world, RULES[lane], brings=brings(step))
     trouble = purchase.trouble(step)
     await purchase.start()
-    if KIND[step] is Kind.BEST_EFFORT:
-        await require_completed(purchase, without=step, attention=False)
-        return
     seen = await purchase.parked()
     assert (seen.stage, seen.code, seen.next_try is None) == (step, "STEP_TROUBLE", False)
     facts = purchase.facts()
@@ -84,21 +81,21 @@ async def trouble_that_lasts(world: World, step: str) -> None:
     await require_completed(purchase, attention=True)
 
 
-async def trouble_that_lasts_at_the_end(world: World) -> None:
-    """The student has everything; the ending is told for as long as it takes, and a cancel changes nothing any more."""
-    purchase = Purchase(world)
+async def trouble_that_lasts_at_the_end(world: World, lane: str) -> None:
+    """All is taken back; the ending is told for as long as it takes, and another cancel changes nothing any more."""
+    purchase = Purchase(world, RULES[lane])
     trouble = purchase.trouble(ANNOUNCE)
-    await purchase.start()
+    await purchase.start_and_cancel_with_everything()
     seen = await purchase.parked()
     assert (seen.stage, seen.code) == (ANNOUNCE, "STEP_TROUBLE")
-    await purchase.cancel()
+    await purchase.cancel("client")
     trouble.lift()
-    await require_completed(purchase)
+    await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED")
 
 
-async def cancelled_before(world: World, step: str, how: str) -> None:
+async def cancelled_before(world: World, step: str, how: str, lane: str) -> None:
     """The cancel arrives when the step before is done: this one never begins."""
-    purchase = Purchase(world, UNHURRIED, brings=brings(step))
+    purchase = Purchase(world, replace(UNHURRIED, lane=lane), brings=brings(step))
     sentence = purchase.sentence
     at = sentence.index(step)
     if at == 0:
@@ -115,9 +112,9 @@ async def cancelled_before(world: World, step: str, how: str) -> None:
     await _is_made_whole(purchase, sentence[:at], how)
 
 
-async def cancelled_during(world: World, step: str, how: str) -> None:
+async def cancelled_during(world: World, step: str, how: str, lane: str) -> None:
     """The cancel arrives while the step's transaction is committing."""
-    purchase = Purchase(world, UNHURRIED, brings=brings(step))
+    purchase = Purchase(world, replace(UNHURRIED, lane=lane), brings=brings(step))
     async with held_commit(world.engine, mark_of(step, purchase.order)) as hold:
         await purchase.start()
         await hold.entered()
@@ -127,16 +124,16 @@ async def cancelled_during(world: World, step: str, how: str) -> None:
     await _ends_as_cancelled(purchase, step, "operator" if how == "all" else how)
 
 
-async def cancelled_after(world: World, step: str, how: str) -> None:
+async def cancelled_after(world: World, step: str, how: str, lane: str) -> None:
     """The cancel arrives when the step is done and Temporal does not know it yet."""
-    purchase = Purchase(world, UNHURRIED, brings=brings(step))
-    held = purchase.plan(step, "hold_after")
+    purchase = Purchase(world, replace(UNHURRIED, lane=lane), brings=brings(step))
+    held = purchase.hold(step, "hold_after")
     await purchase.start()
-    await entered(held)
+    await entered(held[0])
     assert purchase.is_done(step)
     await purchase.cancel(how)
     await _nothing_is_undone_yet(purchase)
-    release(held)
+    release(*held)
     await _ends_as_cancelled(purchase, step, how)
 
 
@@ -158,17 +155,23 @@ async def _is_made_whole(purchase: Purchase, asked: list[str], how: str) -> None
 
 
 CASES = [
-    Case(trouble_that_lasts_at_the_end, ()),
-    *[Case(story, (step,)) for step in DOS for story in (refused_for_good, refused_for_now, trouble_that_passes, trouble_that_lasts)],
+    *[Case(trouble_that_lasts_at_the_end, (lane,)) for lane in RULES],
     *[
-        Case(story, (step, how))
+        Case(story, (step, lane))
+        for step in DOS
+        for story in (refused_for_good, refused_for_now, trouble_that_passes, trouble_that_lasts)
+        for lane in RULES
+    ],
+    *[
+        Case(story, (step, how, lane))
         for step in DOS
         for story in (cancelled_before, cancelled_during, cancelled_after)
         for how in ("operator", "client")
+        for lane in RULES
         if (step, story, how) != (FIRST, cancelled_before, "operator")  # a message finds the first step begun
     ],
-    *[Case(cancelled_during, (step, "all")) for step in DOS],
-]  # fmt: skip
+    *[Case(cancelled_during, (step, "all", lane)) for step in DOS for lane in RULES],
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

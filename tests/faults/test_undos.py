@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.faults.endings import require_made_whole, require_taken_back, undoable
-from tests.faults.marks import DO_OF, UNDOS, brings
-from tests.faults.purchases import Purchase, entered, release
+from tests.faults.endings import require_made_whole, require_taken_back
+from tests.faults.marks import DO_OF, DOS, UNDOS, brings
+from tests.faults.purchases import FAST, Purchase, entered, release
 from tests.faults.together import Case, Together
 from tests.faults.world import World
 from tests.invariants import violations, violations_of_runs
 
-REFUND = UNDOS[-1]
+PIVOT, REFUND = UNDOS[0], UNDOS[-1]
 # What the provider may do to a refund before it works. The first three did nothing, the others did it and did not say so.
 PROVIDER_FAULTS = ("500_before", "429", "timeout_before", "500_after", "timeout_after", "reset")
 
@@ -36,27 +37,29 @@ async def undo_in_lasting_trouble(world: World, undo: str) -> None:
     assert (seen.stage, seen.code) == ("rolling_back", "REFUND_UNKNOWN" if undo == REFUND else "COMPENSATION_STUCK")
     facts = purchase.facts()
     assert facts["ending"][:2] == [None, None]
-    left = {} if undo == REFUND else {DO_OF[undo]: "done"}  # the refund's ledger row comes before the money
-    assert facts["steps"] == {**dict.fromkeys(undoable(purchase.everything), "undone"), **left}
+    if undo == PIVOT:  # all others wait until it is known that nothing was completed
+        assert facts["steps"] == dict.fromkeys(purchase.everything, "done")
+    else:
+        assert {**facts["steps"], DO_OF[undo]: "undone"} == dict.fromkeys(DOS, "undone")
+        # The refund's ledger row comes before the money; a step that never was has no row yet.
+        assert facts["steps"].get(DO_OF[undo]) == ("undone" if undo == REFUND else "done")
     trouble.lift()
     assert await purchase.ending() == "CANCELLED"
     tried = [name for name in await purchase.asked_for() if name in UNDOS]
-    owed = len(purchase.undos)
-    assert tried[:owed] == purchase.undos
-    assert set(tried[owed:]) <= {undo}
-    everything = undoable(purchase.everything)
-    require_taken_back(purchase, everything, everything, "CANCELLED", attention=None)
+    assert tried[: len(UNDOS)] == UNDOS
+    assert set(tried[len(UNDOS) :]) <= {undo}
+    require_taken_back(purchase, purchase.everything, "CANCELLED", attention=None)
 
 
 async def undo_during_another_cancel(world: World, undo: str) -> None:
     """Temporal's own cancel and an operator's second one arrive while it runs: neither stops it or the rest."""
     purchase = Purchase(world, brings=brings(undo))
-    held = purchase.plan(undo, "hold_before")
+    held = purchase.hold(undo, "hold_before")
     await purchase.start_and_cancel_with_everything()
-    await entered(held)
+    await entered(held[0])
     await purchase.cancel("client")
     await purchase.cancel("operator")
-    release(held)
+    release(*held)
     await require_made_whole(purchase, asked=purchase.everything, ended_as="CANCELLED", attention=False)
 
 
@@ -70,7 +73,7 @@ async def refund_when_the_provider(world: World, action: str) -> None:
 
 async def refund_the_provider_refuses(world: World) -> None:
     """Shown as REFUND_FAILED and never as refunded, until the provider relents."""
-    purchase = Purchase(world)
+    purchase = Purchase(world, replace(FAST, trouble_pause=600, trouble_pause_most=600))
     world.provider.plan(_fault(purchase, "refuse"))
     await purchase.start_and_cancel_with_everything()
     seen = await purchase.parked()

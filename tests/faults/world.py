@@ -67,6 +67,8 @@ class World:
             "TASK_QUEUE": queue,
             "ACTIVITY_SLOTS": str(slots),
             "COURSAGA_TODAY": TODAY,
+            "AUTO_APPROVE_ALLOCATIONS": "false",
+            "WORKFLOW_SANDBOX": "true",
         }
         process = _forks.Process(target=serve, args=(environment, str(self.folder)), daemon=True)
         process.start()

@@ -16,13 +16,22 @@ from temporalio.worker import Worker
 from domain.purchase import PurchaseOrder
 from tests.temporal.fakes import Fakes, order_of
 from workflows.expiry import ExpiryWorkflow
-from workflows.policies import Rules
+from workflows.policies import LOCAL, REGULAR, Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
 
 QUEUE = "engine-tests"
-# Pauses of milliseconds, deadlines that never come unless a test sets them.
+# Pauses of milliseconds, deadlines that never come unless a test sets them. In the regular lane a test can hold a step
+# while a message comes; in the local lane nothing comes to a purchase before its workflow task is over.
 FAST = Rules(
-    attempt=5, quick_pause=0.01, trouble_pause=0.05, trouble_pause_most=0.2, heal_pause=0.05, pending_pause=0.05
+    REGULAR,
+    attempt=5,
+    local_attempts=1,
+    local_pause=0.01,
+    quick_pause=0.01,
+    trouble_pause=0.05,
+    trouble_pause_most=0.2,
+    heal_pause=0.05,
+    pending_pause=0.05,
 )
 # Parked until somebody asks: for tests that look at a parked purchase.
 PATIENT = replace(FAST, trouble_pause=600, trouble_pause_most=600, heal_pause=600, pending_pause=600)
@@ -53,6 +62,14 @@ async def engine_worker(temporal: Client, fakes: Fakes) -> AsyncIterator[Worker]
 @pytest.fixture
 def order() -> PurchaseOrder:
     return order_of(f"p-{uuid4()}")
+
+
+@pytest.fixture(params=[REGULAR, LOCAL])
+def start_in_either_lane(request: pytest.FixtureRequest, start: Start) -> Start:
+    async def begin(order: PurchaseOrder, rules: Rules = FAST) -> Handle:
+        return await start(order, replace(rules, lane=request.param))
+
+    return begin
 
 
 @pytest.fixture

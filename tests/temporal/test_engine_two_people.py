@@ -165,6 +165,7 @@ async def test_as_many_as_may_be_held_keep_no_other_act_from_being_done(
 
 
 async def test_temporals_own_cancel_counts_as_the_first_person(dear: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(dear, "enroll", Refuse("STUDENT_PROFILE_MISSING"))  # the cancel makes it look again
     handle = await start(dear, LIMITED)
     await parked(handle)
     await handle.cancel()

@@ -104,14 +104,15 @@ async def test_a_stuck_undo_is_told_and_escalated(order: PurchaseOrder, start: S
 
 
 async def test_an_ending_that_cannot_be_written_is_told_too(order: PurchaseOrder, start: Start, fakes: Fakes) -> None:
+    fakes.plan(order, "create_purchase", Refuse("COURSE_UNAVAILABLE"))
     fakes.plan(order, "announce", Trouble())
     handle = await start(order, ONE_TRY)
     await shown(handle, "STEP_TROUBLE")
     await seen_trouble(fakes, order, "announce", 2)
-    assert await handle.execute_update(PurchaseWorkflow.retry_now, act("now")) == "completed"
-    assert await handle.result() == "completed"
+    assert await handle.execute_update(PurchaseWorkflow.retry_now, act("now")) == "rolled back"
+    assert await ending_of(handle) == "COURSE_UNAVAILABLE"
     events = [(news.event, news.code) for news in fakes.announced[order.purchase_id]]
-    assert events == [("PURCHASE_NEEDS_ATTENTION", "STEP_TROUBLE"), ("PURCHASE_COMPLETED", "")]
+    assert events == [("PURCHASE_NEEDS_ATTENTION", "STEP_TROUBLE"), ("PURCHASE_REFUNDED", "COURSE_UNAVAILABLE")]
 
 
 async def test_the_system_wakes_a_purchase_and_it_costs_no_act(

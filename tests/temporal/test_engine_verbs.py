@@ -134,7 +134,7 @@ async def test_what_a_cancel_decides_is_stored_before_the_first_undo(
     [decision] = fakes.decisions[order.purchase_id]
     assert (decision.verb, decision.values) == ("cancel", {"refund": mode})
     calls = fakes.did(order)
-    assert calls[calls.index("decide") + 1] == "cancel_sessions"
+    assert calls[calls.index("decide") + 1] == "rule_out_completion"
     assert fakes.acts(order) == [("k", "cancel", "rolled back")]
 
 

@@ -27,8 +27,8 @@ BREAKING_EDITS = {
     ),
     "a step added": (
         "purchase.py",
-        "        await saga.pivot(CLEAR_CART)\n",
-        "        await saga.best_effort(INVALIDATE_LEARNING_CACHE)\n        await saga.pivot(CLEAR_CART)\n",
+        "        await saga.run(CLEAR_CART)\n",
+        "        await saga.run(ENROLL)\n        await saga.run(CLEAR_CART)\n",
     ),
     "a new timer": (
         "purchase.py",
@@ -52,8 +52,13 @@ BREAKING_EDITS = {
         'if purchase.fulfilment == "test_cards":',
         'if purchase.fulfilment == "ownership":',
     ),
-    "an undo forgotten": ("steps.py", ", undo=EnrollmentActivities.unenroll", ""),
+    "an undo forgotten": (
+        "saga.py",
+        "self.undos = [step for step in table if not",
+        "self.undos = [step for step in table[1:] if not",
+    ),
     "no news of a parked purchase": ("until_done.py", "        await self._notify_once(failure)\n", ""),
+    "a local try more": ("policies.py", "return self.lane == LOCAL and self.quick_tries > 1", "return True"),
     "parked without a timer": ("until_done.py", "timeout=timeout, timeout_summary=summary", "timeout=None"),
 }
 

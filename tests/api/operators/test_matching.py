@@ -61,7 +61,7 @@ async def test_every_candidate_has_a_sentence(
     )
     assert (seen["outcome"], seen["answer"], seen["itemId"]) == ("held", chosen, "course-piano")
     held = seen["held"]
-    assert (held["decidedBy"], held["decidedAt"], held["status"]) == ("automatic", "2026-11-21T10:00:00Z", "proposed")
+    assert (held["decidedBy"], held["decidedAt"], held["status"]) == ("automatic", "2026-11-21T10:00:00Z", "approved")
     assert (held["load"], held["lessons"], held["firstLocal"]) == (0, 10, "2026-12-01T18:00")
     assert held["candidates"] == [
         {"trainerId": "t-first", "chosen": True, "why": chosen},

@@ -40,7 +40,7 @@ async def test_can_be_found_in_temporal_by_its_ids(api: httpx2.AsyncClient, paid
         "ItemId": "course-piano",
         "PaymentId": paid,
         "Origin": "checkout",
-        "PurchaseStage": "starting",
+        "PurchaseStage": "running",
     }
     assert known.get(NEEDS_ATTENTION) is False
 
