@@ -154,7 +154,7 @@ async def serve(settings: Settings) -> None:
         )
     metrics = metered(settings.worker_metrics_address) if settings.worker_metrics_address else None
     client = await connect(settings, runtime=metrics)
-    engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.activity_slots)
+    engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.activity_slots, planned_once=True)
     with HttpPaymentProvider(settings.provider_url, timeout=Rules().attempt - 2) as provider:
         async with make_worker(client, settings, engine, provider):
             await keep_sweeping(client, settings.task_queue)

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from psycopg import AsyncConnection
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection as AsyncDbConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -18,15 +19,28 @@ DEADLINE = 9.0  # seconds; the server's own timeouts come first, if it is alive
 
 
 def make_engine(
-    database_url: str, *, pool_size: int = 10, lock_timeout_ms: int = 4_000, statement_timeout_ms: int = 8_000
+    database_url: str,
+    *,
+    pool_size: int = 10,
+    lock_timeout_ms: int = 4_000,
+    statement_timeout_ms: int = 8_000,
+    planned_once: bool = False,
 ) -> Engine:
     """Make an engine for threads; at most `pool_size` threads use it at once, others wait.
 
     No pre-ping: it would cost a round trip per use. A broken connection is trouble, the step is retried, and the pool
     drops all its connections with it. Both timeouts stay below the 10 s that one try of a step may take.
+
+    `planned_once`: each connection plans a statement at its first use, for any values, and never again. For few
+    statements that come over and over and find their rows by key; one that searches needs a plan for its values.
     """
     options = _options(pool_size, lock_timeout_ms, statement_timeout_ms)
-    return create_engine(_psycopg(database_url), **options)
+    if planned_once:
+        options["connect_args"]["prepare_threshold"] = 0
+        options["connect_args"]["options"] += " -c plan_cache_mode=force_generic_plan"
+    engine = create_engine(_psycopg(database_url), **options)
+    event.listen(engine, "handle_error", _drop_old_plans)
+    return engine
 
 
 def make_async_engine(
@@ -46,7 +60,9 @@ def make_async_engine(
     options["connect_args"]["async_creator_fn"] = _Bounded.connect
     if read_only:
         options["connect_args"]["options"] += " -c default_transaction_read_only=on"
-    return create_async_engine(_psycopg(database_url), **options)
+    engine = create_async_engine(_psycopg(database_url), **options)
+    event.listen(engine.sync_engine, "handle_error", _drop_old_plans)
+    return engine
 
 
 class _Bounded(AsyncConnection[Any]):
@@ -84,6 +100,17 @@ async def connected(engine: AsyncEngine) -> AsyncDbConnection:
 
 async def _connect(engine: AsyncEngine) -> AsyncDbConnection:
     return await engine.connect()
+
+
+def _drop_old_plans(trouble: ExceptionContext) -> None:
+    """Drop a connection, and all others of its pool, whose prepared statements do not fit any more; the next try is new.
+
+    So it is after a migration that changed what a statement returns, or behind a pooler that changed the session.
+    """
+    if isinstance(
+        trouble.original_exception, (FeatureNotSupported, InvalidSqlStatementName, DuplicatePreparedStatement)
+    ):
+        trouble.is_disconnect = True
 
 
 def _psycopg(database_url: str) -> URL:

@@ -33,7 +33,7 @@ def database_url(postgres: str) -> Iterator[str]:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """An engine on `database_url`, made as the worker makes its own and of its role; `tests.build` asks as the owner."""
-    engine = make_engine(as_role(WORKER, database_url), pool_size=8)
+    engine = make_engine(as_role(WORKER, database_url), pool_size=8, planned_once=True)
     yield engine
     engine.dispose()
 

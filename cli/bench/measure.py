@@ -78,7 +78,7 @@ def measure_plain(
     """Return the figures of the same activities without workflows: same order, pool size, provider and logs as the
     worker."""
     pids = {name: running.pids[name] for name in ("provider", "postgres")}
-    engine = make_engine(running.database_url, pool_size=settings.activity_slots)
+    engine = make_engine(running.database_url, pool_size=settings.activity_slots, planned_once=True)
     with (
         _logs_to(settings.coursaga_home / "logs" / "plain.log"),
         HttpPaymentProvider(running.provider_url, timeout=_HTTP_SECONDS) as provider,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC
 
 import pytest
-from sqlalchemy import Engine, make_url, text
-from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy.exc import InternalError, NotSupportedError, OperationalError
 
 from db.engine import at_once, make_async_engine, make_engine
 from tests import build
@@ -59,6 +59,49 @@ def test_a_transaction_after_a_statement_at_once_is_a_transaction_again(database
         connection.rollback()
     assert build.value(small, "SELECT count(*) FROM holidays") == 0
     small.dispose()
+
+
+def test_workers_statements_are_planned_at_their_first_use_for_any_values(engine: Engine) -> None:
+    with at_once(engine) as connection:
+        for number in (1, 2):
+            connection.execute(text("SELECT id FROM catalogue_items WHERE price_minor = :price"), {"price": number})
+            plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT id%'"
+            assert connection.execute(text(plans)).all() == [(number, 0)]
+
+
+@pytest.mark.parametrize("opened", [at_once, Engine.begin], ids=["at once", "in a transaction"])
+def test_a_statement_that_returns_other_columns_after_a_migration_fails_once(
+    opened: Callable[[Engine], AbstractContextManager[Connection]], engine: Engine
+) -> None:
+    """Those of all connections, else every one of them would fail once, or for ever."""
+
+    def columns(connection: Connection) -> int:
+        return len(connection.execute(text("SELECT * FROM holidays")).keys())
+
+    with opened(engine) as one, opened(engine) as another:
+        before = columns(one)
+        assert columns(another) == before
+    build.run(engine, "ALTER TABLE holidays ADD COLUMN note text")
+    with pytest.raises(NotSupportedError, match="cached plan must not change result type"), opened(engine) as one:
+        columns(one)
+    with opened(engine) as one, opened(engine) as another:
+        assert columns(one) == columns(another) == before + 1
+
+
+async def test_so_it_is_for_the_api(database_url: str, engine: Engine) -> None:
+    pool = make_async_engine(database_url, pool_size=1)
+
+    async def columns() -> int:
+        async with pool.begin() as connection:
+            return len((await connection.execute(text("SELECT * FROM holidays"))).keys())
+
+    for _ in range(7):  # by then it is prepared
+        before = await columns()
+    build.run(engine, "ALTER TABLE holidays ADD COLUMN note text")
+    with pytest.raises(NotSupportedError):
+        await columns()
+    assert await columns() == before + 1
+    await pool.dispose()
 
 
 async def test_the_async_engine_has_the_same_session(database_url: str) -> None:
