@@ -1,8 +1,9 @@
 """The relay process publishes the events that the outbox holds. `python -m relay` runs until SIGTERM or SIGINT.
 
-Any number of relays may run. With Kafka an event is sent to its topic and marked once the delivery report is there;
-without Kafka it is logged and marked. From then on it is owed to every webhook target that wants it. Events are sent at
-least once, under the same id, and those of one subject in order.
+Any number of relays may run. The database wakes them when there is something, and now and then they look by themselves.
+With Kafka an event is sent to its topic and marked once the delivery report is there; without Kafka it is logged and
+marked. From then on it is owed to every webhook target that wants it. Events are sent at least once, under the same id,
+and those of one subject in order.
 
 Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 there is no database. One that does not answer is waited for.
 """
@@ -19,13 +20,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import make_async_engine
+from db.notices import ring
 from db.outbox import OutboxRow, claim_events, events_published
 from db.sealing import NoKey, Seal, SecretUnreadable
 from db.webhooks import (
     Due,
     claim_deliveries,
     delivery_tried,
-    due_targets,
+    due_in,
     hold_deliveries,
     seal_secrets,
     secret_of,
@@ -42,8 +44,10 @@ from runtime.stopping import asked_to_stop, rest
 
 _MAX_BATCH = 200  # events of one round, published together
 _TO_ONE = 20  # deliveries of one round to one target
-_LOOK_AGAIN = 0.25  # seconds between looks when there is nothing to do
-_LONGEST_PAUSE = 10.0  # seconds between tries when a server does not answer
+_LOOK_AGAIN = 5.0  # seconds between looks when no bell rings
+_AT_MOST_EVERY = 0.1  # seconds; while it rings all the time, a look finds more
+_PAUSE = 0.5  # seconds between tries when a server does not answer, doubling ...
+_LONGEST_PAUSE = 10.0  # ... up to this
 _SEAL_AGAIN = 60.0  # seconds between looks for secrets that are not sealed with the first key
 
 log = structlog.stdlib.get_logger()
@@ -103,22 +107,26 @@ async def publish_some(engine: AsyncEngine, publisher: Publisher) -> tuple[int, 
 
 
 async def publish(
-    engine: AsyncEngine, publisher: Publisher, stop: asyncio.Event, heartbeats: Path | None = None
+    engine: AsyncEngine, publisher: Publisher, stop: asyncio.Event, bell: asyncio.Event, heartbeats: Path | None = None
 ) -> None:
-    """Publish until asked to stop; while brokers or database do not answer, try again with growing pauses."""
-    pause = _LOOK_AGAIN
+    """Publish what is there whenever the bell rings, until asked to stop; while brokers or database do not answer, try again with growing pauses."""
+    pause = _PAUSE
     while not stop.is_set():
         beat(heartbeats, "publish")
+        bell.clear()  # before the look, so that what is committed after it rings again
         try:
             claimed, published = await publish_some(engine, publisher)
         except SQLAlchemyError as err:
             log.warning("relay_waits", why=type(err).__name__)
             claimed, published = 1, 0
-        if published == claimed > 0:
-            pause = _LOOK_AGAIN
+        if claimed > published:
+            await rest(stop, pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
             continue
-        pause = _LOOK_AGAIN if not claimed else min(2 * pause, _LONGEST_PAUSE)
-        await rest(stop, pause)
+        pause = _PAUSE
+        if not claimed:
+            await rest(stop, _AT_MOST_EVERY)
+            await rest(stop, _LOOK_AGAIN, bell)
 
 
 async def keep_sealed(engine: AsyncEngine, seal: Seal, stop: asyncio.Event) -> None:
@@ -136,19 +144,32 @@ async def keep_sealed(engine: AsyncEngine, seal: Seal, stop: asyncio.Event) -> N
 
 
 async def deliver(
-    engine: AsyncEngine, webhooks: Webhooks, seal: Seal, stop: asyncio.Event, heartbeats: Path | None = None
+    engine: AsyncEngine,
+    webhooks: Webhooks,
+    seal: Seal,
+    stop: asyncio.Event,
+    bell: asyncio.Event,
+    heartbeats: Path | None = None,
 ) -> None:
     """Deliver to webhook targets until asked to stop. Each target has its own task: a dead one holds up nobody."""
     busy: dict[str, asyncio.Task[None]] = {}
     while not stop.is_set():
         beat(heartbeats, "deliver")
+        bell.clear()
         busy = {target: task for target, task in busy.items() if not task.done()}
+        wait = _LOOK_AGAIN
         try:
-            for target in await due_targets(engine, busy):
+            for target, seconds in (await due_in(engine, busy)).items():
+                if seconds > 0:
+                    wait = min(wait, seconds)
+                    continue
                 busy[target] = asyncio.create_task(_deliver_to(engine, webhooks, seal, target, stop))
+                busy[target].add_done_callback(lambda _: bell.set())  # what came meanwhile was not looked at
         except SQLAlchemyError as err:
             log.warning("relay_waits", why=type(err).__name__)
-        await rest(stop, _LOOK_AGAIN)
+            wait = _PAUSE
+        await rest(stop, _AT_MOST_EVERY)
+        await rest(stop, wait, bell)
     await asyncio.gather(*busy.values())
 
 
@@ -166,6 +187,7 @@ async def _deliver_to(engine: AsyncEngine, webhooks: Webhooks, seal: Seal, targe
             await hold_deliveries(engine, target, str(err))
     except SQLAlchemyError as err:  # tried again when the lease of what was claimed is over
         log.warning("relay_waits", why=type(err).__name__)
+        await rest(stop, _PAUSE)
 
 
 async def _try(engine: AsyncEngine, webhooks: Webhooks, secret: str, due: Due) -> None:
@@ -179,14 +201,18 @@ async def serve(settings: Settings, publisher: Publisher, stop: asyncio.Event) -
     """Relay until `stop`, then let the tries under way end."""
     if settings.database_url is None:
         raise ServerUnreachable("a relay needs DATABASE_URL, and no stack runs (start everything with `coursaga up`)")
-    engine = make_async_engine(settings.database_url.get_secret_value(), pool_size=10)
+    engine = make_async_engine(settings.database_url.get_secret_value(), pool_size=10)  # one of them listens
     webhooks, seal = Webhooks(private=settings.webhook_private_addresses), Seal(settings.sealing_keys)
     log.info("relay_serves", kafka=bool(settings.kafka_bootstrap_servers))
+    committed, owed, beats = asyncio.Event(), asyncio.Event(), settings.heartbeat_folder
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(publish(engine, publisher, stop, settings.heartbeat_folder))
-            tasks.create_task(deliver(engine, webhooks, seal, stop, settings.heartbeat_folder))
+            listening = tasks.create_task(ring(engine, {"outbox": committed, "webhook_deliveries": owed}))
             tasks.create_task(keep_sealed(engine, seal, stop))
+            publishing = tasks.create_task(publish(engine, publisher, stop, committed, beats))
+            delivering = tasks.create_task(deliver(engine, webhooks, seal, stop, owed, beats))
+            await asyncio.wait([publishing, delivering])
+            listening.cancel()
     finally:
         await webhooks.close()
         await engine.dispose()

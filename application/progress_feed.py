@@ -7,16 +7,9 @@ from collections import defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import structlog
-from psycopg import Error
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.reads.progress import notices
-
-_AGAIN_AFTER = 1.0  # seconds, when the database went away
-
-_log = structlog.get_logger()
+from db.notices import listen
 
 
 class Watchers:
@@ -28,31 +21,28 @@ class Watchers:
         self.looks = asyncio.Semaphore(3)  # at a time: what is new for many is read without keeping others waiting
 
     @contextmanager
-    def bell(self, purchase_id: str) -> Generator[asyncio.Event]:
-        """Yield an event that is set whenever there may be something new. Clear it before you look."""
+    def bell(self, *purchase_ids: str) -> Generator[asyncio.Event]:
+        """Yield an event that is set whenever there may be something new of one. Clear it before you look."""
         mine = asyncio.Event()
-        self._bells[purchase_id].add(mine)
+        for purchase_id in purchase_ids:
+            self._bells[purchase_id].add(mine)
         self._any.set()
         try:
             yield mine
         finally:
-            self._bells[purchase_id].discard(mine)
-            if not self._bells[purchase_id]:
-                del self._bells[purchase_id]
+            for purchase_id in set(purchase_ids):
+                self._bells[purchase_id].discard(mine)
+                if not self._bells[purchase_id]:
+                    del self._bells[purchase_id]
 
     async def listen(self, engine: AsyncEngine) -> None:
         """Run for ever: wake the watchers of what changed, and all watchers whenever the connection was made anew."""
         await self._any.wait()
-        while True:
-            try:
-                async with notices(engine) as changed:
-                    for purchase_id in list(self._bells):
-                        self._ring(purchase_id)
-                    async for purchase_id in changed:
-                        self._ring(purchase_id)
-            except (SQLAlchemyError, Error, OSError) as error:
-                _log.warning("progress_listener_lost", error=type(error).__name__)
-            await asyncio.sleep(_AGAIN_AFTER)
+        await listen(engine, ("purchase_progress",), self._ring_all, lambda notice: self._ring(notice.payload))
+
+    def _ring_all(self) -> None:
+        for purchase_id in list(self._bells):
+            self._ring(purchase_id)
 
     def _ring(self, purchase_id: str) -> None:
         for bell in self._bells.get(purchase_id, ()):

@@ -105,12 +105,16 @@ _TARGETS = text(
      GROUP BY target.id ORDER BY target.created_at, target.id
     """
 )
-_DUE_TARGETS = text(
+# Of each subject the first that is open decides: until it is done the later ones wait, however long they are due.
+_DUE_IN = text(
     """
-    SELECT target.id FROM webhook_targets AS target
-     WHERE target.removed_at IS NULL AND NOT (target.id = ANY(:busy)) AND EXISTS (
-       SELECT FROM webhook_deliveries AS delivery
-        WHERE delivery.target_id = target.id AND delivered_at IS NULL AND given_up_at IS NULL AND next_try_at <= now())
+    SELECT target.id, extract(epoch FROM due.at - now())::float8 AS seconds
+      FROM webhook_targets AS target CROSS JOIN LATERAL (
+        SELECT min(next_try_at) AS at FROM (
+          SELECT DISTINCT ON (subject) next_try_at FROM webhook_deliveries
+           WHERE target_id = target.id AND delivered_at IS NULL AND given_up_at IS NULL
+           ORDER BY subject, event_id) AS first) AS due
+     WHERE target.removed_at IS NULL AND NOT (target.id = ANY(:busy)) AND due.at IS NOT NULL
     """
 )
 _CLAIM = text(
@@ -210,10 +214,13 @@ async def targets(conn: AsyncConnection) -> list[TargetRow]:
     return rows_as(TargetRow, await conn.execute(_TARGETS))
 
 
-async def due_targets(engine: AsyncEngine, busy: Collection[str]) -> list[str]:
-    """Return the ids of the targets with a delivery due now, without those in `busy`."""
+async def due_in(engine: AsyncEngine, busy: Collection[str]) -> dict[str, float]:
+    """Return in how many seconds there is something to deliver to each target, 0 or less: now; without those in `busy`.
+
+    Targets that are owed nothing are left out.
+    """
     async with engine.connect() as conn:
-        return list((await conn.execute(_DUE_TARGETS, {"busy": list(busy)})).scalars())
+        return {row.id: row.seconds for row in await conn.execute(_DUE_IN, {"busy": list(busy)})}
 
 
 async def claim_deliveries(engine: AsyncEngine, target_id: str, limit: int) -> list[Due]:

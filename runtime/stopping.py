@@ -14,10 +14,11 @@ def asked_to_stop() -> asyncio.Event:
     return stop
 
 
-async def rest(stop: asyncio.Event, seconds: float) -> None:
-    """Return after `seconds`, or as soon as the process is asked to stop."""
+async def rest(stop: asyncio.Event, seconds: float, bell: asyncio.Event | None = None) -> None:
+    """Return after `seconds`, or as soon as the process is asked to stop or the bell rings."""
+    waits = [asyncio.ensure_future(each.wait()) for each in (stop, bell) if each is not None]
     try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()

@@ -1,23 +1,18 @@
-"""Read the progress events of a purchase, and listen for new ones."""
+"""Read the progress events of a purchase."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import AsyncConnection as Psycopg
 from sqlalchemy import bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
-from db.engine import connected
 from db.rows import rows_as
 from db.tables import PurchaseProgress
-
-_SILENCE = 30.0  # seconds
 
 _AFTER = (
     select(
@@ -58,26 +53,3 @@ def steps_told(told: Iterable[ProgressEvent]) -> list[ProgressEvent]:
 async def progress_after(conn: AsyncConnection, purchase_id: str, after: int) -> list[ProgressEvent]:
     """Return all progress events after this number, in order."""
     return rows_as(ProgressEvent, await conn.execute(_AFTER, {"purchase_id": purchase_id, "after": after}))
-
-
-@asynccontextmanager
-async def notices(engine: AsyncEngine) -> AsyncGenerator[AsyncGenerator[str]]:
-    """Listen for ids of purchases whose changes are committed from when the block is entered. Holds a connection."""
-    connection = await connected(engine)
-    try:
-        raw: Any = (await connection.get_raw_connection()).driver_connection
-        driver: Psycopg[Any] = raw
-        await driver.set_autocommit(True)
-        await driver.execute("LISTEN purchase_progress")
-        yield _heard(driver)
-    finally:
-        await connection.invalidate()  # it listens: nobody else may get it
-        await connection.close()
-
-
-async def _heard(driver: Psycopg[Any]) -> AsyncGenerator[str]:
-    """Yield ids for ever. After _SILENCE the server is asked for a sign of life, or a dead one would be listened to."""
-    while True:
-        async for notice in driver.notifies(timeout=_SILENCE):
-            yield notice.payload
-        await driver.execute("SELECT 1")

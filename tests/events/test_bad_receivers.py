@@ -150,6 +150,6 @@ async def test_a_relay_that_is_stopped_begins_nothing_more(
 
         target.answers = answer
         async with asyncio.timeout(BOUND):
-            await deliver(pool, webhooks, seal(), stop)
+            await deliver(pool, webhooks, seal(), stop, asyncio.Event())
     waiting = value(engine, "SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL AND tries = 0")
     assert (len(target.got), waiting) == (20, 80)

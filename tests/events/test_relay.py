@@ -19,7 +19,7 @@ from gateways.webhooks import TargetRefused, Webhooks, looked_up, parsed
 from relay import publish, publish_some
 from tests.build import run, value
 from tests.events.receiver import SECRET, receiving
-from tests.events.relays import BOUND, add, impatient, pool, relaying, remove, tell
+from tests.events.relays import BOUND, add, impatient, pool, relaying, remove, tell, wake
 from tests.waiting import eventually
 
 __all__ = ["pool"]
@@ -70,7 +70,7 @@ async def test_four_relays_at_once_tell_each_event_once_and_each_subject_in_orde
     wanted = [f"purchase:{subject}:E{number}" for number in range(6) for subject in range(25)]
     tell(engine, *wanted)
     publisher, stop = Keeping(), asyncio.Event()
-    relays = [asyncio.create_task(publish(pool, publisher, stop)) for _ in range(4)]
+    relays = [asyncio.create_task(publish(pool, publisher, stop, asyncio.Event())) for _ in range(4)]
     async with asyncio.timeout(BOUND):
         await eventually(lambda: waiting(engine) == 0)
     stop.set()
@@ -174,6 +174,7 @@ async def test_pauses_grow(engine: Engine, pool: AsyncEngine) -> None:
             left = "SELECT extract(epoch FROM next_try_at - now())::float8 FROM webhook_deliveries"
             pauses.append(value(engine, left))
             run(engine, "UPDATE webhook_deliveries SET next_try_at = now(), answer = NULL")
+            wake(engine)
     # 5 s, doubling; of the short ones too much may have passed already
     assert [round(log2(pause / 5)) for pause in pauses[3:]] == [3, 4, 5, 6]
 
