@@ -124,8 +124,9 @@ async def publish(
             pause = min(2 * pause, _LONGEST_PAUSE)
             continue
         pause = _PAUSE
-        if not claimed:
+        if claimed < _MAX_BATCH:
             await rest(stop, _AT_MOST_EVERY)
+        if not claimed:
             await rest(stop, _LOOK_AGAIN, bell)
 
 

@@ -8,6 +8,7 @@ alone is no proof of a run.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -36,7 +37,7 @@ from workflows.steps import CONFIRM_PAYMENT, TABLE
 
 _PAID_STATUSES = frozenset({"succeeded", "partially_refunded"})
 _SUMMARY = 130  # characters; the server takes 400 bytes
-_LOOK_AGAIN = 0.03  # seconds between looks at the row while a caller waits for it
+_LOOK_AGAIN = 1.0  # seconds between looks at the row while a caller waits for it and no bell rings
 
 _log = structlog.get_logger()
 
@@ -74,15 +75,19 @@ async def start_lines(
 async def wait_for_rows(services: Services, lines: list[LineStarted], seconds: float) -> dict[str, Outcome]:
     """Wait until every line has its purchase row or its ending, `seconds` at most; return what was seen last, by id."""
     ids = [line.id for line in lines]
-    until = asyncio.get_running_loop().time() + seconds
-    while True:
-        async with services.reading() as conn:
-            seen = await outcomes_of(conn, ids)
-        settled = all(outcome.has_row or outcome.ending for outcome in seen.values())
-        if settled or asyncio.get_running_loop().time() >= until:
-            return seen
-        async with waiting():
-            await asyncio.sleep(_LOOK_AGAIN)
+    now = asyncio.get_running_loop().time
+    until = now() + seconds
+    with services.watchers.bell(*ids) as bell:
+        while True:
+            bell.clear()  # before the look, so that what is committed after it rings again
+            async with services.reading() as conn:
+                seen = await outcomes_of(conn, ids)
+            settled = all(outcome.has_row or outcome.ending for outcome in seen.values())
+            if settled or (left := until - now()) <= 0:
+                return seen
+            async with waiting():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(bell.wait(), min(_LOOK_AGAIN, left))
 
 
 def order_of(payment: PaymentToStart, line: PaidLine, origin: str) -> PurchaseOrder:

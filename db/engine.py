@@ -68,8 +68,11 @@ def make_async_engine(
 class _Bounded(AsyncConnection[Any]):
     """Hangs up on a server that is silent for too long: a server that hangs keeps no timeout of its own."""
 
-    async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- psycopg calls it so
-        """Wait for psycopg, at most DEADLINE. It gives a `timeout` only for notices, which is added to DEADLINE."""
+    async def wait(self, gen: Any, interval: float = DEADLINE, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- psycopg calls it so
+        """Wait for psycopg, at most DEADLINE. It gives a `timeout` only for notices, which is added to DEADLINE.
+
+        It need not wake up ten times a second to see whether it is interrupted: a cancelled task is woken by its loop.
+        """
         late = asyncio.get_running_loop().call_later((timeout or 0) + DEADLINE, self._hang_up)
         try:
             return await super().wait(gen, interval, timeout)
