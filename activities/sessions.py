@@ -37,29 +37,35 @@ class SessionActivities:
         SESSIONS_PARTIAL with the numbers still missing, those made stay; SESSIONS_FAILED when none exists (row 82), or
         when what an operator decided is not possible: then nothing is changed.
         """
-        made: effects.Made | None = None
+        found: effects.Made | None = None
         for _ in range(_MAX_RACES):
-            ready = effects.read_ready(self._engine, order)
-            first = ledger.answered(ready.state, ready.result)
-            if first is not None:
-                return SessionsCreated(**first)
-            if _is_to_be_replanned(ready):
-                replan(self._engine, order, self._clock())
-                continue
-            allocation_id, wanted = _checked(ready)
-            log = _log.bind(allocation_id=allocation_id, **_ids(order))
-            log.info("creating_sessions", sessions=wanted)
             try:
-                made = effects.make_missing(self._engine, order, allocation_id, ready.planned_by, wanted, self._clock())
+                found = effects.make_missing(self._engine, order, self._clock())
             except effects.Raced:
                 continue
-            event = "sessions_incomplete" if made.missing else "sessions_created"
-            log.info(event, sessions=wanted, created=made.created, existing=made.existing, missing=made.missing)
-            if not made.missing:
-                return SessionsCreated("all", len(made.created), made.existing, [])
-        if made is None:
+            first = ledger.answered(found.state, found.result)
+            if first is not None:
+                return SessionsCreated(**first)
+            if not found.made:
+                if _is_to_be_replanned(found):
+                    replan(self._engine, order, self._clock())
+                else:
+                    _check(found)  # or somebody planned anew at this moment
+                continue
+            self._tell(order, found)
+            if not found.missing:
+                return SessionsCreated("all", len(found.created), found.existing, [])
+        if found is None or not found.made:
             raise RuntimeError("another try of this step was first every time, and left no result")
-        raise _incomplete(made)
+        raise _incomplete(found)
+
+    @staticmethod
+    def _tell(order: PurchaseOrder, made: effects.Made) -> None:
+        _log.info(
+            "sessions_incomplete" if made.missing else "sessions_created", sessions=made.session_count,
+            created=made.created, existing=made.existing, missing=made.missing, allocation_id=made.allocation_id,
+            **_ids(order),
+        )  # fmt: skip
 
     @activity.defn(name="cancel_sessions", no_thread_cancel_exception=True)
     def cancel_sessions(self, order: PurchaseOrder) -> Undone:
@@ -70,7 +76,7 @@ class SessionActivities:
         return undone
 
 
-def _is_to_be_replanned(ready: effects.Ready) -> bool:
+def _is_to_be_replanned(ready: effects.Made) -> bool:
     """Whether the last decision wants other lessons than the slots were held for; needs what lessons need."""
     if ready.request_key in (None, ready.planned_by) or not overrides(ready.overrides or {}):
         return False
@@ -79,23 +85,22 @@ def _is_to_be_replanned(ready: effects.Ready) -> bool:
     return True
 
 
-def _checked(ready: effects.Ready) -> tuple[str, int]:
-    """The allocation and N, or the refusal that says what is missing (mission row 80)."""
+def _check(ready: effects.Made) -> None:
+    """Raise the refusal that says what is missing, if something is (mission row 80)."""
     allocation_id = _require_approved(ready)
     wanted = ready.session_count
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
         raise Refused("SESSION_COUNT_MISSING", f"allocation {allocation_id} has no sessionCount of 1 or more")
     _require_place(ready)
-    return allocation_id, wanted
 
 
-def _require_approved(ready: effects.Ready) -> str:
+def _require_approved(ready: effects.Made) -> str:
     if ready.allocation_id is None or ready.status != "approved":
         raise Refused("ALLOCATION_NOT_APPROVED", f"the allocation is {ready.status or 'not there'}, not approved")
     return ready.allocation_id
 
 
-def _require_place(ready: effects.Ready) -> None:
+def _require_place(ready: effects.Made) -> None:
     if ready.zone is None:
         raise Refused("STUDENT_PROFILE_MISSING", "the student has no profile")
     place_of(ready.latitude, ready.longitude)

@@ -263,7 +263,7 @@ def test_the_counts_are_logged_with_the_allocations_id(
     with capture_logs() as logs:
         sessions.create_sessions(order)
 
-    assert [log["event"] for log in logs] == ["creating_sessions", "sessions_created"]
+    assert [log["event"] for log in logs] == ["sessions_created"]
     made = logs[-1]
     assert (made["sessions"], made["created"], made["existing"]) == (10, list(range(1, 11)), 0)
     assert made["allocation_id"] == value(engine, "SELECT id FROM allocations")

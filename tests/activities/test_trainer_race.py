@@ -279,7 +279,7 @@ def test_the_steps_take_as_few_round_trips_as_promised(
         statements.clear()
         step(order)
         counts.append(len(statements))
-    assert counts == [3, 1, 2], "assign_trainer has BEGIN and COMMIT on top"
+    assert counts == [3, 1, 1], "assign_trainer has BEGIN and COMMIT on top"
 
 
 def test_assign_and_release_at_once_end_in_no_held_slot(wide: Engine, trainers: TrainerActivities) -> None:
