@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from time import monotonic
 
 import psycopg
@@ -44,7 +44,10 @@ def hearing(database_url: str) -> Iterator[psycopg.Connection]:
 
 
 def heard(listener: psycopg.Connection) -> list[str]:
-    return [notice.channel for notice in listener.notifies(timeout=0)]
+    """The channels of all notices committed by now, which come in order: they are before one of our own."""
+    listener.execute("NOTIFY outbox, 'the last'")
+    before = takewhile(lambda notice: notice.payload != "the last", listener.notifies(timeout=30))
+    return [notice.channel for notice in before]
 
 
 def test_a_commit_says_once_that_there_are_events_and_one_without_says_nothing(
