@@ -24,7 +24,8 @@ from domain.purchase import PurchaseOrder
 # slip past a cancel_sessions at the same moment: FOR SHARE makes cancel_allocation, which comes next, wait and see
 # them. It also waits for a new plan under way, and makes nothing of the old one: a plan is known by the decision it was
 # made for.
-_MAKE = text("""
+_MAKE = text(
+    """
 WITH ready AS (
   SELECT step.state, step.result, allocation.id AS allocation_id, allocation.status,
          allocation.metadata -> 'sessionCount' AS session_count, allocation.metadata ->> 'plannedBy' AS planned_by,
@@ -76,14 +77,17 @@ WITH ready AS (
          jsonb_build_object('outcome', 'all', 'created', created, 'existing', standing - created, 'missing', '[]'::jsonb),
          :now
   FROM counts, approved WHERE standing = approved.wanted
-), """ + bumped_from("made") + """
+), """  # noqa: S608 -- constants
+    + bumped_from("made")
+    + """
 SELECT ready.*, EXISTS (SELECT FROM approved) AS made, ARRAY(SELECT number FROM made ORDER BY number) AS created,
   standing - created AS existing, ARRAY(
     SELECT number FROM approved, generate_series(1, approved.wanted) AS number
     WHERE number NOT IN (SELECT standing.number FROM standing) ORDER BY number
   ) AS missing
 FROM ready, counts
-""")
+"""
+)
 
 
 _OF_PURCHASE = col(LessonSession.purchase_id) == bindparam("purchase")

@@ -10,12 +10,11 @@ from sqlalchemy import Engine
 
 from activities.cart import CartActivities
 from activities.enrollment import EnrollmentActivities
-from activities.learning_cache import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
 from activities.trainer import TrainerActivities
-from domain.purchase import Announcement, PurchaseOrder
+from domain.purchase import PurchaseOrder
 from tests import build
 from tests.activities.counting import round_trips
 from tests.gateways.in_memory import FakeProvider
@@ -23,14 +22,10 @@ from tests.gateways.in_memory import FakeProvider
 PLANNED = {
     "confirm_payment": 2,
     "create_purchase": 2,
-    "invalidate_learning_cache": 1,
     "enroll": 1,
     "assign_trainer": 5,  # BEGIN, three statements, COMMIT: the student's row is locked meanwhile
-    "approve_allocation": 1,
     "create_sessions": 1,
-    "invalidate_learning_cache, again": 1,
-    "clear_cart": 2,
-    "announce": 1,
+    "clear_cart": 1,
 }
 
 
@@ -49,7 +44,7 @@ def test_a_purchase_of_a_course_takes_no_more_round_trips_than_planned(
             step(order)
         taken[name] = len(sent)
     assert taken == PLANNED
-    assert sum(taken.values()) <= 17
+    assert sum(taken.values()) <= 12
     assert build.value(engine, "SELECT count(*) FROM sessions WHERE status = 'scheduled'") == 10
 
 
@@ -57,17 +52,11 @@ def steps(
     engine: Engine, provider: FakeProvider, clock: Callable[[], datetime]
 ) -> dict[str, Callable[[PurchaseOrder], Any]]:
     """All of one purchase, in order."""
-    purchase, trainer = PurchaseActivities(engine, clock), TrainerActivities(engine, clock, True)
-    learning = LearningActivities(engine).invalidate_learning_cache
     return {
         "confirm_payment": PaymentActivities(engine, provider, clock).confirm_payment,
-        "create_purchase": purchase.create_purchase,
-        "invalidate_learning_cache": learning,
+        "create_purchase": PurchaseActivities(engine, clock).create_purchase,
         "enroll": EnrollmentActivities(engine, clock).enroll,
-        "assign_trainer": trainer.assign_trainer,
-        "approve_allocation": trainer.approve_allocation,
+        "assign_trainer": TrainerActivities(engine, clock, True).assign_trainer,
         "create_sessions": SessionActivities(engine, clock).create_sessions,
-        "invalidate_learning_cache, again": learning,
         "clear_cart": CartActivities(engine, clock).clear_cart,
-        "announce": lambda order: purchase.announce(Announcement(order, "PURCHASE_COMPLETED", "completed")),
     }
