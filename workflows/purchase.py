@@ -107,7 +107,9 @@ class PurchaseWorkflow:
                 await saga.run(ISSUE_TEST_CARDS)
             elif assigned := await saga.run(ASSIGN_TRAINER):
                 self._status.held_by(assigned.trainer_id)
-                if not assigned.approved:
+                if assigned.approved:  # with the hold
+                    self._status.done(APPROVE_ALLOCATION.name)
+                else:
                     await saga.run(APPROVE_ALLOCATION)
                 await saga.run(CREATE_SESSIONS)
         await saga.run(CLEAR_CART)

@@ -54,7 +54,7 @@ class Saga(OperatorRequests[A]):
         await self.raise_if_cancelled()
 
         async def attempt() -> R | None:
-            return None if step.name in self.skipped else await self.execute(step.do, self.order)
+            return None if step.name in self.skipped else await self.execute_step(step.do, self.order)
 
         result = await self.retry(
             step.name,
@@ -104,7 +104,7 @@ class Saga(OperatorRequests[A]):
             failed.clear()
             for step in self.undos[::-1]:
                 try:
-                    result = await self.execute_regular(step.undo, self.order)
+                    result = await self.execute(step.undo, self.order)
                 except FailureError as err:
                     failed[err] = step
                     if step.kind is Kind.PIVOT:

@@ -104,14 +104,14 @@ class SagaState(Generic[A]):
         if not self.catching_up:
             self.status.entered(stage)
 
-    async def execute(self, activity: Callable[[Any, Any], R], arg: Any) -> R:
-        """Execute an activity with the quick tries; raises FailureError when they are used up or it refuses.
+    async def execute_step(self, activity: Callable[[Any, Any], R], arg: Any) -> R:
+        """Execute the do of a step with the quick tries; raises FailureError when they are used up or it refuses.
 
         In the local lane it runs within the workflow task, and leaves one marker there. What fails so becomes an activity
         that people see, for the last of the tries: it decides.
         """
         if not self.rules.local:
-            return await self.execute_regular(activity, arg)
+            return await self.execute(activity, arg)
         with suppress(FailureError):
             return await workflow.execute_local_activity_method(
                 activity,
@@ -120,12 +120,13 @@ class SagaState(Generic[A]):
                 retry_policy=self.rules.locally(),
                 summary=_promise(activity),
             )
-        return await self.execute_regular(activity, arg, tries=1)
+        return await self.execute(activity, arg, tries=1)
 
-    async def execute_regular(self, activity: Callable[[Any, Any], R], arg: Any, tries: int = 0) -> R:
-        """Do the same in the regular lane, with so many tries (0: the quick tries).
+    async def execute(self, activity: Callable[[Any, Any], R], arg: Any, tries: int = 0) -> R:
+        """Execute an activity that people see, with so many tries (0: the quick tries); raises FailureError.
 
-        Undos are always executed so: each is a call that people see, and money is asked for by one try at a time.
+        Undos are executed so, as money is asked for by one try at a time. And what follows a message: the answer to an
+        Update is lost with a workflow task that would close the run while another message comes.
         """
         return await workflow.execute_activity_method(
             activity,

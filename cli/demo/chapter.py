@@ -57,8 +57,8 @@ class Chapter:
 
     @property
     def told(self) -> list[Happening]:
-        """The happenings to show: all but those of no interest to a newcomer."""
-        return [one for one in self.happenings if one.activity not in _ASIDE]
+        """The happenings to show: all but those of no interest to a newcomer, and undos of what never happened."""
+        return [one for one in self.happenings if one.activity not in _ASIDE and not _undid_nothing(one)]
 
     def fact(self, label: str, text: str) -> None:
         """Add a fact."""
@@ -73,10 +73,14 @@ class Chapter:
             "currency": self.payment["currency"],
             "link": self.link,
             **self.purchase,
-            "undos": [one.activity for one in self.happenings if one.state == "undone"],
+            "undos": [one.activity for one in self.told if one.state == "undone"],
             "happenings": [one.report() for one in self.happenings],
             **self.extra,
         }
+
+
+def _undid_nothing(one: Happening) -> bool:
+    return one.state == "undone" and not one.result.get("changed") and one.activity not in _NOTHING
 
 
 def words(one: Happening) -> str:

@@ -58,7 +58,11 @@ BREAKING_EDITS = {
         "self.undos = [step for step in table[1:] if not",
     ),
     "no news of a parked purchase": ("until_done.py", "        await self._notify_once(failure)\n", ""),
-    "a local try more": ("policies.py", "return self.lane == LOCAL and self.quick_tries > 1", "return True"),
+    "a local try more": (
+        "policies.py",
+        "return self.lane == LOCAL and self.quick_tries > 1",
+        "return self.quick_tries > 1",
+    ),
     "parked without a timer": ("until_done.py", "timeout=timeout, timeout_summary=summary", "timeout=None"),
 }
 

@@ -202,7 +202,8 @@ async def test_the_timeline_names_the_steps_and_what_it_waits_for(page: Page, wo
     for text in (
         "confirm_payment",
         "create_purchase",
-        "Give access to the course or the subjects",
+        "enroll",
+        "Hold all N slots of the best trainer who is free for every one of them",
         "assign_trainer: NO_TRAINER_AVAILABLE",
     ):
         await expect(page.get_by_text(text).first).to_be_visible()
