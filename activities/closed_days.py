@@ -22,6 +22,7 @@ from db.effects.allocation import let_go
 from db.effects.candidates import look
 from db.effects.closed_days import purchases_with_stranded, stranded_in
 from db.effects.lesson_scene import Scene, Standing, lock_scene
+from db.teaching import this_one
 from domain.acts import ActRecord
 from domain.ids import stranded_key_of
 from domain.lesson_changes import MOVE_STRANDED, SYSTEM, refused
@@ -114,7 +115,8 @@ def _next_free(connection: Connection, scene: Scene, of: Standing, now: datetime
     ahead = [each for each in ahead if until is None or each.local.date() <= until]
     if not ahead:
         raise Refused("SCHEDULE_CONFLICT", f"access ends on {until}, before the next day of the series")
-    trainer = facts_of(look(connection, scene.order, scene.course_id, ahead, now).trainers, of.trainer_id, scene)
+    seen = look(connection, scene.order, scene.course_id, ahead, now, this_one(of.trainer_id))
+    trainer = facts_of(seen.trainers, of.trainer_id, scene)
     trainer, home = replace(trainer, busy=False), place_of(scene.latitude, scene.longitude)
     free = effects.free_for(connection, scene, of.trainer_id, ahead)
     for each in ahead:

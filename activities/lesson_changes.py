@@ -19,6 +19,7 @@ from db.effects import lesson_changes as effects
 from db.effects.allocation import let_go
 from db.effects.candidates import look
 from db.effects.lesson_scene import Scene, Standing, lock_scene
+from db.teaching import this_one
 from domain.acts import ActRecord
 from domain.lesson_changes import (
     KEY_REUSED,
@@ -123,8 +124,8 @@ def _reschedule(connection: Connection, scene: Scene, values: dict[str, Any], no
         raise Refused("WRONG_STAGE", f"{lesson.local:%Y-%m-%d %H:%M} in {zone} has passed")
     if day in scene.holidays:
         raise Refused("SCHEDULE_CONFLICT", f"{day} is a holiday")
-    effects.let_go(connection, scene, [one.number])
     effects.lock_trainer(connection, one.trainer_id, now, assigned=False)
+    effects.let_go(connection, scene, [one.number])
     require_free(connection, scene, one.trainer_id, [lesson], now)
     effects.hold(connection, scene, one.trainer_id, [lesson], zone)
     return Moved([one], [lesson], one.trainer_id, zone)
@@ -141,8 +142,8 @@ def _substitute(connection: Connection, scene: Scene, verb: str, values: dict[st
     if not changing:
         raise Refused("WRONG_STAGE", f"there is no lesson to come that {trainer_id} does not give already")
     lessons = [each.lesson() for each in changing]
+    effects.lock_trainer(connection, trainer_id, now, assigned=True, beside=[each.trainer_id for each in changing])
     effects.let_go(connection, scene, [each.number for each in changing])
-    effects.lock_trainer(connection, trainer_id, now, assigned=True)
     require_free(connection, scene, trainer_id, lessons, now)
     for zone in {each.zone for each in changing}:
         of_zone = [each.lesson() for each in changing if each.zone == zone]
@@ -164,7 +165,7 @@ def require_free(
     connection: Connection, scene: Scene, trainer_id: str, lessons: Sequence[Lesson], now: datetime
 ) -> None:
     """Raises TRAINER_NOT_FREE or SCHEDULE_CONFLICT, naming what is in the way; asked once the old slots are let go."""
-    seen = look(connection, scene.order, scene.course_id, lessons, now)
+    seen = look(connection, scene.order, scene.course_id, lessons, now, this_one(trainer_id))
     if seen.conflict is not None:
         raise Refused("SCHEDULE_CONFLICT", f"lesson {seen.conflict} overlaps another lesson of the student")
     trainer = facts_of(seen.trainers, trainer_id, scene)

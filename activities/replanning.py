@@ -14,6 +14,7 @@ from db.effects import replanning as effects
 from db.effects.allocation import let_go
 from db.effects.candidates import LessonRequest, look, read_request
 from db.effects.decisions import read_settled, write_settled
+from db.teaching import this_one
 from domain.amendments import PurchaseTerms, amended, moves, overrides
 from domain.matching import place_of
 from domain.purchase import PurchaseOrder
@@ -91,7 +92,7 @@ def _require_free(
     now: datetime,
 ) -> None:  # fmt: skip
     """Student and trainer have nothing else then; asked once this allocation's own slots are let go."""
-    seen = look(connection, order, request.course_id, plan.lessons, now)
+    seen = look(connection, order, request.course_id, plan.lessons, now, this_one(standing.trainer_id))
     if seen.conflict is not None:
         lesson = next(lesson for lesson in plan.lessons if lesson.number == seen.conflict)
         raise Refused("SESSIONS_FAILED", f"lesson {_named(lesson)} overlaps one the student already has")

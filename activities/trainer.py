@@ -23,9 +23,11 @@ from db.effects.allocation import (
     take_over,
 )
 from db.effects.candidates import CandidateSearch, LessonRequest, look, read_request
+from db.loads import count_begun
 from db.slot_holds import OwnHold, TakenMeanwhile
+from db.teaching import Round
 from domain.matching import Place
-from domain.matching_explanation import Choice, NobodyFits, choose, what_won
+from domain.matching_explanation import Choice, NobodyFits, choose, looked_at, what_won
 from domain.purchase import PurchaseOrder, TrainerAssigned, Undone
 from domain.refusals import Refused
 
@@ -55,7 +57,10 @@ class TrainerActivities:
         for _ in range(_MAX_RACES):
             try:
                 with self._engine.begin() as connection:
-                    return self._assign(connection, order, taken)
+                    assigned, begun = self._assign(connection, order, taken)
+                if begun:
+                    count_begun(self._engine, self._clock())
+                return assigned
             except TakenMeanwhile as lost:
                 taken.add(lost.trainer_id)
             except Refused as refused:
@@ -99,21 +104,25 @@ class TrainerActivities:
         _log.info("allocation_cancelled", changed=undone.changed, **_ids(order))
         return undone
 
-    def _assign(self, connection: Connection, order: PurchaseOrder, taken: set[str]) -> TrainerAssigned:
+    def _assign(self, connection: Connection, order: PurchaseOrder, taken: set[str]) -> tuple[TrainerAssigned, bool]:
+        """Return what is held, and whether loads are to be counted anew."""
         now = self._clock()
         request = read_request(connection, order)
         if first := ledger.answered(request.state, request.result):
-            return TrainerAssigned(**first)
+            return TrainerAssigned(**first), False
         home, plan = plan_of(request, now)
         _log.info(
             "auto_assignment_started", course_id=request.course_id, sessions=len(plan.lessons),
             session_count_source=request.session_count_source, metadata_available=bool(request.fields), **_ids(order),
         )  # fmt: skip
-        seen = look(connection, order, request.course_id, plan.lessons, now, _home_of_lessons(request, plan, home))
+        whom = _whom(request, plan, home)
+        seen = look(connection, order, request.course_id, plan.lessons, now, whom)
         if first := ledger.answered(seen.state, seen.result):
-            return TrainerAssigned(**first)
+            return TrainerAssigned(**first), False
         kept = _held_before(request, plan, seen)
-        choice = _choose(request, plan, home, seen, taken, kept)
+        while (choice := _choose(request, plan, home, seen, taken, kept)) is None:
+            further = look(connection, order, request.course_id, plan.lessons, now, whom.after(seen.trainers))
+            seen = seen.with_further(further.trainers)
         chosen = choice.trainer
         take = kept if kept and kept.trainer_id == chosen.id else None
         _make_way(connection, request, seen, take, now)
@@ -127,12 +136,15 @@ class TrainerActivities:
             "auto_assignment_completed", course_id=request.course_id, trainer_id=chosen.id, slots=assigned.slots,
             allocation_id=assigned.allocation_id, candidates=len(seen.trainers), **_ids(order),
         )  # fmt: skip
-        return assigned
+        return assigned, seen.begun
 
 
-def _home_of_lessons(request: LessonRequest, plan: Plan, home: Place) -> Place | None:
-    """Where trainers have to come to; None when the lessons are online, or how far is an operator's to judge."""
-    return home if plan.wanted.learning_mode == "home" and request.given is None else None
+def _whom(request: LessonRequest, plan: Plan, home: Place) -> Round:
+    """Whom to look at first. How far away, and for how big a group, is an operator's to judge who chose somebody."""
+    if request.given is not None:
+        return Round(named=(request.given,))
+    at_home, preferred = plan.wanted.learning_mode == "home", plan.wanted.preferred_trainer
+    return Round(home if at_home else None, plan.wanted.group_size, (preferred,) if preferred else ())
 
 
 def _held_before(request: LessonRequest, plan: Plan, seen: CandidateSearch) -> OwnHold | None:
@@ -154,8 +166,8 @@ def _make_way(
 
 def _choose(
     request: LessonRequest, plan: Plan, home: Place, seen: CandidateSearch, taken: set[str], kept: OwnHold | None
-) -> Choice:
-    """The trainer to hold, and why each other candidate lost."""
+) -> Choice | None:
+    """The trainer to hold, and why each other one looked at lost; None when further ones are to be looked at."""
     if seen.conflict is not None:
         lesson = plan.lessons[seen.conflict - 1]
         raise Refused(
@@ -165,7 +177,15 @@ def _choose(
     if request.given is not None:
         return _given(request.given, request, plan, home, seen)
     held = kept.trainer_id if kept else None
-    return choose(request.course_id, seen.trainers, plan.lessons, home=home, wanted=plan.wanted, taken=taken, held=held)
+    try:
+        return choose(
+            request.course_id, seen.trainers, plan.lessons, home=home, wanted=plan.wanted, taken=taken, held=held,
+            teaching=seen.teaching,
+        )  # fmt: skip
+    except NobodyFits:
+        if len(seen.trainers) < seen.teaching:
+            return None
+        raise
 
 
 def _given(given: str, request: LessonRequest, plan: Plan, home: Place, seen: CandidateSearch) -> Choice:
@@ -176,9 +196,8 @@ def _given(given: str, request: LessonRequest, plan: Plan, home: Place, seen: Ca
     if why := not_free(chosen, plan.lessons, home):
         raise NobodyFits(f"{given}, whom an operator chose: {why}", {given: why})
     others = {trainer.id for trainer in seen.trainers} - {given}
-    return Choice(
-        chosen, what_won(chosen, home, fitting=1), dict.fromkeys(sorted(others), f"an operator chose {given}")
-    )
+    won = {**what_won(chosen, home, fitting=1), **looked_at(seen.trainers, seen.teaching)}
+    return Choice(chosen, won, dict.fromkeys(sorted(others), f"an operator chose {given}"))
 
 
 def _ids(order: PurchaseOrder) -> dict[str, str]:

@@ -178,7 +178,7 @@ GRANTS: dict[str, May] = {
     ),
     "trainers": May(
         api="SELECT, INSERT, UPDATE (name, timezone, latitude, longitude, radius_km, max_group_size)",
-        worker="SELECT, UPDATE (last_assigned_at)",
+        worker="SELECT, UPDATE (last_assigned_at, load, load_since, load_until)",
         relay=NOTHING,
         consumer=NOTHING,
     ),

@@ -4,7 +4,8 @@ A hold is an allocation `on_hold`, without a purchase; its slots are slots as al
 lessons apart keep holds apart too. A constraint cannot read the clock: whoever looks for a trainer lets go of what has
 expired, whether or not the hold's own timer has fired.
 
-Lock order: the student, holds in the order of their ids, then one trainer.
+Lock order: the student, holds in the order of their ids, then one trainer. Their slots are not in the trainer's kept
+load, so nobody who lets go of some waits for their trainers.
 """
 
 from __future__ import annotations

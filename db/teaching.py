@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import LiteralString
@@ -11,6 +11,8 @@ from typing import LiteralString
 from domain.matching import Place, TrainerFacts, Window, place_of
 from domain.refusals import Refused
 from domain.schedule import Lesson
+
+FIRST_ROUND = 200  # trainers looked at before others are
 
 # `times`: all lessons as one value, so that a slot is compared once and not with each lesson. `gone`: holds whose slots
 # count as free: those that have expired, whether or not their timer has fired, and the student's own, as they give way.
@@ -22,7 +24,7 @@ plan AS MATERIALIZED (
 ), times AS MATERIALIZED (
   SELECT range_agg(during) AS during FROM plan
 ), gone AS MATERIALIZED (
-  SELECT id FROM allocations
+  SELECT id, student_id, trainer_id FROM allocations
   WHERE status = 'on_hold' AND (student_id = :student_id OR hold_expires_at <= :now)
 )"""
 
@@ -38,55 +40,74 @@ CONFLICT: LiteralString = """
     ON slot.student_id = :student_id AND slot.during && plan.during AND slot.status <> 'cancelled'
    AND slot.allocation_id <> ALL(ARRAY(SELECT id FROM gone))"""
 
-# One question: the trainers of the course, and of each that is in reach their hours, blocked days and, by one look into
-# the
-# index that keeps them free of overlaps, their slots. What `gone` holds is counted apart and taken off, so that index
-# alone is read.
-# The slots of a trainer too far away for a home lesson are not looked at: the distance alone decides there. It is that
-# on
-# a sphere, as in domain.matching.kilometres, with 2% and a metre to spare where that one is wrong by 1% at most.
-# Nothing in
-# it is out of range, whatever place and radius are stored: `1e-200 ^ 2` or `1e308 * 2` would be an error for everybody.
+# How many teach the course; whether some have begun a lesson since their loads were counted.
+COURSE: LiteralString = """
+  SELECT (SELECT count(*) FROM trainer_courses WHERE course_id = :course_id) AS teaching,
+    EXISTS (SELECT FROM trainers WHERE load_until <= :now) AS begun"""
+
+# One question: those `:named` and those the student holds, and of all others but those `:seen` the first `:most`; those who can come and take the
+# group first, then by load, last assignment and id, the order of domain.matching.rank. With the hours, blocked days and
+# slots of these alone.
+#
+# The order is read from the index of kept loads. `off` are those whose kept load is not what they hold in future, for a
+# lesson has begun since, or another student's slot hold comes on top: these few are counted and put in between.
+#
+# The distance is that on a sphere, as in domain.matching.kilometres, with 2% and a metre to spare where that one is
+# wrong by 1% at most; who is too far by it is not looked at further. Nothing in it is out of range, whatever place and
+# radius are stored: `1e-200 ^ 2` or `1e308 * 2` would be an error for everybody.
 TRAINERS: LiteralString = """
-  WITH known AS MATERIALIZED (
-    SELECT trainers.id, timezone, latitude, longitude, radius_km, max_group_size, last_assigned_at,
-      CAST(:north AS float8) IS NULL OR latitude IS NULL OR longitude IS NULL
+  WITH known AS NOT MATERIALIZED (
+    SELECT trainers.*, (max_group_size IS NULL OR max_group_size >= :group_size)
+      AND (CAST(:north AS float8) IS NULL OR latitude IS NULL OR longitude IS NULL
         OR 2 * 6371.0088 * asin(least(1, sqrt(greatest(0,
              sind(greatest(abs(latitude - :north), 1e-9) / 2) ^ 2
              + cosd(latitude) * cosd(:north) * sind(greatest(abs(longitude - :east), 1e-9) / 2) ^ 2
-           )))) / 1.02 - 0.001 <= radius_km AS in_reach
-    FROM trainer_courses AS course JOIN trainers ON trainers.id = course.trainer_id
-    WHERE course.course_id = :course_id
-  ), hours AS (
-    SELECT known.id AS trainer_id, hours FROM known CROSS JOIN LATERAL (
-      SELECT string_agg(weekday || ' ' || starts || ' ' || ends, ',') AS hours
-      FROM trainer_availability WHERE trainer_id = known.id
-    ) AS told WHERE in_reach
-  ), blocked AS (
-    SELECT trainer_id, array_agg(day) AS blocked
-    FROM trainer_blocked_days
-    WHERE day BETWEEN :first AND :last AND trainer_id IN (SELECT id FROM known WHERE in_reach) GROUP BY trainer_id
-  ), taken AS (
-    SELECT known.id AS trainer_id, slots.meet, slots.load FROM known CROSS JOIN LATERAL (
-      SELECT count(*) FILTER (WHERE during && (SELECT during FROM times)) AS meet,
-        count(*) FILTER (WHERE lower(during) > :now) AS load
-      FROM trainer_slots
-      WHERE trainer_id = known.id AND status <> 'cancelled'
-        AND during && tstzrange(least(CAST(:now AS timestamptz), CAST(:opens AS timestamptz)), NULL)
-    ) AS slots WHERE in_reach
-  ), freed AS (
-    SELECT trainer_id, count(*) FILTER (WHERE during && (SELECT during FROM times)) AS meet,
-      count(*) FILTER (WHERE lower(during) > :now) AS load
-    FROM trainer_slots WHERE status <> 'cancelled' AND allocation_id IN (SELECT id FROM gone)
-    GROUP BY trainer_id
+           )))) / 1.02 - 0.001 <= radius_km) AS able
+    FROM trainers
+    WHERE EXISTS (SELECT FROM trainer_courses WHERE trainer_id = trainers.id AND course_id = :course_id)
+      AND id <> ALL(CAST(:seen AS text[]))
+  ), off AS MATERIALIZED (
+    SELECT id FROM trainers WHERE load_until <= :now
+    UNION SELECT id FROM trainers WHERE load_since > :now
+    UNION SELECT trainer_id FROM allocations
+      WHERE status = 'on_hold' AND hold_expires_at > :now AND student_id <> :student_id
+  ), counted AS MATERIALIZED (
+    SELECT known.id, able, last_assigned_at, (
+      SELECT count(*) FROM trainer_slots AS slot
+      WHERE slot.trainer_id = known.id AND slot.status <> 'cancelled' AND slot.during && tstzrange(CAST(:now AS timestamptz), NULL)
+        AND lower(slot.during) > :now AND slot.allocation_id NOT IN (SELECT id FROM gone)
+    ) AS load
+    FROM known WHERE id IN (SELECT id FROM off) AND (:most > 0 OR id = ANY(CAST(:named AS text[])))
+  ), first AS (
+    (SELECT id, able, load, last_assigned_at FROM known WHERE able AND id NOT IN (SELECT id FROM off)
+     ORDER BY load, last_assigned_at NULLS FIRST, id COLLATE "C" LIMIT :most)
+    UNION ALL
+    (SELECT id, able, load, last_assigned_at FROM known WHERE NOT able AND id NOT IN (SELECT id FROM off)
+       AND (CAST(:north AS float8) IS NOT NULL OR :group_size > 1)
+     ORDER BY load, last_assigned_at NULLS FIRST, id COLLATE "C" LIMIT :most)
+    UNION ALL
+    SELECT id, able, load, last_assigned_at FROM counted
+  ), looked AS MATERIALIZED (
+    (SELECT id, able, load FROM first
+     ORDER BY able DESC, load, last_assigned_at NULLS FIRST, id COLLATE "C" LIMIT :most)
+    UNION
+    SELECT id, known.able, coalesce(counted.load, known.load)
+    FROM known LEFT JOIN counted USING (id)
+    WHERE id = ANY(CAST(:named AS text[])) OR id IN (SELECT trainer_id FROM gone WHERE student_id = :student_id)
   )
-  SELECT known.id, timezone, latitude, longitude, radius_km, max_group_size, last_assigned_at, hours, blocked,
-    coalesce(taken.meet, 0) > coalesce(freed.meet, 0) AS busy, coalesce(taken.load, 0) - coalesce(freed.load, 0) AS load
-  FROM known
-  LEFT JOIN hours ON hours.trainer_id = known.id
-  LEFT JOIN blocked ON blocked.trainer_id = known.id
-  LEFT JOIN taken ON taken.trainer_id = known.id
-  LEFT JOIN freed ON freed.trainer_id = known.id AND known.in_reach"""
+  SELECT id, timezone, latitude, longitude, radius_km, max_group_size, last_assigned_at, hours, blocked,
+    able AND EXISTS (
+      SELECT FROM trainer_slots AS slot
+      WHERE slot.trainer_id = trainers.id AND slot.status <> 'cancelled' AND slot.during && (SELECT during FROM times)
+        AND slot.allocation_id NOT IN (SELECT id FROM gone)
+    ) AS busy, looked.load
+  FROM looked JOIN trainers USING (id), LATERAL (
+    SELECT string_agg(weekday || ' ' || starts || ' ' || ends, ',') AS hours
+    FROM trainer_availability WHERE trainer_id = trainers.id AND able
+  ) AS week, LATERAL (
+    SELECT array_agg(day) AS blocked
+    FROM trainer_blocked_days WHERE trainer_id = trainers.id AND able AND day BETWEEN :first AND :last
+  ) AS closed"""
 
 
 # All slots of an `allocation (id, trainer_id)` that the same statement makes; the constraints decide whether they can
@@ -102,14 +123,38 @@ slots AS (
 )"""  # noqa: S608 - a literal of our own
 
 
-def times_of(lessons: Sequence[Lesson], now: datetime, home: Place | None = None) -> dict[str, object]:
-    """Return the parameters of PLAN, CONFLICT, TRAINERS that a plan gives. `home`: where home lessons are to be."""
+@dataclass(frozen=True)
+class Round:
+    """Whom to look at: the trainers `named` and, of all others but those `seen`, the `most` who come first.
+
+    `home`: where home lessons are to be, None: how far away is not asked; `group_size` 1: any trainer takes it.
+    """
+
+    home: Place | None = None
+    group_size: int = 1
+    named: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    most: int = FIRST_ROUND
+
+    def after(self, seen: Sequence[TrainerFacts]) -> Round:
+        """Return the round that follows when none of those seen fits; it is as large as all before it together."""
+        return replace(self, seen=tuple(trainer.id for trainer in seen), most=max(FIRST_ROUND, len(seen)))
+
+
+def this_one(trainer_id: str) -> Round:
+    """Return the round in which one trainer alone is looked at, whatever the place and the group."""
+    return Round(named=(trainer_id,), most=0)
+
+
+def parameters(lessons: Sequence[Lesson], now: datetime, whom: Round) -> dict[str, object]:
+    """Return the parameters of PLAN, CONFLICT, COURSE, TRAINERS but for the student and the course."""
     days = [lesson.local.date() for lesson in lessons]
     around = timedelta(days=2)  # blocked days are read two days around the plan, for the zones
+    home = whom.home
     return {
         **arrays(lessons), "now": now, "first": min(days) - around, "last": max(days) + around,
-        "opens": min(lesson.starts_at for lesson in lessons),
         "north": home.latitude if home else None, "east": home.longitude if home else None,
+        "group_size": whom.group_size, "named": list(whom.named), "seen": list(whom.seen), "most": whom.most,
     }  # fmt: skip
 
 

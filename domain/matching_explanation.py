@@ -16,9 +16,10 @@ from domain.wanted_lessons import WantedLessons
 class Choice:
     """The trainer chosen.
 
-    `won` holds what decided: load, last assignment, distance, how many fitted, whether asked for.
+    `won` holds what decided: load, last assignment, distance, how many fitted, whether asked for; and how many were
+    looked at of how many, unless all were.
 
-    `lost` maps every other candidate's id to the first reason against it.
+    `lost` maps every other id that was looked at to the first reason against it.
     """
 
     trainer: TrainerFacts
@@ -43,10 +44,12 @@ def choose(
     wanted: WantedLessons,
     taken: Collection[str] = (),
     held: str | None = None,
+    teaching: int = 0,
 ) -> Choice:
     """Choose the best trainer free for all lessons: the one `held` for the student, the preferred, then by load.
 
-    `taken` are ids of trainers whose slots another purchase took meanwhile. Raises NobodyFits.
+    `taken` are ids of trainers whose slots another purchase took meanwhile; `teaching`: how many teach the course, if
+    `trainers` are only those who come first. Raises NobodyFits.
     """
     first = list(dict.fromkeys(each for each in (held, wanted.preferred_trainer) if each))
     match = rank(
@@ -60,7 +63,13 @@ def choose(
     asked_for = chosen.id == wanted.preferred_trainer
     beaten = "was held before paying" if chosen.id == held else "was asked for" if asked_for else None
     lost.update({other: _outranked(known[other], chosen, beaten) for other in match.ranked[1:]})
-    return Choice(chosen, what_won(chosen, home, fitting=len(match.ranked), asked_for=asked_for), lost)
+    won = what_won(chosen, home, fitting=len(match.ranked), asked_for=asked_for)
+    return Choice(chosen, {**won, **looked_at(trainers, teaching)}, lost)
+
+
+def looked_at(trainers: Sequence[TrainerFacts], teaching: int) -> dict[str, int]:
+    """Return how many were looked at of how many, in the form in which it is stored; nothing if these are all."""
+    return {"lookedAt": len(trainers), "candidates": teaching} if teaching > len(trainers) else {}
 
 
 def what_won(chosen: TrainerFacts, home: Place, *, fitting: int, asked_for: bool = False) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.checkout.preflight import PlannedItem
+from api.checkout.trainer_search import TrainerSearch
 from application.context import Services
-from db.reads.preflight import who_could_teach
 from db.slot_holds import (
     LiveHold,
     TakenMeanwhile,
@@ -22,7 +21,6 @@ from db.slot_holds import (
     require_not_too_often,
 )
 from domain.matching import Place
-from domain.matching_explanation import choose
 from domain.refusals import Refused
 from domain.schedule import Lesson
 
@@ -61,15 +59,13 @@ async def _hold_best(services: Services, conn: AsyncConnection, request: HoldReq
     await lock_student(conn, request.student_id)
     await require_not_too_often(conn, request.student_id, request.course_id, services.clock())
     now, wanted = services.clock(), request.asked.wanted
-    near = request.home if wanted.learning_mode == "home" else None
-    ahead = await who_could_teach(conn, request.student_id, request.course_id, request.lessons, now, near)
+    search = TrainerSearch(request.student_id, request.course_id, request.lessons, wanted, request.home)
+    ahead = await search.look(conn, now)
     if ahead.conflict is not None:
         raise Refused("SCHEDULE_CONFLICT", f"lesson {ahead.conflict} overlaps another one of the student's")
     if any(hold.meets and hold.course_id != request.course_id for hold in ahead.holds.own):
         raise Refused("SCHEDULE_CONFLICT", "another hold of the student's is of one of these times")
-    choice = await asyncio.to_thread(
-        choose, request.course_id, ahead.trainers, request.lessons, home=request.home, wanted=wanted, taken=taken
-    )
+    choice = await search.choose(conn, ahead, now, taken)
     mine = ahead.holds.of(request.course_id)
     if mine or ahead.holds.expired:
         await let_go(conn, [mine.id] if mine else [], now)

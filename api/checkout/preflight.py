@@ -17,6 +17,7 @@ from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field
 
 from api.checkout.checkout import to_buy
+from api.checkout.trainer_search import TrainerSearch
 from api.http.auth import CallerDep
 from api.http.dependencies import ServicesDep
 from api.http.json_models import Answer
@@ -25,9 +26,10 @@ from application.context import Services
 from application.errors import Unavailable, Unprocessable
 from db.reads.cart import CartLine, cart_of
 from db.reads.coins import balance_of
-from db.reads.preflight import StudentFacts, student_facts, who_could_teach
+from db.reads.preflight import StudentFacts, student_facts
 from domain.duplicate_payment import looks_double
-from domain.matching import place_of, rank
+from domain.matching import place_of
+from domain.matching_explanation import NobodyFits
 from domain.metadata import merge
 from domain.pricing import line_metadata
 from domain.refusals import REFUSALS, Refused
@@ -218,20 +220,20 @@ async def _no_lessons(look: _Look, course_id: str, asked: PlannedItem) -> Refuse
     facts, now, wanted, count = look.facts, look.services.clock(), asked.wanted, asked.count
     home = place_of(facts.latitude, facts.longitude)
     lessons = await plan_of(asked, facts, now)
-    near = home if wanted.learning_mode == "home" else None
+    search = TrainerSearch(look.student_id, course_id, lessons, wanted, home)
     async with look.services.reading() as conn:
-        ahead = await who_could_teach(conn, look.student_id, course_id, lessons, now, near)
+        ahead = await search.look(conn, now)
     conflict = ahead.conflict or _overlap(lessons, look.lessons)
     if conflict is not None:
         when = f"{lessons[conflict - 1].local:%Y-%m-%d %H:%M}"
         return Refused("SCHEDULE_CONFLICT", f"lesson {conflict} ({when}) overlaps another one of the student's")
     look.lessons.extend(lessons)
-    match = await asyncio.to_thread(
-        rank, ahead.trainers, lessons, home=home, learning_mode=wanted.learning_mode, group_size=wanted.group_size
-    )
-    if match.ranked:
-        return None
-    return Refused("NO_TRAINER_AVAILABLE", f"nobody who teaches {course_id} is free for all {count} lessons")
+    try:
+        async with look.services.reading() as conn:
+            await search.choose(conn, ahead, now)
+    except NobodyFits:
+        return Refused("NO_TRAINER_AVAILABLE", f"nobody who teaches {course_id} is free for all {count} lessons")
+    return None
 
 
 def _plan(wanted: WantedLessons, count: int, zone: str, now: datetime, holidays: frozenset[date]) -> list[Lesson]:

@@ -16,6 +16,7 @@ from cli.bench.measure import Watched
 from cli.bench.meter import Timed
 from db.engine import make_async_engine
 from db.reads.preflight import Ahead, who_could_teach
+from db.teaching import Round
 from domain.matching import Place
 from domain.matching_explanation import choose
 from domain.refusals import Refused
@@ -73,7 +74,7 @@ async def measure_matching(database_url: str, trainers: int, watched: Watched) -
         async with engine.connect() as conn:
 
             def look(course: str, home: Place | None) -> Callable[[], Awaitable[Ahead]]:
-                return lambda: who_could_teach(conn, "nobody", course, lessons, datetime.now(UTC), home)
+                return lambda: who_could_teach(conn, "nobody", course, lessons, datetime.now(UTC), Round(home))
 
             some = await _timed(look("match-0", None), _SEARCHES)
             near = await _timed(look("match-0", _CENTRE), _SEARCHES)

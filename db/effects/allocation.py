@@ -1,7 +1,8 @@
 """Hold a trainer with all the slots for a purchase, approve the allocation, release it.
 
-Lock order, everywhere: the student, the purchase's start, its allocation, then one trainer. A transaction never holds
-one trainer while it waits for another, so racing purchases cannot deadlock. The EXCLUDE constraints are the last guard.
+Lock order, everywhere: the student, the purchase's start, its allocation, then the trainer; who needs several locks
+them in one statement, in the order of their ids, before any of their slots. So racing purchases cannot deadlock. The
+EXCLUDE constraints are the last guard.
 """
 
 from __future__ import annotations
@@ -102,10 +103,14 @@ SELECT count(*) FROM allocation
 """)  # noqa: S608 - literals of our own
 
 RELEASE: tuple[LiteralString, ...] = (
-    """UPDATE trainer_slots SET status = 'cancelled' WHERE status <> 'cancelled'
-       AND allocation_id IN (SELECT id FROM allocations WHERE purchase_id = :purchase_id)""",
     """UPDATE allocations SET status = 'cancelled', cancelled_at = :now
        WHERE purchase_id = :purchase_id AND status <> 'cancelled'""",
+    """SELECT FROM trainers WHERE id IN (
+         SELECT slot.trainer_id FROM trainer_slots AS slot JOIN allocations ON allocations.id = slot.allocation_id
+         WHERE purchase_id = :purchase_id AND slot.status <> 'cancelled'
+       ) ORDER BY id FOR NO KEY UPDATE""",
+    """UPDATE trainer_slots SET status = 'cancelled' WHERE status <> 'cancelled'
+       AND allocation_id IN (SELECT id FROM allocations WHERE purchase_id = :purchase_id)""",
 )
 
 # Lessons too: a late try of create_sessions may have passed cancel_sessions, but never an allocation that is cancelled.

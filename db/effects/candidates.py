@@ -1,9 +1,9 @@
-"""Read what a purchase asks for, and everybody who teaches the course, as of now."""
+"""Read what a purchase asks for, and who of those who teach the course comes first, as of now."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from sqlalchemy import Connection, text
@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 from db.ledger import Json
 from db.rows import row_as, rows_as
 from db.slot_holds import HOLDS, Holds, HoldsRow, holds_of
-from db.teaching import CONFLICT, PLAN, TRAINERS, TrainerRow, times_of, trainers_of
-from domain.matching import Place, TrainerFacts
+from db.teaching import CONFLICT, COURSE, PLAN, TRAINERS, Round, TrainerRow, parameters, trainers_of
+from domain.matching import TrainerFacts
 from domain.purchase import PurchaseOrder
 from domain.schedule import Lesson
 
@@ -38,15 +38,16 @@ WHERE student.id = :student_id
 FOR NO KEY UPDATE OF student
 """)
 
-# Raw: all trainers with all that speaks against them, in one statement. One row even without any trainer. The ledger is
+# Raw: trainers with all that speaks against them, in one statement. One row even without any trainer. The ledger is
 # read again: the first look may have waited for the student's row
 # while another try of this very step held it, and a statement sees nothing that was committed while it waited.
 _CANDIDATES = text(f"""
 WITH {PLAN}
-SELECT step.state, step.result, mine.conflict, holds.expired, holds.own, trainer.*
+SELECT step.state, step.result, mine.conflict, holds.expired, holds.own, course.teaching, course.begun, trainer.*
 FROM ({CONFLICT}
 ) AS mine CROSS JOIN ({HOLDS}
-) AS holds
+) AS holds CROSS JOIN ({COURSE}
+) AS course
 LEFT JOIN purchase_steps AS step
   ON step.purchase_id = :purchase_id AND step.attempt = :attempt AND step.step = 'assign_trainer'
 LEFT JOIN ({TRAINERS}
@@ -81,13 +82,21 @@ class LessonRequest:
 
 @dataclass(frozen=True)
 class CandidateSearch:
-    """Who teaches the course, as of now. `conflict`: number of the first lesson at which the student is busy."""
+    """Trainers of the course as of now, of the `teaching` there are. `conflict`: number of the first lesson at which the
+    student is busy; `begun`: loads are to be counted anew (`db.loads.count_begun`)."""
 
     state: str | None
     result: Json | None
     conflict: int | None
     trainers: tuple[TrainerFacts, ...]
     holds: Holds
+    teaching: int
+    begun: bool
+
+    def with_further(self, trainers: tuple[TrainerFacts, ...]) -> CandidateSearch:
+        """Return the same search with further trainers; without any, these are all."""
+        seen = self.trainers + trainers
+        return replace(self, trainers=seen, teaching=self.teaching if trainers else len(seen))
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,8 @@ class _CandidateRow(TrainerRow, HoldsRow):
     state: str | None
     result: Json | None
     conflict: int | None
+    teaching: int
+    begun: bool
 
 
 def read_request(connection: Connection, order: PurchaseOrder) -> LessonRequest:
@@ -108,17 +119,20 @@ def look(
     course_id: str,
     lessons: Sequence[Lesson],
     now: datetime,
-    home: Place | None = None,
+    whom: Round,
 ) -> CandidateSearch:
-    """Find everybody who teaches the course, with hours, blocked days, future load, and whether busy at these lessons.
+    """Find who teaches the course, with hours, blocked days, future load, and whether busy at these lessons.
 
-    `home`: where home lessons are to be; a trainer too far from it comes without hours, blocked days and slots. Holds
-    that have expired and the student's own count as free: end them (`db.slot_holds.LET_GO`) before anything is held.
+    Whoever the student holds times of is looked at in any case. A trainer too far away, or for smaller groups, comes
+    without hours, blocked days and slots. Holds that have expired and the student's own count as free: end them
+    (`db.slot_holds.LET_GO`) before anything is held.
     """
-    values = {**step_key(order), **times_of(lessons, now, home), "course_id": course_id}
+    values = {**step_key(order), **parameters(lessons, now, whom), "course_id": course_id}
     rows = rows_as(_CandidateRow, connection.execute(_CANDIDATES, values))
     first = rows[0]
-    return CandidateSearch(first.state, first.result, first.conflict, trainers_of(rows), holds_of(first))
+    return CandidateSearch(
+        first.state, first.result, first.conflict, trainers_of(rows), holds_of(first), first.teaching, first.begun
+    )
 
 
 def step_key(order: PurchaseOrder) -> dict[str, object]:

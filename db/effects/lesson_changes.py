@@ -1,7 +1,8 @@
 """Change the time or the trainer of lessons that stand, one by one. The EXCLUDE constraints have the last word.
 
-Lock order as everywhere: the student, the purchase's start, its allocation, then the one trainer who is to give the
-lessons. Triggers keep what a slot was before and count the changes of a lesson.
+Lock order as everywhere: the student, the purchase's start, its allocation, then trainers, by their ids: the one who
+is to give the lessons, and those who gave them. Triggers keep what a slot was before, count the changes of a lesson,
+and keep the loads.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _LET_GO = text("""
 UPDATE trainer_slots SET status = 'cancelled'
 WHERE allocation_id = :allocation_id AND number = ANY(CAST(:numbers AS integer[]))
 """)
-# The trainer's row is locked from here on; who is given lessons comes later in the next choice between equals.
+_TRAINERS = text("SELECT FROM trainers WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR NO KEY UPDATE")
+# Who is given lessons comes later in the next choice between equals.
 _TRAINER = text("""
 UPDATE trainers SET last_assigned_at =
   CASE WHEN :assigned THEN greatest(CAST(:now AS timestamptz), last_assigned_at + interval '1 microsecond')
@@ -72,11 +74,15 @@ def let_go(connection: Connection, scene: Scene, numbers: Sequence[int]) -> None
     connection.execute(_LET_GO, {"allocation_id": scene.allocation_id, "numbers": list(numbers)})
 
 
-def lock_trainer(connection: Connection, trainer_id: str, now: datetime, *, assigned: bool) -> None:
-    """Lock the trainer, so that nobody else gives them lessons until the transaction ends.
+def lock_trainer(
+    connection: Connection, trainer_id: str, now: datetime, *, assigned: bool, beside: Sequence[str] = ()
+) -> None:
+    """Lock the trainer, so that nobody else gives them lessons until the transaction ends; before slots are let go.
 
-    `assigned`: also count it as an assignment. Raises TRAINER_NOT_FREE when there is no such trainer.
+    `assigned`: also count it as an assignment; `beside`: ids of trainers whose slots are to be let go. Raises
+    TRAINER_NOT_FREE when there is no such trainer.
     """
+    connection.execute(_TRAINERS, {"ids": [trainer_id, *beside]})
     values = {"trainer_id": trainer_id, "now": now, "assigned": assigned}
     if connection.execute(_TRAINER, values).one_or_none() is None:
         raise Refused("TRAINER_NOT_FREE", "there is no trainer of this trainerId")

@@ -24,9 +24,11 @@ _LOCK = (
     text("SELECT FROM purchase_starts WHERE purchase_id = :purchase_id FOR SHARE"),
     text("SELECT FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled' FOR NO KEY UPDATE"),
     text("""
-      SELECT FROM trainers WHERE id IN
-        (SELECT trainer_id FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled')
-      FOR NO KEY UPDATE
+      SELECT FROM trainers WHERE id IN (
+        SELECT trainer_id FROM allocations WHERE purchase_id = :purchase_id AND status <> 'cancelled'
+        UNION SELECT slot.trainer_id FROM trainer_slots AS slot JOIN allocations ON allocations.id = slot.allocation_id
+        WHERE purchase_id = :purchase_id AND allocations.status <> 'cancelled' AND slot.status = 'held'
+      ) ORDER BY id FOR NO KEY UPDATE
     """),
 )
 
@@ -84,7 +86,7 @@ _SAY_SO = text("UPDATE allocations SET metadata = metadata || CAST(:metadata AS 
 
 @dataclass(frozen=True)
 class Standing:
-    """The approved allocation, locked with its trainer, and the last decision to create sessions.
+    """The approved allocation, locked with the trainers of its slots, and the last decision to create sessions.
 
     `scheduled` are the numbers of all its lessons, `begun` those that have begun and therefore stay as they are.
     """
@@ -100,7 +102,7 @@ class Standing:
 
 
 def lock_standing(connection: Connection, order: PurchaseOrder, now: datetime) -> Standing | None:
-    """Lock start, allocation and trainer, then read; return None when none is approved or no decision was made."""
+    """Lock start, allocation and trainers, then read; return None when none is approved or no decision was made."""
     for lock in _LOCK:
         connection.execute(lock, step_key(order))
     return optional_row_as(Standing, connection.execute(_STANDING, {**step_key(order), "now": now}))

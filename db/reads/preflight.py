@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from sqlalchemy import bindparam, select, text
@@ -13,8 +13,8 @@ from sqlmodel import col
 from db.rows import rows_as
 from db.slot_holds import HOLDS, Holds, HoldsRow, holds_of
 from db.tables import Holiday, Payment, Purchase, Student
-from db.teaching import CONFLICT, PLAN, TRAINERS, TrainerRow, times_of, trainers_of
-from domain.matching import Place, TrainerFacts
+from db.teaching import CONFLICT, COURSE, PLAN, TRAINERS, Round, TrainerRow, parameters, trainers_of
+from domain.matching import TrainerFacts
 from domain.schedule import Lesson
 
 _STUDENT = select(col(Student.timezone), col(Student.latitude), col(Student.longitude)).where(
@@ -27,11 +27,12 @@ _OWNED = (
     .outerjoin(Payment, col(Payment.id) == col(Purchase.payment_id))
     .where(col(Purchase.student_id) == bindparam("student_id"), col(Purchase.status) == "active")
 )
-# Raw: all trainers with all that speaks against them, in one statement; one row even without any.
+# Raw: trainers with all that speaks against them, in one statement; one row even without any.
 _AHEAD = text(
     f"""WITH {PLAN}
-    SELECT mine.conflict, holds.expired, holds.own, trainer.*
-      FROM ({CONFLICT}) AS mine CROSS JOIN ({HOLDS}) AS holds LEFT JOIN ({TRAINERS}) AS trainer ON true"""  # noqa: S608 -- constants
+    SELECT mine.conflict, holds.expired, holds.own, course.teaching, trainer.*
+      FROM ({CONFLICT}) AS mine CROSS JOIN ({HOLDS}) AS holds CROSS JOIN ({COURSE}) AS course
+      LEFT JOIN ({TRAINERS}) AS trainer ON true"""  # noqa: S608 -- constants
 )
 
 
@@ -68,17 +69,24 @@ async def student_facts(conn: AsyncConnection, student_id: str) -> StudentFacts:
 
 @dataclass(frozen=True)
 class Ahead:
-    """`conflict`: number of the first lesson at which the student is busy, None if free; `trainers`: everybody who
-    teaches the course; `holds`: those whose times count as free here."""
+    """`conflict`: number of the first lesson at which the student is busy, None if free; `trainers`: those looked at of
+    the `teaching` there are; `holds`: those whose times count as free here."""
 
     conflict: int | None
     trainers: tuple[TrainerFacts, ...]
     holds: Holds
+    teaching: int
+
+    def with_further(self, trainers: tuple[TrainerFacts, ...]) -> Ahead:
+        """Return the same with further trainers; without any, these are all."""
+        seen = self.trainers + trainers
+        return replace(self, trainers=seen, teaching=self.teaching if trainers else len(seen))
 
 
 @dataclass(frozen=True)
 class _AheadRow(TrainerRow, HoldsRow):
     conflict: int | None
+    teaching: int
 
 
 async def who_could_teach(
@@ -87,9 +95,9 @@ async def who_could_teach(
     course_id: str,
     lessons: Sequence[Lesson],
     now: datetime,
-    home: Place | None = None,
+    whom: Round,
 ) -> Ahead:
-    """Return what a purchase of these lessons would find now. `home`: where home lessons are to be."""
-    values = {**times_of(lessons, now, home), "student_id": student_id, "course_id": course_id}
+    """Return what a purchase of these lessons would find now."""
+    values = {**parameters(lessons, now, whom), "student_id": student_id, "course_id": course_id}
     rows = rows_as(_AheadRow, await conn.execute(_AHEAD, values))
-    return Ahead(rows[0].conflict, trainers_of(rows), holds_of(rows[0]))
+    return Ahead(rows[0].conflict, trainers_of(rows), holds_of(rows[0]), rows[0].teaching)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Annotated
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field
 
 from db.tables.columns import Id, MaybeWords, Row, Words, defaulted, reference
 from domain.students import ME, STUDENT_ID
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Student(Row, table=True):
@@ -31,12 +33,19 @@ class Student(Row, table=True):
 
 
 class Trainer(Row, table=True):
-    """A trainer; `last_assigned_at` breaks ties between equal loads (mission row 73)."""
+    """A trainer; `last_assigned_at` breaks ties between equal loads (mission row 73).
+
+    `load` counts the slots of purchases that begin after `load_since`, and none of them begins before `load_until`:
+    between the two it is what the trainer holds in future. Triggers keep it (`db/loads.py` says how it follows time).
+    """
 
     __tablename__ = "trainers"
     __table_args__ = (
         CheckConstraint("radius_km >= 0", name="radius_not_negative"),
         CheckConstraint("max_group_size >= 1", name="group_at_least_one"),
+        Index("trainers_by_load", "load", text("last_assigned_at NULLS FIRST"), text('id COLLATE "C"')),
+        Index("trainers_by_load_until", "load_until"),
+        Index("trainers_by_load_since", "load_since"),
     )
 
     id: Id
@@ -47,6 +56,9 @@ class Trainer(Row, table=True):
     radius_km: float
     max_group_size: int | None = None
     last_assigned_at: datetime | None = None
+    load: int = defaulted("0", 0, BigInteger)
+    load_since: datetime = defaulted("'epoch'", EPOCH)
+    load_until: datetime | None = None
 
 
 class TrainerCourse(Row, table=True):
