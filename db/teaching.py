@@ -96,18 +96,18 @@ TRAINERS: LiteralString = """
     WHERE id = ANY(CAST(:named AS text[])) OR id IN (SELECT trainer_id FROM gone WHERE student_id = :student_id)
   )
   SELECT id, timezone, latitude, longitude, radius_km, max_group_size, last_assigned_at, hours, blocked,
-    able AND EXISTS (
-      SELECT FROM trainer_slots AS slot
-      WHERE slot.trainer_id = trainers.id AND slot.status <> 'cancelled' AND slot.during && (SELECT during FROM times)
-        AND slot.allocation_id NOT IN (SELECT id FROM gone)
-    ) AS busy, looked.load
+    able AND meeting.slots > 0 AS busy, looked.load
   FROM looked JOIN trainers USING (id), LATERAL (
     SELECT string_agg(weekday || ' ' || starts || ' ' || ends, ',') AS hours
     FROM trainer_availability WHERE trainer_id = trainers.id AND able
   ) AS week, LATERAL (
     SELECT array_agg(day) AS blocked
     FROM trainer_blocked_days WHERE trainer_id = trainers.id AND able AND day BETWEEN :first AND :last
-  ) AS closed"""
+  ) AS closed, LATERAL (
+    SELECT count(*) AS slots FROM trainer_slots AS slot
+    WHERE slot.trainer_id = trainers.id AND able AND slot.status <> 'cancelled'
+      AND slot.during && (SELECT during FROM times) AND slot.allocation_id NOT IN (SELECT id FROM gone)
+  ) AS meeting"""
 
 
 # All slots of an `allocation (id, trainer_id)` that the same statement makes; the constraints decide whether they can

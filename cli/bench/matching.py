@@ -33,7 +33,7 @@ _WANTED = WantedLessons(
     date(2030, 12, 1), wall(18), 60, "daily", sunday_only=False, learning_mode="online", group_size=1
 )
 
-# Trainers on a grid around the centre, in three zones, each held by a student for 30 daily lessons from 2030-12-01 on.
+# Trainers on a grid around the centre, in three zones, each with a student for 30 daily lessons from 2030-12-01 on.
 _SEED: tuple[LiteralString, ...] = (
     """INSERT INTO trainers (id, name, timezone, latitude, longitude, radius_km)
        SELECT 'match-' || n, 'match-' || n, (ARRAY['Europe/London', 'Asia/Kolkata', 'America/New_York'])[1 + n % 3],
@@ -46,17 +46,27 @@ _SEED: tuple[LiteralString, ...] = (
        SELECT 'match-' || n, weekday, '06:00', '22:00'
        FROM generate_series(0, :trainers - 1) AS n, generate_series(1, 7) AS weekday""",
     """INSERT INTO students (id, name) SELECT 'match-' || n, 'match-' || n FROM generate_series(0, :trainers - 1) AS n""",
-    """INSERT INTO allocations
-         (id, trainer_id, student_id, status, created_at, course_id, hold_number, hold_expires_at)
-       SELECT 'match-' || n, 'match-' || n, 'match-' || n, 'on_hold', now(), 'match-all', 1, '2040-01-01'
+    """INSERT INTO catalogue_items (item_type, id, title, price_minor, currency, fulfilment, open)
+       VALUES ('course', 'match-all', 'match-all', 0, 'USD', 'sessions', true)""",
+    """INSERT INTO purchase_starts (purchase_id, workflow_id, line, student_id, origin, started_at)
+       SELECT 'match-' || n, 'match-' || n, 1, 'match-' || n, 'admin', now()
        FROM generate_series(0, :trainers - 1) AS n""",
-    """INSERT INTO trainer_slots (allocation_id, number, trainer_id, student_id, during, local_start, zone, status)
+    """INSERT INTO student_course_purchases
+         (id, workflow_id, line, student_id, item_type, item_id, fulfilment, status, session_count,
+          session_count_source, purchased_at)
+       SELECT 'match-' || n, 'match-' || n, 1, 'match-' || n, 'course', 'match-all', 'sessions', 'active', 30,
+         'default', now()
+       FROM generate_series(0, :trainers - 1) AS n""",
+    """INSERT INTO allocations (id, purchase_id, trainer_id, student_id, status, created_at)
+       SELECT 'match-' || n, 'match-' || n, 'match-' || n, 'match-' || n, 'approved', now()
+       FROM generate_series(0, :trainers - 1) AS n""",
+)
+_SLOT: LiteralString = """INSERT INTO trainer_slots (allocation_id, number, trainer_id, student_id, during, local_start, zone, status)
        SELECT 'match-' || n, k, 'match-' || n, 'match-' || n, tstzrange(at, at + interval '1 hour', '[)'), '2030-12-01',
          'UTC', 'held'
-       FROM generate_series(0, :trainers - 1) AS n, generate_series(1, :slots) AS k,
+       FROM generate_series(0, :trainers - 1) AS n, LATERAL (SELECT CAST(:number AS integer) AS k) AS slot,
          LATERAL (SELECT timestamptz '2030-12-01 08:00Z' + (k - 1) * interval '1 day' + n % 12 * interval '1 hour' AS at)
-           AS first""",
-)
+           AS first"""
 
 
 async def measure_matching(database_url: str, trainers: int, watched: Watched) -> dict[str, Any]:
@@ -67,7 +77,9 @@ async def measure_matching(database_url: str, trainers: int, watched: Watched) -
     try:
         async with engine.begin() as conn:
             for statement in _SEED:
-                await conn.execute(text(statement), {"trainers": trainers, "courses": _COURSES, "slots": _SLOTS})
+                await conn.execute(text(statement), {"trainers": trainers, "courses": _COURSES})
+            for number in range(1, _SLOTS + 1):  # one at a time: a statement may take some seconds at most
+                await conn.execute(text(_SLOT), {"trainers": trainers, "number": number})
         async with engine.connect() as conn:
             await (await conn.execution_options(isolation_level="AUTOCOMMIT")).execute(text("VACUUM ANALYZE"))
         watched.say("matching")
