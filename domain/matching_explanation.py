@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,30 @@ def what_won(chosen: TrainerFacts, home: Place, *, fitting: int, asked_for: bool
         "fitting": fitting,
         "askedFor": asked_for,
     }
+
+
+def outranked_unseen(
+    others: Sequence[TrainerFacts],
+    lessons: Sequence[Lesson],
+    *,
+    home: Place,
+    wanted: WantedLessons,
+    chosen: str,
+    won: Mapping[str, Any],
+    held: bool,
+) -> dict[str, str]:
+    """Return why each of these, whom the search did not look at, was not chosen: first that `chosen` came before them.
+
+    Then what speaks against them now: that they cannot give the lessons, or hold more than `chosen` did (`won`).
+    """
+    match = rank(others, lessons, home=home, learning_mode=wanted.learning_mode, group_size=wanted.group_size)
+    first = f"{chosen} {'was held before paying' if held else 'was asked for' if won['askedFor'] else 'came first'}"
+    now = {
+        other.id: f"holds {other.load} future slots, {chosen} held {won['load']}"
+        for other in others
+        if other.load > won["load"]
+    } | match.lost
+    return {other.id: f"{first}; now: {now[other.id]}" if other.id in now else first for other in others}
 
 
 def _outranked(other: TrainerFacts, chosen: TrainerFacts, beaten: str | None) -> str:

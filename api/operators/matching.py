@@ -15,6 +15,7 @@ from api.http.dependencies import ServicesDep
 from api.http.ids import PurchaseInPath, purchase_id_from
 from api.http.json_models import Answer
 from api.http.problems import problems
+from api.operators.not_looked_at import with_others
 from application.errors import NotFound, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.ids import GIVEN_PATTERN
@@ -136,12 +137,17 @@ async def show_matching(
     trainer: Annotated[str | None, Query(pattern=GIVEN_PATTERN, description="tell of this one alone")] = None,
     limit: Annotated[int, Query(ge=1, le=5000, description="candidates listed of each look at most")] = 200,
 ) -> Matching:
-    """Shows the decision as it was stored when it was made. Needs neither Temporal nor a worker."""
+    """Shows the decision as it was stored when it was made. Needs neither Temporal nor a worker.
+
+    Of many trainers only those who came first were looked at. Why another one was not chosen is computed when you ask,
+    as things are now.
+    """
     purchase_id = purchase_id_from(purchase)
     async with services.reading() as conn:
         start = await found(conn, purchase_id, who)
         item = await bought(conn, purchase_id)
-        matched = await matched_of(conn, purchase_id)
+        now = services.clock()
+        matched = await with_others(conn, purchase_id, await matched_of(conn, purchase_id), trainer, limit, now)
         refused = await unmatched_of(conn, purchase_id)
         shown = [_Shown(one.lost, trainer, limit) for one in (*matched, *([refused] if refused else []))]
         ids = {trainer_id for one in shown for trainer_id in one.reasons} | {one.trainer_id for one in matched}
@@ -196,7 +202,7 @@ def _decided(match: Matched, names: dict[str, str], trainer: str | None, limit: 
         timezone=match.zone,
         candidates=(chosen if trainer in (None, match.trainer_id) else [])
         + _Shown(match.lost, trainer, limit).candidates(names),
-        candidate_count=len(match.lost) + 1,
+        candidate_count=max(len(match.lost) + 1, match.won.get("candidates", 0)),
     )
 
 

@@ -59,9 +59,10 @@ def _comes_first(match: Matched, fitting: int) -> str:
         return f"was held by the student before paying and {can}"
     if match.won["askedFor"]:
         return f"was asked for by name and {can}"
+    among = f", of the first {match.won['lookedAt']} looked at" if "lookedAt" in match.won else ""
     if fitting == 1:
-        return f"is the only one who {can}"
-    return f"comes first of the {fitting} who {can}"
+        return f"is the only one who {can}{among}"
+    return f"comes first of the {fitting} who {can}{among}"
 
 
 def _facts(won: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Checks of `coursaga doctor` in the database: its schema, outbox, secrets, time zones, lessons on closed days."""
+"""Checks of `coursaga doctor` in the database: its schema, outbox, secrets, time zones, loads, lessons on closed days."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tzdata import IANA_VERSION
 from cli.doctor.check import FINE, MAX_NAMED, NOT_RUNNING, UNREACHABLE, WRONG, Check
 from db.closed_days import STRANDED, stranded_of
 from db.engine import at_once, make_engine
+from db.loads import WRONG as WRONG_LOADS
 from db.migrate import MIGRATIONS
 from db.sealing import Seal, SecretUnreadable
 from domain.refusals import Refused
@@ -28,7 +29,7 @@ SELECT moment, (moment AT TIME ZONE %(zone)s) - (moment AT TIME ZONE 'UTC')
 
 
 def postgres(settings: Settings) -> list[Check]:
-    """Check that the database answers and has the newest schema; if so, also its outbox, secrets and time zones."""
+    """Check that the database answers and has the newest schema; if so, also its outbox, secrets, time zones and loads."""
     if settings.database_url is None:
         return [Check("postgresql", UNREACHABLE, "no database", NOT_RUNNING.format("DATABASE_URL"))]
     url = settings.database_url.get_secret_value().replace("+psycopg", "")
@@ -37,7 +38,7 @@ def postgres(settings: Settings) -> list[Check]:
             answers = Check("postgresql", FINE, f"server {connection.info.server_version // 10000}")
             schema = _schema(connection)
             of_data = (
-                [_outbox(connection), _secrets(connection, settings), _zones(connection)]
+                [_outbox(connection), _secrets(connection, settings), _zones(connection), _loads(connection)]
                 if schema.state == FINE
                 else []
             )
@@ -119,6 +120,16 @@ def _zones(connection: psycopg.Connection) -> Check:
     says = f"PostgreSQL's data differ from tzdata {IANA_VERSION}: {', '.join(differ[:MAX_NAMED])}"
     remedy = "lessons are right; update the database server's time zone data, so that queries by hand tell the same"
     return Check("time zones", WRONG, says, remedy)
+
+
+def _loads(connection: psycopg.Connection) -> Check:
+    """Check that the load kept with each trainer is what the slots of purchases say."""
+    wrong = [row[0] for row in connection.execute(WRONG_LOADS).fetchall()]
+    if not wrong:
+        return Check("loads", FINE, "of all trainers what their slots say")
+    says = f"{len(wrong)} trainers hold more or less than is kept with them: {', '.join(wrong[:MAX_NAMED])}"
+    remedy = "the daily sweep mends them; until then others may be chosen before them. Somebody changed slots past the triggers"
+    return Check("loads", WRONG, says, remedy)
 
 
 def lessons(settings: Settings) -> list[Check]:

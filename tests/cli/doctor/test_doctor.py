@@ -76,7 +76,7 @@ def test_secrets_that_are_not_sealed_with_the_first_key_are_counted(database_url
 
 def test_the_role_of_the_api_may_see_all_of_it_and_another_is_told_so(database_url: str) -> None:
     assert {check.name: check.state for check in looked_at(API, database_url)} == dict.fromkeys(
-        ("postgresql", "schema", "outbox", "secrets", "time zones", "lessons"), FINE
+        ("postgresql", "schema", "outbox", "secrets", "time zones", "loads", "lessons"), FINE
     )
     [told] = looked_at(RELAY, database_url)
     assert told.state == WRONG
