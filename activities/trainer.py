@@ -120,6 +120,9 @@ class TrainerActivities:
         if first := ledger.answered(seen.state, seen.result):
             return TrainerAssigned(**first), False
         kept = _held_before(request, plan, seen)
+        if kept and all(trainer.id != kept.trainer_id for trainer in seen.trainers):
+            whom = whom.with_named(kept.trainer_id)
+            seen = look(connection, order, request.course_id, plan.lessons, now, whom)
         while (choice := _choose(request, plan, home, seen, taken, kept)) is None:
             further = look(connection, order, request.course_id, plan.lessons, now, whom.after(seen.trainers))
             seen = seen.with_further(further.trainers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import LiteralString
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 AT_ONCE = 500  # trainers of one transaction, so that nobody waits long for one
 
@@ -48,9 +48,14 @@ def count_begun(engine: Engine, now: datetime) -> int:
     Trainers whom somebody is just changing are left for the next call.
     """
     with engine.begin() as connection:
-        ids = list(connection.execute(_LOCK_BEGUN, {"now": now, "most": AT_ONCE}).scalars())
-        if ids:
-            connection.execute(_COUNT, {"now": now, "ids": ids})
+        return count_begun_in(connection, now)
+
+
+def count_begun_in(connection: Connection, now: datetime, most: int = AT_ONCE) -> int:
+    """Act as `count_begun` in the caller's transaction, for up to `most` trainers."""
+    ids = list(connection.execute(_LOCK_BEGUN, {"now": now, "most": most}).scalars())
+    if ids:
+        connection.execute(_COUNT, {"now": now, "ids": ids})
     return len(ids)
 
 

@@ -24,7 +24,7 @@ plan AS MATERIALIZED (
 ), times AS MATERIALIZED (
   SELECT range_agg(during) AS during FROM plan
 ), gone AS MATERIALIZED (
-  SELECT id, student_id, trainer_id FROM allocations
+  SELECT id FROM allocations
   WHERE status = 'on_hold' AND (student_id = :student_id OR hold_expires_at <= :now)
 )"""
 
@@ -45,12 +45,13 @@ COURSE: LiteralString = """
   SELECT (SELECT count(*) FROM trainer_courses WHERE course_id = :course_id) AS teaching,
     EXISTS (SELECT FROM trainers WHERE load_until <= :now) AS begun"""
 
-# One question: those `:named` and those the student holds, and of all others but those `:seen` the first `:most`; those who can come and take the
+# One question: those `:named`, and of all others but those `:seen` the first `:most`; those who can come and take the
 # group first, then by load, last assignment and id, the order of domain.matching.rank. With the hours, blocked days and
 # slots of these alone.
 #
 # The order is read from the index of kept loads. `off` are those whose kept load is not what they hold in future, for a
-# lesson has begun since, or another student's slot hold comes on top: these few are counted and put in between.
+# lesson has begun since, or another student's slot hold comes on top (its slots are its allocation's trainer's, until it
+# is paid for): these few are counted and put in between.
 #
 # The distance is that on a sphere, as in domain.matching.kilometres, with 2% and a metre to spare where that one is
 # wrong by 1% at most; who is too far by it is not looked at further. Nothing in it is out of range, whatever place and
@@ -93,7 +94,7 @@ TRAINERS: LiteralString = """
     UNION
     SELECT id, known.able, coalesce(counted.load, known.load)
     FROM known LEFT JOIN counted USING (id)
-    WHERE id = ANY(CAST(:named AS text[])) OR id IN (SELECT trainer_id FROM gone WHERE student_id = :student_id)
+    WHERE id = ANY(CAST(:named AS text[]))
   )
   SELECT id, timezone, latitude, longitude, radius_km, max_group_size, last_assigned_at, hours, blocked,
     able AND meeting.slots > 0 AS busy, looked.load
@@ -127,6 +128,8 @@ slots AS (
 class Round:
     """Whom to look at: the trainers `named` and, of all others but those `seen`, the `most` who come first.
 
+    Name only those who are taken before all others if they fit: of others, a better one may not be looked at.
+
     `home`: where home lessons are to be, None: how far away is not asked; `group_size` 1: any trainer takes it.
     """
 
@@ -135,6 +138,10 @@ class Round:
     named: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     most: int = FIRST_ROUND
+
+    def with_named(self, trainer_id: str) -> Round:
+        """Return the same round with one more who is looked at in any case."""
+        return replace(self, named=(*self.named, trainer_id))
 
     def after(self, seen: Sequence[TrainerFacts]) -> Round:
         """Return the round that follows when none of those seen fits; it is as large as all before it together."""

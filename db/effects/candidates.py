@@ -123,9 +123,8 @@ def look(
 ) -> CandidateSearch:
     """Find who teaches the course, with hours, blocked days, future load, and whether busy at these lessons.
 
-    Whoever the student holds times of is looked at in any case. A trainer too far away, or for smaller groups, comes
-    without hours, blocked days and slots. Holds that have expired and the student's own count as free: end them
-    (`db.slot_holds.LET_GO`) before anything is held.
+    A trainer too far away, or for smaller groups, comes without hours, blocked days and slots. Holds that have expired
+    and the student's own count as free: end them (`db.slot_holds.LET_GO`) before anything is held.
     """
     values = {**step_key(order), **parameters(lessons, now, whom), "course_id": course_id}
     rows = rows_as(_CandidateRow, connection.execute(_CANDIDATES, values))
