@@ -13,6 +13,7 @@ import httpx2
 from sqlalchemy import Engine, text
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from db.loads import WRONG
 from tests.build import rows
 
 # line: each started line with what the provider took and gave back. A payment is as it was created or settled later.
@@ -139,6 +140,7 @@ _RULES: dict[str, LiteralString] = {
                      WHERE a.purchase_id = line.purchase_id AND slot.status <> 'cancelled')
           OR EXISTS (SELECT FROM sessions AS session WHERE session.purchase_id = line.purchase_id
                      AND session.status = 'scheduled' AND session.starts_at > line.ended_at))""",
+    "I4 the load kept with a trainer is not what the slots say": f"SELECT id FROM ({WRONG}) AS wrong",  # noqa: S608 -- a constant
     "I5 cards are not 50 of each subject": """
         SELECT workflow_id || ' ' || coalesce(subject_id, '-') || ': ' || count(card.id) FROM line
         LEFT JOIN purchase_subjects USING (purchase_id)

@@ -223,16 +223,15 @@ async def _no_lessons(look: _Look, course_id: str, asked: PlannedItem) -> Refuse
     search = TrainerSearch(look.student_id, course_id, lessons, wanted, home)
     async with look.services.reading() as conn:
         ahead = await search.look(conn, now)
-    conflict = ahead.conflict or _overlap(lessons, look.lessons)
-    if conflict is not None:
-        when = f"{lessons[conflict - 1].local:%Y-%m-%d %H:%M}"
-        return Refused("SCHEDULE_CONFLICT", f"lesson {conflict} ({when}) overlaps another one of the student's")
-    look.lessons.extend(lessons)
-    try:
-        async with look.services.reading() as conn:
+        conflict = ahead.conflict or _overlap(lessons, look.lessons)
+        if conflict is not None:
+            when = f"{lessons[conflict - 1].local:%Y-%m-%d %H:%M}"
+            return Refused("SCHEDULE_CONFLICT", f"lesson {conflict} ({when}) overlaps another one of the student's")
+        look.lessons.extend(lessons)
+        try:
             await search.choose(conn, ahead, now)
-    except NobodyFits:
-        return Refused("NO_TRAINER_AVAILABLE", f"nobody who teaches {course_id} is free for all {count} lessons")
+        except NobodyFits:
+            return Refused("NO_TRAINER_AVAILABLE", f"nobody who teaches {course_id} is free for all {count} lessons")
     return None
 
 

@@ -69,7 +69,8 @@ FILL = {
 }
 CHANGES = (
     "UPDATE trainer_slots SET status = 'cancelled' WHERE number = :number",
-    "UPDATE trainer_slots SET status = 'held' WHERE number = :number",
+    "UPDATE trainer_slots SET status = 'held' WHERE number = :number"
+    " AND allocation_id IN (SELECT id FROM allocations WHERE status <> 'cancelled')",  # a hold that ended stays so
     "UPDATE trainer_slots SET trainer_id = :trainer WHERE number = :number AND allocation_id = :allocation"
     " AND allocation_id IN (SELECT id FROM allocations WHERE purchase_id IS NOT NULL)",  # nobody changes what is held
     "UPDATE trainer_slots SET during = tstzrange(lower(during) + interval '7 hours', upper(during) + interval '7 hours')"

@@ -16,6 +16,7 @@ from domain.purchase import PurchaseOrder
 from domain.refusals import Refused
 from tests import build
 from tests.activities.deciding import decide
+from tests.activities.test_loads import crowd
 from tests.api.conftest import NOBODY, booted, is_problem, settings_for
 from tests.build import NOW, run
 
@@ -93,6 +94,41 @@ async def test_one_trainer_may_be_asked_about(
     few = await asked(alone, order, limit=1)
     assert len(few["held"]["candidates"]) == 2, "the one who was taken and one other"
     assert few["held"]["candidateCount"] == 2
+
+
+async def test_those_who_were_not_looked_at_are_explained_when_somebody_asks(
+    alone: httpx2.AsyncClient, engine: Engine, trainers: TrainerActivities
+) -> None:
+    crowd(engine, 205)
+    build.trainer(engine, "t-early", hours=("06:00", "12:00"), last_assigned_at=NOW)
+    build.trainer(engine, "t-loaded")
+    build.trainer(engine, "t-drums", courses=("course-drums",))
+    loaded = build.purchase(engine, "pay-2", student_id="student-2", fields={"timeSlot": "08:00"})
+    decide(engine, loaded, "assign_trainer", trainerId="t-loaded")
+    trainers.assign_trainer(loaded)
+    order = build.purchase(engine)
+    trainers.assign_trainer(order)
+
+    seen = await asked(alone, order)
+    assert seen["answer"] == (
+        "c (c-000) comes first of the 200 who can give all 10 lessons, of the first 200 looked at: "
+        "0 future lessons held, never assigned before, 0 km away."
+    )
+    assert seen["held"]["candidateCount"] == 207
+    for trainer_id, why in {
+        "t-loaded": "c-000 came first; now: holds 10 future slots, c-000 held 0",
+        "t-early": "c-000 came first; now: not available for lesson 1 (2026-12-01 18:00)",
+        "c-204": "c-000 came first",
+        "c-001": "equal to c-000, whose id comes first",
+    }.items():
+        who = f"c ({trainer_id})" if trainer_id.startswith("c") else trainer_id
+        assert (await asked(alone, order, trainer=trainer_id))["answer"] == f"{who} was not chosen: {why}."
+    drums = (await asked(alone, order, trainer="t-drums"))["answer"]
+    assert drums == "t-drums was no candidate: did not teach course-piano when it was decided."
+    every = (await asked(alone, order, limit=5000))["held"]["candidates"]
+    assert len({each["trainerId"] for each in every}) == len(every) == 207
+    few = (await asked(alone, loaded, trainer="c-204"))["answer"]
+    assert few == "c (c-204) was not chosen: an operator chose t-loaded."
 
 
 async def test_nobody_is_explained_as_well_and_stays_when_somebody_is_found(

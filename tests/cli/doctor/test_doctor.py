@@ -82,3 +82,11 @@ def test_the_role_of_the_api_may_see_all_of_it_and_another_is_told_so(database_u
     assert told.state == WRONG
     assert "permission denied" in told.says
     assert "role of the API" in told.remedy
+
+
+def test_a_load_that_is_not_what_the_slots_say_is_named(database_url: str, engine: Engine) -> None:
+    trainer(engine, "t-fine")
+    trainer(engine, "t-wrong")
+    run(engine, "UPDATE trainers SET load = 7 WHERE id = 't-wrong'")
+    found = {check.name: check for check in looked_at(API, database_url)}["loads"]
+    assert (found.state, found.says) == (WRONG, "1 trainers hold more or less than is kept with them: t-wrong")
