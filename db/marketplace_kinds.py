@@ -111,12 +111,14 @@ _TRAINERS = Kind(
         SELECT key, day::date FROM jsonb_to_recordset(CAST(:documents AS jsonb)) AS file (key text, "blockedDays" jsonb),
             jsonb_array_elements_text("blockedDays") AS day""",
     ),
+    # Locked in the order of their ids, as whoever changes slots of several trainers locks them.
     update="""
+        WITH locked AS MATERIALIZED (SELECT id FROM trainers WHERE id = ANY(:keys) ORDER BY id FOR NO KEY UPDATE)
         UPDATE trainers AS trainer SET name = file.name, timezone = file.timezone, latitude = file.latitude,
             longitude = file.longitude, radius_km = file."radiusKm", max_group_size = file."maxGroupSize"
         FROM jsonb_to_recordset(CAST(:documents AS jsonb)) AS file (key text, name text, timezone text,
-            latitude float8, longitude float8, "radiusKm" float8, "maxGroupSize" integer)
-        WHERE trainer.id = file.key""",
+            latitude float8, longitude float8, "radiusKm" float8, "maxGroupSize" integer), locked
+        WHERE trainer.id = file.key AND locked.id = trainer.id""",
     clear=(
         "DELETE FROM trainer_courses WHERE trainer_id = ANY(:keys)",
         "DELETE FROM trainer_availability WHERE trainer_id = ANY(:keys)",
