@@ -1,8 +1,7 @@
 """Hold a trainer with all the slots for a purchase, approve the allocation, release it.
 
-Lock order, everywhere: the student, the purchase's start, its allocation, then the trainer; who needs several locks
-them in one statement, in the order of their ids, before any of their slots. So racing purchases cannot deadlock. The
-EXCLUDE constraints are the last guard.
+Lock order, everywhere: the student, the purchase's start, its allocation, then the trainer: several in one statement, by
+their ids, before any of their slots. So racing purchases cannot deadlock. The EXCLUDE constraints are the last guard.
 """
 
 from __future__ import annotations
@@ -213,20 +212,16 @@ def _values(order: PurchaseOrder, wanted: Hold, now: datetime) -> dict[str, obje
     return {
         **step_key(order), **slots(wanted.lessons),
         "trainer_id": wanted.assigned.trainer_id, "allocation_id": wanted.assigned.allocation_id, "seen": wanted.seen,
-        "decisions": wanted.decisions,
-        "zone": wanted.zone, "series_start": wanted.series_start, "warning": wanted.warning, "now": now,
-        "metadata": json.dumps(wanted.metadata), "lost": json.dumps(wanted.lost),
-        "won": json.dumps(wanted.won), "decided_by": wanted.decided_by,
-        "approved": wanted.assigned.approved, "result": json.dumps(asdict(wanted.assigned)),
+        "decisions": wanted.decisions, "zone": wanted.zone, "series_start": wanted.series_start, "warning": wanted.warning, "now": now,
+        "metadata": json.dumps(wanted.metadata), "lost": json.dumps(wanted.lost), "won": json.dumps(wanted.won),
+        "decided_by": wanted.decided_by, "approved": wanted.assigned.approved, "result": json.dumps(asdict(wanted.assigned)),
     }  # fmt: skip
 
 
 def keep_refusal(engine: Engine, order: PurchaseOrder, refused: Refused, lost: dict[str, str], now: datetime) -> None:
     """Store why no trainer was taken; a search that finds the same again writes nothing."""
-    values = {
-        **step_key(order), "code": refused.code, "message": refused.message, "lost": json.dumps(lost),
-        "now": now,
-    }  # fmt: skip
+    told = {"code": refused.code, "message": refused.message, "lost": json.dumps(lost)}
+    values = {**step_key(order), **told, "now": now}
     with at_once(engine) as connection:
         connection.execute(_KEEP_REFUSAL, values)
 
