@@ -57,7 +57,7 @@ fix: install ## format, and mend what lint can mend
 .PHONY: lock
 lock: .venv/.uv-path ## renew requirements.lock from pyproject.toml; without addresses, on purpose
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    --extra embedded --extra kafka --extra dev pyproject.toml -o requirements.lock
+	    --extra embedded --extra kafka --extra bench --extra dev pyproject.toml -o requirements.lock
 
 .PHONY: clean
 clean: ## delete the environment and caches; data in .coursaga stays (coursaga down --wipe)
