@@ -10,9 +10,9 @@ from itertools import cycle
 from typing import Any
 
 from cli.api_client import Api
+from cli.bench.failed import BenchFailed
 from cli.bench.measure import Watched
 from cli.bench.meter import Timed
-from cli.bench.with_workflow import BenchFailed
 from cli.identity import signing
 from domain.purchase import PurchaseOrder
 from runtime.settings import Settings

@@ -1,4 +1,4 @@
-"""`coursaga bench`: measure how fast purchases are and what they cost, beside the same activities called plainly."""
+"""`coursaga bench`: measure how fast purchases are and what they cost, beside the same activities called plainly, or by another engine."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-from cyclopts.validators import Number
-
+from cli.bench.asked import Amounts, Parts
 from cli.bench.bulk import measure_bulk
 from cli.bench.load import measure_load
+from cli.bench.logs_aside import logs_to
 from cli.bench.marketplace import LESSONS, Market, marketplace
 from cli.bench.matching import measure_matching
 from cli.bench.measure import Watched, measure_plain, measure_temporal
+from cli.bench.parts_report import tell_parts
+from cli.bench.peers import SIDES, measure_peers
 from cli.bench.report import tell, watching
 from cli.marketplace.command import run_import
 from cli.output import FINE, Json, print_json
@@ -35,87 +36,60 @@ from runtime.settings import Settings, load_settings
 
 _WARM = 3  # the first purchases load code and open connections; they are not measured
 _MAX_ALONE = 20
+_MOST_SLOTS = 20  # threads, and connections, of each of the three; all of them share one server's 100
+_AMOUNTS, _PARTS = Amounts(), Parts()
 _PORTS = ("api_port", "postgres_port", "temporal_port", "temporal_ui_port", "provider_port")
 
-Count = Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))]
 
-
-def bench(
-    *,
-    purchases: Count = 300,
-    in_flight: Count = 20,
-    parked: Count = 200,
-    callers: Count = 200,
-    seconds: Count = 60,
-    trainers: Count = 5000,
-    json: Json = False,
-) -> int:
+def bench(*, amounts: Amounts = _AMOUNTS, parts: Parts = _PARTS, json: Json = False) -> int:
     """Buy on a stack of its own, through the API, then call the same activities plainly: times and costs of both.
 
     Then one verb for many parked purchases at once, and what others feel of the API meanwhile; very many callers at once;
     at last the query of matching, among many trainers with 30 slots each.
 
-    Touches nothing that is set up here, but uses TEMPORAL_ADDRESS if set. Leaves nothing running and no data.
+    With --peers it does that instead, which compares ours with another engine.
 
-    Parameters
-    ----------
-    purchases
-        How many to buy side by side, each way; before them up to 20 are bought one at a time.
-    in_flight
-        How many at most are under way at a time.
-    parked
-        How many purchases wait for a trainer when the bulk act comes.
-    callers
-        How many students look at their purchases at once, each as fast as it is answered.
-    seconds
-        For how long they do.
-    trainers
-        Among how many trainers one is looked for.
+    Touches nothing that is set up here, but uses TEMPORAL_ADDRESS if set. Leaves nothing running and no data.
     """
     with _home() as home, _interrupts():
-        settings = _own(home)
-        alone = min(_MAX_ALONE, purchases)
-        counts = {"warm": _WARM, "alone": alone, "many": purchases, "parked": parked}
-        market = marketplace(datetime.now(UTC).date(), mark=secrets.token_hex(3), **counts)
+        settings = _own(home, min(amounts.in_flight, _MOST_SLOTS) if parts.any else None)
+        alone = min(_MAX_ALONE, amounts.purchases)
+        counts = {
+            "warm": _WARM,
+            "alone": alone,
+            "many": amounts.purchases,
+            "parked": 0 if parts.any else amounts.parked,
+        }
+        sides = SIDES if parts.peers else ("temporal", "plain")
+        market = marketplace(datetime.now(UTC).date(), sides, mark=secrets.token_hex(3), **counts)
         machine = {"cpus": os.cpu_count(), "loadBefore": os.getloadavg()[0], "python": platform.python_version()}
         try:
-            with watching(2 * (_WARM + alone + purchases)) as watched:
-                said = _run(settings, market, in_flight, (callers, seconds), trainers, watched)
+            with watching(len(sides) * (_WARM + alone + amounts.purchases)) as watched:
+                said = _run(settings, market, amounts, parts, watched)
         except KeyboardInterrupt:
             return INTERRUPTED
-    asked = {"purchases": purchases, "inFlight": in_flight, "alone": alone, "lessonsEach": LESSONS}
-    report = {**asked, "machine": machine, **said}
+    asked = {
+        "purchases": amounts.purchases, "inFlight": amounts.in_flight, "alone": alone, "lessonsEach": LESSONS,
+        "machine": machine,
+    }  # fmt: skip
+    report = {**said, **asked} if parts.any else {**asked, **said}
     if json:
         print_json(report)
     else:
-        tell(report)
+        (tell_parts if parts.any else tell)(report)
     return FINE
 
 
-def _run(
-    settings: Settings, market: Market, in_flight: int, load: tuple[int, int], trainers: int, watched: Watched
-) -> dict[str, Any]:
-    """Start the stack, measure both ways, and stop it whatever happens; return the figures."""
+def _run(settings: Settings, market: Market, amounts: Amounts, parts: Parts, watched: Watched) -> dict[str, Any]:
+    """Start the stack, measure what is asked for, and stop it whatever happens; return the figures."""
     stack = Stack(settings, workers=1, say=watched.say)
     try:
-        running = stack.start()
+        stack.start()
         file = settings.coursaga_home / "marketplace.json"
         file.write_text(json_text.dumps(market.content))
         watched.say("importing a marketplace")
         asyncio.run(run_import(file, stack.settings))
-        temporal, names = asyncio.run(measure_temporal(stack.settings, running, market.temporal, in_flight, watched))
-        plain = measure_plain(stack.settings, running, market.plain, names, in_flight, watched)
-        bulk = asyncio.run(measure_bulk(stack.settings, running.api, market.parked, watched))
-        crowd = asyncio.run(measure_load(stack.settings, running.api, market.temporal.many, *load, watched))
-        matching = asyncio.run(measure_matching(running.database_url, trainers, watched))
-        return {
-            "activities": names,
-            "temporal": temporal,
-            "plain": plain,
-            "bulk": bulk,
-            "load": crowd,
-            "matching": matching,
-        }
+        return _parts(stack, market, amounts, parts, watched) if parts.any else _usual(stack, market, amounts, watched)
     finally:
         let_it_stop()
         if settings.temporal_address:
@@ -123,8 +97,42 @@ def _run(
         stack.stop()
 
 
-def _own(home: Path) -> Settings:
+def _usual(stack: Stack, market: Market, amounts: Amounts, watched: Watched) -> dict[str, Any]:
+    settings, running, in_flight = stack.settings, stack.running, amounts.in_flight
+    ours, plainly = market.sides["temporal"], market.sides["plain"]
+    temporal, names = asyncio.run(measure_temporal(settings, running, ours, in_flight, watched))
+    plain = measure_plain(settings, running, plainly, in_flight, watched)
+    bulk = asyncio.run(measure_bulk(settings, running.api, market.parked, watched))
+    load = (amounts.callers, amounts.seconds)
+    crowd = asyncio.run(measure_load(settings, running.api, ours.many, *load, watched))
+    matching = asyncio.run(measure_matching(running.database_url, amounts.trainers, watched))
+    return {
+        "activities": names,
+        "temporal": temporal,
+        "plain": plain,
+        "bulk": bulk,
+        "load": crowd,
+        "matching": matching,
+    }
+
+
+def _parts(stack: Stack, market: Market, amounts: Amounts, parts: Parts, watched: Watched) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    with logs_to(stack.settings.coursaga_home / "logs" / "bench.log"):
+        if parts.peers:
+            for name in ("api", "relay"):  # the peers have none; what these do would be laid on whose turn it is
+                stack.stop_part(name)
+            rounds = min(amounts.rounds, amounts.purchases)
+            said |= asyncio.run(
+                measure_peers(stack.settings, stack.running, market.sides, amounts.in_flight, rounds, watched)
+            )
+    return said
+
+
+def _own(home: Path, slots: int | None) -> Settings:
     """Return the bench's settings: a home, a database and a provider of its own, free ports, the real time.
+
+    `slots`: of the worker; None: as it is set here.
 
     Raises CannotRun.
     """
@@ -140,6 +148,7 @@ def _own(home: Path) -> Settings:
         database_url=None,
         provider_url=None,
         task_queue=queue,
+        activity_slots=slots or settings.activity_slots,
         auto_approve_allocations=True,
         dev_auth=True,
     )

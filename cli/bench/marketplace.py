@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -28,31 +29,32 @@ class Orders:
 
 @dataclass(frozen=True)
 class Market:
-    """`content` is the file to import. Both sides have courses, trainers and students of their own, of the same kind.
+    """`content` is the file to import. All sides have courses, trainers and students of their own, of the same kind.
 
     `parked`: purchases of courses that nobody teaches.
     """
 
     content: dict[str, Any]
-    temporal: Orders
-    plain: Orders
+    sides: dict[str, Orders]
     parked: list[PurchaseOrder]
 
 
-def marketplace(today: date, *, warm: int, alone: int, many: int, parked: int, mark: str) -> Market:
+def marketplace(
+    today: date, sides: Sequence[str], *, warm: int, alone: int, many: int, parked: int, mark: str
+) -> Market:
     """Return a market with a purchase of 30 daily lessons per student, for each of which a trainer is free.
 
     `mark` is part of the payment ids: a Temporal server that outlives the bench must not have seen them.
     """
     content: dict[str, Any] = {"version": 1}
-    sides: list[Orders] = []
-    for side in ("temporal", "plain"):
+    of_sides: dict[str, Orders] = {}
+    for side in sides:
         _open_shop(content, side)
         orders = [_sell(content, side, number, today, mark) for number in range(warm + alone + many)]
-        sides.append(Orders(orders[:warm], orders[warm : warm + alone], orders[warm + alone :]))
+        of_sides[side] = Orders(orders[:warm], orders[warm : warm + alone], orders[warm + alone :])
     _open_shop(content, "parked", trainers=0)
     waiting = [_sell(content, "parked", number, today, mark) for number in range(parked)]
-    return Market(content, sides[0], sides[1], waiting)
+    return Market(content, of_sides, waiting)
 
 
 def _open_shop(content: dict[str, Any], side: str, trainers: int = _TRAINERS) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from cli.api_client import Api
 from cli.bench import without_workflow
+from cli.bench.endings import endings
+from cli.bench.logs_aside import logs_to
 from cli.bench.marketplace import Orders
 from cli.bench.meter import Timed, average, cpu_ms_each, cpu_seconds, peak_memory_mb
+from cli.bench.story import story
 from cli.bench.with_workflow import Shop, activities_of, histories, wait_until_closed
 from cli.identity import signing
 from db.engine import make_async_engine, make_engine
@@ -23,7 +23,6 @@ from db.starts import record_starts
 from domain.purchase import PurchaseOrder
 from gateways.payments import HttpPaymentProvider
 from runtime.clock import clock
-from runtime.logs import set_up_logs
 from runtime.settings import Settings
 from runtime.state import Running
 from runtime.temporal import connect
@@ -43,13 +42,15 @@ class Watched:
 async def measure_temporal(
     settings: Settings, running: Running, orders: Orders, in_flight: int, watched: Watched
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the figures of purchases through the API, and the names of the activities that one of them ran, in
-    order."""
+    """Return the figures of purchases through the API, and the names of the activities that one of them ran in order."""
     pids = {name: running.pids[name] for name in running.pids if name != "up"}
     client = await connect(settings)
     engine = make_async_engine(running.database_url, pool_size=1)
-    async with Api(running.api, signing(settings, "bench"), patient=True) as api:
-        shop = Shop(api, engine, watched.advance)
+    async with (
+        Api(running.api, signing(settings, "bench"), patient=True) as api,
+        endings(running.database_url, watched.advance) as seen,
+    ):
+        shop = Shop(api, engine, seen)
         watched.say("warming up")
         await shop.buy(orders.warm, 1)
         watched.say("through Temporal, one at a time")
@@ -73,26 +74,26 @@ async def measure_temporal(
 
 
 def measure_plain(
-    settings: Settings, running: Running, orders: Orders, names: Sequence[str], in_flight: int, watched: Watched
+    settings: Settings, running: Running, orders: Orders, in_flight: int, watched: Watched
 ) -> dict[str, Any]:
     """Return the figures of the same activities without workflows: same order, pool size, provider and logs as the
     worker."""
     pids = {name: running.pids[name] for name in ("provider", "postgres")}
     engine = make_engine(running.database_url, pool_size=settings.activity_slots, planned_once=True)
     with (
-        _logs_to(settings.coursaga_home / "logs" / "plain.log"),
+        logs_to(settings.coursaga_home / "logs" / "plain.log"),
         HttpPaymentProvider(running.provider_url, timeout=_HTTP_SECONDS) as provider,
     ):
-        story = without_workflow.calls(names, engine, provider, clock(settings))
+        steps = story(engine, provider, clock(settings))
         asyncio.run(_open(running.database_url, [*orders.warm, *orders.alone, *orders.many]))
         watched.say("warming up")
-        without_workflow.buy(story, orders.warm, 1, watched.advance)
+        without_workflow.buy(steps, orders.warm, 1, watched.advance)
         watched.say("plain calls, one at a time")
         with without_workflow.round_trips(engine) as sent:
-            alone = without_workflow.buy(story, orders.alone, 1, watched.advance)
+            alone = without_workflow.buy(steps, orders.alone, 1, watched.advance)
         watched.say(f"plain calls, {in_flight} in flight")
         before, mine = cpu_seconds(pids), time.process_time()
-        many = without_workflow.buy(story, orders.many, in_flight, watched.advance)
+        many = without_workflow.buy(steps, orders.many, in_flight, watched.advance)
         caller = cpu_ms_each({"caller": mine}, {"caller": time.process_time()}, len(orders.many))
         others = cpu_ms_each(before, cpu_seconds(pids), len(orders.many))
     engine.dispose()
@@ -114,14 +115,3 @@ async def _open(database_url: str, orders: Sequence[PurchaseOrder]) -> None:
     engine = make_async_engine(database_url, pool_size=1)
     await record_starts(engine, orders, datetime.now(UTC))
     await engine.dispose()
-
-
-@contextmanager
-def _logs_to(file: Path) -> Generator[None]:
-    """Write logs to this file as a worker does, so that they cost the same."""
-    with file.open("a") as log:
-        set_up_logs("INFO", "json", log)
-        try:
-            yield
-        finally:
-            logging.getLogger().handlers.clear()

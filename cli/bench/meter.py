@@ -55,7 +55,7 @@ def peak_memory_mb(pid: int) -> float | None:
     return round(peaks[0] * 1024 / 1e6, 1) if peaks else None
 
 
-def average(numbers: Sequence[int]) -> float:
+def average(numbers: Sequence[float]) -> float:
     """Return the mean, rounded to one decimal."""
     return round(sum(numbers) / len(numbers), 1)
 

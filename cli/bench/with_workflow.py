@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from cli.api_client import Api
+from cli.bench.endings import Endings
+from cli.bench.failed import BenchFailed
 from cli.bench.meter import Timed
-from db.reads.starts import outcomes_of, starts_of
+from db.reads.starts import starts_of
 from domain.purchase import PurchaseOrder
-from runtime.errors import CannotRun
-from runtime.local_activities import local_activity_of
 
-_LOOK_AGAIN = 0.02
-_STALLED_SECONDS = 120.0
-
-
-class BenchFailed(CannotRun):
-    """A purchase did not complete, so there is nothing to measure; the message says what it did instead."""
+_LOCAL = "core_local_activity"  # the marker that the SDK leaves of an activity which the worker ran by itself
 
 
 @dataclass
 class Shop:
-    """Buys through the API, and reads in the database when a purchase ended; Temporal is not asked meanwhile."""
+    """Buys through the API; the database tells when a purchase ended, so nobody is asked meanwhile."""
 
     api: Api
     engine: AsyncEngine
-    advance: Callable[[], object]
-    _open: dict[str, asyncio.Future[None]] = field(default_factory=dict[str, asyncio.Future[None]])
+    seen: Endings
 
     async def buy(self, orders: Sequence[PurchaseOrder], at_once: int) -> Timed:
         """Buy all, at most `at_once` of them in flight, and return their times.
@@ -40,35 +36,13 @@ class Shop:
         Raises BenchFailed unless each completes.
         """
         left = iter(orders)
-        buyers = asyncio.gather(*(self._buyer(left) for _ in range(at_once)))
-        try:
-            await self._watch(buyers)
-        finally:
-            buyers.cancel()
-            await asyncio.gather(buyers, return_exceptions=True)  # seen, so that nobody tells of it at exit
+        await asyncio.gather(*(self._buyer(left) for _ in range(at_once)))
         return await completed(self.engine, orders)
 
     async def _buyer(self, left: Iterator[PurchaseOrder]) -> None:
         for order in left:
-            ended = self._open[order.purchase_id] = asyncio.get_running_loop().create_future()
             await self.api.post("/api/v1/purchases", {"paymentId": order.payment_id})
-            await ended
-            self.advance()
-
-    async def _watch(self, buyers: asyncio.Future[list[None]]) -> None:
-        now = asyncio.get_running_loop().time
-        moved = now()
-        while not buyers.done():
-            if self._open:
-                async with self.engine.connect() as connection:
-                    seen = await outcomes_of(connection, list(self._open))
-                for purchase_id in [one for one, outcome in seen.items() if outcome.ending]:
-                    self._open.pop(purchase_id).set_result(None)
-                    moved = now()
-            if now() - moved > _STALLED_SECONDS:
-                raise BenchFailed(f"{len(self._open)} purchases are open and none ended for {_STALLED_SECONDS:.0f} s")
-            await asyncio.sleep(_LOOK_AGAIN)
-        buyers.result()
+            await self.seen.of(order.purchase_id)
 
 
 async def completed(engine: AsyncEngine, orders: Sequence[PurchaseOrder]) -> Timed:
@@ -100,7 +74,17 @@ async def histories(client: Client, orders: Sequence[PurchaseOrder]) -> list[tup
 async def activities_of(client: Client, order: PurchaseOrder) -> list[str]:
     """Return the names of the activities that this workflow ran, in order. Raises BenchFailed if there are none."""
     events = client.get_workflow_handle(order.workflow_id).fetch_history_events()
-    ran = [local.name async for event in events if (local := local_activity_of(event)) and local.result is not None]
-    if not ran:
-        raise BenchFailed("the history names no activity to call plainly")
-    return ran
+    named = [name async for event in events if (name := _activity_of(event))]
+    if not named:
+        raise BenchFailed("the history names no activity")
+    return named
+
+
+def _activity_of(event: HistoryEvent) -> str:
+    """Return the name of the activity that this event tells of, empty if it tells of none."""
+    if event.HasField("activity_task_scheduled_event_attributes"):
+        return event.activity_task_scheduled_event_attributes.activity_type.name
+    marker = event.marker_recorded_event_attributes
+    if marker.marker_name != _LOCAL:
+        return ""
+    return json.loads(marker.details["data"].payloads[0].data)["activity_type"]

@@ -8,52 +8,25 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, event
 
-from activities.cart import CartActivities
-from activities.enrollment import EnrollmentActivities
-from activities.payment import PaymentActivities
-from activities.purchase import PurchaseActivities
-from activities.sessions import SessionActivities
-from activities.trainer import TrainerActivities
 from cli.bench.meter import Timed
-from cli.bench.with_workflow import BenchFailed
+from cli.bench.story import Told
 from domain.purchase import PurchaseOrder
-from gateways.payments import PaymentProvider
-
-Call = Callable[[PurchaseOrder], object]
 
 
-def calls(names: Sequence[str], engine: Engine, provider: PaymentProvider, now: Callable[[], datetime]) -> list[Call]:
-    """Return these activities as plain functions, in this order. Raises BenchFailed for one that is not known here."""
-    purchase, trainer = PurchaseActivities(engine, now), TrainerActivities(engine, now)
-    known: dict[str, Call] = {
-        "confirm_payment": PaymentActivities(engine, provider, now).confirm_payment,
-        "create_purchase": purchase.create_purchase,
-        "enroll": EnrollmentActivities(engine, now).enroll,
-        "assign_trainer": trainer.assign_trainer,
-        "approve_allocation": trainer.approve_allocation,
-        "create_sessions": SessionActivities(engine, now).create_sessions,
-        "clear_cart": CartActivities(engine, now).clear_cart,
-    }
-    if unknown := [name for name in names if name not in known]:
-        raise BenchFailed(f"the bench does not know how to call {', '.join(unknown)} plainly")
-    return [known[name] for name in names]
-
-
-def buy(story: Sequence[Call], orders: Sequence[PurchaseOrder], threads: int, advance: Callable[[], object]) -> Timed:
-    """Call all of `story` for each order and return the times.
+def buy(steps: Sequence[Told], orders: Sequence[PurchaseOrder], threads: int, advance: Callable[[], object]) -> Timed:
+    """Do all the steps for each order and return the times.
 
     A refusal or an error is raised, as nothing would retry it.
     """
 
     def one(order: PurchaseOrder) -> float:
         began = time.perf_counter()
-        for call in story:
-            call(order)
+        for step in steps:
+            step.do(order)
         took = time.perf_counter() - began
         advance()
         return took

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,43 +11,21 @@ import pytest
 
 from cli.bench.marketplace import LESSONS
 from cli.bench.report import tell
-from tests.stack import COURSAGA
+from tests.cli.bench.running import bench, open_folder
 
 _PURCHASES = 4
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Where the bench puts its files; not pytest's own place, which PostgreSQL's account may not enter."""
-    with tempfile.TemporaryDirectory() as made:
-        Path(made).chmod(0o755)
-        yield Path(made)
+    with open_folder() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def said(folder: Path) -> dict[str, Any]:
     """What the bench says."""
-    env = {**os.environ, "TMPDIR": str(folder), "COURSAGA_TODAY": "2020-01-01"}  # a clock that stands: not for a bench
-    command = [
-        COURSAGA,
-        "bench",
-        "--purchases",
-        str(_PURCHASES),
-        "--in-flight",
-        "2",
-        "--parked",
-        "3",
-        "--callers",
-        "20",
-        "--seconds",
-        "2",
-        "--trainers",
-        "40",
-        "--json",
-    ]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return bench(folder, purchases=_PURCHASES, in_flight=2, parked=3, callers=20, seconds=2, trainers=40)
 
 
 def test_every_figure_is_there_for_both_ways(said: dict[str, Any]):
