@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -46,7 +46,39 @@ class Parts:
         ),
     ] = False
 
+    growth: Annotated[
+        bool,
+        Parameter(negative=(), help="What a purchase costs when few are stored and when very many are (--stored)."),
+    ] = False
+    stored: Annotated[
+        list[int],
+        Parameter(
+            help="With --growth: how many purchases of 30 lessons are stored, in growing order; ten starts to three.",
+            negative=(),
+            consume_multiple=True,
+        ),
+    ] = field(default_factory=lambda: [1000, 30_000, 300_000])
+    parked_runs: Annotated[
+        int,
+        Parameter(
+            help="Park so many purchases, then start the worker anew and let trainers come: memory and times. 0: none.",
+            validator=Number(gte=0, lte=50_000),
+        ),
+    ] = 0
+    enrolled: Annotated[
+        int,
+        Parameter(
+            help="Let so many students check out through the API: how long from there until they are enrolled. 0: none.",
+            validator=Number(gte=0, lte=10_000),
+        ),
+    ] = 0
+
+    write_docs: Annotated[
+        bool,
+        Parameter(negative=(), help="Write docs/performance.md and its picture anew from what these parts measured."),
+    ] = False
+
     @property
     def any(self) -> bool:
         """Whether one of them is asked for."""
-        return self.peers
+        return self.peers or self.growth or bool(self.parked_runs) or bool(self.enrolled)

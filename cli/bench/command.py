@@ -19,12 +19,12 @@ from typing import Any
 from cli.bench.asked import Amounts, Parts
 from cli.bench.bulk import measure_bulk
 from cli.bench.load import measure_load
-from cli.bench.logs_aside import logs_to
 from cli.bench.marketplace import LESSONS, Market, marketplace
 from cli.bench.matching import measure_matching
 from cli.bench.measure import Watched, measure_plain, measure_temporal
+from cli.bench.page import write
+from cli.bench.parts import measure_parts, sides_of
 from cli.bench.parts_report import tell_parts
-from cli.bench.peers import SIDES, measure_peers
 from cli.bench.report import tell, watching
 from cli.marketplace.command import run_import
 from cli.output import FINE, Json, print_json
@@ -47,20 +47,17 @@ def bench(*, amounts: Amounts = _AMOUNTS, parts: Parts = _PARTS, json: Json = Fa
     Then one verb for many parked purchases at once, and what others feel of the API meanwhile; very many callers at once;
     at last the query of matching, among many trainers with 30 slots each.
 
-    With --peers it does that instead, which compares ours with another engine.
+    With --peers, --growth, --parked-runs or --enrolled it does these instead.
 
     Touches nothing that is set up here, but uses TEMPORAL_ADDRESS if set. Leaves nothing running and no data.
     """
+    if parts.write_docs and not parts.any:
+        raise CannotRun("--write-docs writes what parts have measured: ask for --peers or another of them, too")
     with _home() as home, _interrupts():
         settings = _own(home, min(amounts.in_flight, _MOST_SLOTS) if parts.any else None)
-        alone = min(_MAX_ALONE, amounts.purchases)
-        counts = {
-            "warm": _WARM,
-            "alone": alone,
-            "many": amounts.purchases,
-            "parked": 0 if parts.any else amounts.parked,
-        }
-        sides = SIDES if parts.peers else ("temporal", "plain")
+        alone, sides = min(_MAX_ALONE, amounts.purchases), sides_of(parts)
+        counts = {"warm": _WARM, "alone": alone, "many": amounts.purchases, "visitors": parts.enrolled}
+        counts["parked"] = parts.parked_runs if parts.any else amounts.parked
         market = marketplace(datetime.now(UTC).date(), sides, mark=secrets.token_hex(3), **counts)
         machine = {"cpus": os.cpu_count(), "loadBefore": os.getloadavg()[0], "python": platform.python_version()}
         try:
@@ -73,6 +70,8 @@ def bench(*, amounts: Amounts = _AMOUNTS, parts: Parts = _PARTS, json: Json = Fa
         "machine": machine,
     }  # fmt: skip
     report = {**said, **asked} if parts.any else {**asked, **said}
+    if parts.write_docs:
+        write(report)
     if json:
         print_json(report)
     else:
@@ -89,7 +88,11 @@ def _run(settings: Settings, market: Market, amounts: Amounts, parts: Parts, wat
         file.write_text(json_text.dumps(market.content))
         watched.say("importing a marketplace")
         asyncio.run(run_import(file, stack.settings))
-        return _parts(stack, market, amounts, parts, watched) if parts.any else _usual(stack, market, amounts, watched)
+        return (
+            measure_parts(stack, market, amounts, parts, watched)
+            if parts.any
+            else _usual(stack, market, amounts, watched)
+        )
     finally:
         let_it_stop()
         if settings.temporal_address:
@@ -114,19 +117,6 @@ def _usual(stack: Stack, market: Market, amounts: Amounts, watched: Watched) -> 
         "load": crowd,
         "matching": matching,
     }
-
-
-def _parts(stack: Stack, market: Market, amounts: Amounts, parts: Parts, watched: Watched) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    with logs_to(stack.settings.coursaga_home / "logs" / "bench.log"):
-        if parts.peers:
-            for name in ("api", "relay"):  # the peers have none; what these do would be laid on whose turn it is
-                stack.stop_part(name)
-            rounds = min(amounts.rounds, amounts.purchases)
-            said |= asyncio.run(
-                measure_peers(stack.settings, stack.running, market.sides, amounts.in_flight, rounds, watched)
-            )
-    return said
 
 
 def _own(home: Path, slots: int | None) -> Settings:

@@ -31,16 +31,18 @@ class Orders:
 class Market:
     """`content` is the file to import. All sides have courses, trainers and students of their own, of the same kind.
 
-    `parked`: purchases of courses that nobody teaches.
+    `parked`: purchases of courses that nobody teaches. `visitors`: students who have bought nothing yet, each with what
+    is to be put into their cart.
     """
 
     content: dict[str, Any]
     sides: dict[str, Orders]
     parked: list[PurchaseOrder]
+    visitors: dict[str, dict[str, Any]]
 
 
 def marketplace(
-    today: date, sides: Sequence[str], *, warm: int, alone: int, many: int, parked: int, mark: str
+    today: date, sides: Sequence[str], *, warm: int, alone: int, many: int, parked: int, mark: str, visitors: int = 0
 ) -> Market:
     """Return a market with a purchase of 30 daily lessons per student, for each of which a trainer is free.
 
@@ -54,7 +56,16 @@ def marketplace(
         of_sides[side] = Orders(orders[:warm], orders[warm : warm + alone], orders[warm + alone :])
     _open_shop(content, "parked", trainers=0)
     waiting = [_sell(content, "parked", number, today, mark) for number in range(parked)]
-    return Market(content, of_sides, waiting)
+    _open_shop(content, "visitor")
+    visiting = dict(_visit(content, "visitor", number, today) for number in range(visitors))
+    return Market(content, of_sides, waiting, visiting)
+
+
+def teachers_of_parked() -> dict[str, Any]:
+    """Return the trainers, in the import format, who make every parked purchase possible."""
+    content: dict[str, Any] = {"version": 1}
+    _open_shop(content, "parked")
+    return content
 
 
 def _open_shop(content: dict[str, Any], side: str, trainers: int = _TRAINERS) -> None:
@@ -67,14 +78,27 @@ def _open_shop(content: dict[str, Any], side: str, trainers: int = _TRAINERS) ->
 
 
 def _sell(content: dict[str, Any], side: str, number: int, today: date, mark: str) -> PurchaseOrder:
-    """Add one purchase.
+    """Add one purchase, paid already."""
+    student, wanted = _visit(content, side, number, today)
+    course, payment, cart_item = wanted["itemId"], f"bench-{mark}-{side}-{number}", f"{side}-cart-{number}"
+    metadata = {**wanted["metadata"], "processingItemId": cart_item}
+    line = {"line": 1, "itemType": "course", "itemId": course, "amountMinor": 30000, "metadata": metadata}
+    _add(content, "carts", studentId=student, items=[{"id": cart_item, "itemType": "course", "itemId": course}])
+    paid = {"status": "succeeded", "amountMinor": 30000, "currency": "GBP"}
+    _add(content, "payments", id=payment, studentId=student, **paid, lines=[line])
+    workflow_id = workflow_id_of(payment, 1)
+    return PurchaseOrder(purchase_id_of(workflow_id), workflow_id, payment, 1, student)
 
-    The courses take turns; each hour of a course is sold once per trainer, then again after those lessons' end.
+
+def _visit(content: dict[str, Any], side: str, number: int, today: date) -> tuple[str, dict[str, Any]]:
+    """Add a student; return the id, and what this student wants.
+
+    The courses take turns; each hour of a course is wanted once per trainer, then again after those lessons' end.
     """
     course = _courses(side)[number % _COURSES]
     block, hour = divmod(number // _COURSES, len(_HOURS))
     starts = today + timedelta(days=7 + LESSONS * (block // _TRAINERS))
-    student, payment, cart_item = f"{side}-student-{number}", f"bench-{mark}-{side}-{number}", f"{side}-cart-{number}"
+    student = f"{side}-student-{number}"
     metadata = {
         "courseId": course,
         "purchaseTier": LESSONS,
@@ -82,15 +106,9 @@ def _sell(content: dict[str, Any], side: str, number: int, today: date, mark: st
         "classTime": f"{_HOURS[hour]:02}:00",
         "scheduleType": "daily",
         "learningMode": "online",
-        "processingItemId": cart_item,
     }
-    line = {"line": 1, "itemType": "course", "itemId": course, "amountMinor": 30000, "metadata": metadata}
     _add(content, "students", id=student, name=student, profile={"timezone": "Europe/London", **_HOME})
-    _add(content, "carts", studentId=student, items=[{"id": cart_item, "itemType": "course", "itemId": course}])
-    paid = {"status": "succeeded", "amountMinor": 30000, "currency": "GBP"}
-    _add(content, "payments", id=payment, studentId=student, **paid, lines=[line])
-    workflow_id = workflow_id_of(payment, 1)
-    return PurchaseOrder(purchase_id_of(workflow_id), workflow_id, payment, 1, student)
+    return student, {"itemType": "course", "itemId": course, "metadata": metadata}
 
 
 def _courses(side: str) -> list[str]:

@@ -47,17 +47,26 @@ def cpu_ms_each(before: Mapping[str, float], after: Mapping[str, float], count: 
 
 def peak_memory_mb(pid: int) -> float | None:
     """Return the most memory this process ever held (RSS, in 10^6 bytes), None where the kernel does not say."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None
-    peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-    return round(peaks[0] * 1024 / 1e6, 1) if peaks else None
+    return _memory_mb(pid, "VmHWM:")
+
+
+def memory_mb(pid: int) -> float | None:
+    """Return the memory this process holds now (RSS, in 10^6 bytes), None where the kernel does not say."""
+    return _memory_mb(pid, "VmRSS:")
 
 
 def average(numbers: Sequence[float]) -> float:
     """Return the mean, rounded to one decimal."""
     return round(sum(numbers) / len(numbers), 1)
+
+
+def _memory_mb(pid: int, which: str) -> float | None:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    told = [int(line.split()[1]) for line in lines if line.startswith(which)]
+    return round(told[0] * 1024 / 1e6, 1) if told else None
 
 
 def _own(pid: int) -> float:

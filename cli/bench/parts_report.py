@@ -9,58 +9,70 @@ from rich import box
 from rich.table import Table
 
 from cli.bench.peers import SIDES
+from cli.bench.words import CPU, PAIRS, RATIOS, ROWS, SIDES_SAID, SIZES
 from cli.output import Terminal
 
-_NAMES = {"temporal": "ours", "dbos": "DBOS", "plain": "plain calls"}
-_RATIOS = {
-    "perSecond": "purchases per second",
-    "p50AloneMs": "p50 one at a time",
-    "cpuMsTotal": "CPU of a purchase",
-}
-_PAIRS = {"oursToDbos": "ours / DBOS", "oursToPlain": "ours / plain", "dbosToPlain": "DBOS / plain"}
-_ROWS = {
-    "perSecond": "purchases per second",
-    "p50AloneMs": "p50 one at a time, ms",
-    "p50Ms": "p50, ms",
-    "p95Ms": "p95, ms",
-    "p99Ms": "p99, ms",
-    "cpuMsTotal": "CPU of a purchase, ms",
-}
 _PEERS = """\
 {steps} steps, {lessonsEach} lessons, {purchases} purchases each, {inFlight} in flight, {cpus} CPUs, load {loadBefore:.1f} \
 before, Python {python}.
 The three took turns on one stack, with as many threads and connections to the database each. A purchase is timed until \
-the database told of its ending. No API: ours was started by a client of Temporal, as a door does it.
-"idle" is the CPU of the processes that had no turn; the total is without it."""
+the database told of its ending. No API: ours was started by a client of Temporal, as a door does it."""
+
+_GROWTH = """\
+With the most stored, one costs {cpuMsTotal:.2f} times the CPU and takes {p50AloneMs:.2f} times as long alone as with the fewest."""
+_ENROLLED = """\
+{checkouts} students checked out through the API, {atOnce} at a time: enrolled within {p50Ms:.0f} ms (p50), {p95Ms:.0f} ms (p95), \
+{longestMs:.0f} ms at most, from when the checkout was sent; the card was confirmed in between."""
+_PARKED = """\
+{parked} purchases parked in {parkSeconds:.1f} s: the worker held {workerBeforeMb} MB before, {workerParkedMb} MB with all of them \
+parked, {workerStartedMb} MB started anew, {workerPeakMb} MB at most after that. Started anew, it finished a purchase after \
+{startUpSeconds:.1f} s. When trainers came, {woken} were woken in {wakeSeconds:.1f} s, and all had their lessons after \
+{doneSeconds:.1f} s. A history: {sizesParked[historyEvents]:.0f} events and {sizesParked[historyBytes]:,.0f} bytes parked, \
+{sizesDone[historyEvents]:.0f} and {sizesDone[historyBytes]:,.0f} done."""
 
 
 def tell_parts(report: dict[str, Any]) -> None:
     """Print the figures of the parts that were measured, ratios first."""
     if "peers" in report:
         _tell_peers(report)
+    if "growth" in report:
+        _tell_growth(report["growth"])
+    for part, words in (("enrolled", _ENROLLED), ("parkedRuns", _PARKED)):
+        if part in report:
+            Terminal().print(words.format(**report[part]), markup=False, highlight=False, soft_wrap=True)
 
 
 def _tell_peers(report: dict[str, Any]) -> None:
     console = Terminal()
-    first = _table("ratios", *_PAIRS.values())
+    first = _table("ratios", *PAIRS.values())
     for figure, told in report["ratios"].items():
-        first.add_row(_RATIOS[figure], *(f"{told[pair]:.2f}" for pair in _PAIRS))
+        first.add_row(RATIOS[figure], *(f"{told[pair]:.2f}" for pair in PAIRS))
     console.print(first)
     console.print(_figures(report["peers"]))
     facts = {**report, **report["machine"], "steps": len(report["steps"])}
     console.print(_PEERS.format(**facts), markup=False, highlight=False, soft_wrap=True)
 
 
+def _tell_growth(growth: Mapping[str, Any]) -> None:
+    table = _table("stored purchases", *(f"{at['stored']:,}" for at in growth["at"]))
+    for key, words in {"lessons": "lessons stored", "starts": "starts stored", **ROWS}.items():
+        if key in growth["at"][0]:
+            table.add_row(words, *(_number(at[key]) for at in growth["at"]))
+    console = Terminal()
+    console.print(table)
+    console.print(_GROWTH.format(**growth["times"]), markup=False, highlight=False, soft_wrap=True)
+
+
 def _figures(peers: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _table("purchases", *(_NAMES[side] for side in SIDES))
-    for key, words in _ROWS.items():
+    table = _table("purchases", *(SIDES_SAID[side] for side in SIDES))
+    for key, words in ROWS.items():
         table.add_row(words, *(_number(peers[side][key]) for side in SIDES))
-    names = dict.fromkeys(name for side in SIDES for name in peers[side]["cpuMsPerPurchase"])
-    for name in sorted(names, key=lambda name: name == "idle"):
-        table.add_row(f"  of {name}", *(_number(peers[side]["cpuMsPerPurchase"].get(name)) for side in SIDES))
+    for name, words in CPU.items():
+        if any(name in peers[side]["cpuMsPerPurchase"] for side in SIDES):
+            table.add_row(f"  of {words}", *(_number(peers[side]["cpuMsPerPurchase"].get(name)) for side in SIDES))
     table.add_row("its process, peak MB", *(_number(peers[side]["peakMb"]) for side in SIDES))
-    table.add_row("history events", _number(peers["temporal"]["historyEvents"]), "-", "-")
-    table.add_row("history bytes", _number(peers["temporal"]["historyBytes"]), "-", "-")
+    for key, words in SIZES.items():
+        table.add_row(words, _number(peers["temporal"][key]), "-", "-")
     return table
 
 

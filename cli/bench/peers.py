@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from application.wiring import open_services
 from cli.bench.checked import require_lessons
-from cli.bench.endings import Endings, endings
+from cli.bench.endings import endings
 from cli.bench.failed import BenchFailed
 from cli.bench.marketplace import Orders
 from cli.bench.measure import Watched
-from cli.bench.meter import Timed, average, cpu_ms_each, cpu_seconds, peak_memory_mb
+from cli.bench.meter import Timed, average, peak_memory_mb
 from cli.bench.sides import Ours, Side, apart, open_rows
-from cli.bench.with_workflow import histories
-from domain.purchase import PurchaseOrder
+from cli.bench.sizes import measure_sizes
+from cli.bench.turns import Meter, server_pids, share
 from runtime.settings import Settings
 from runtime.state import Running
 
 SIDES = ("temporal", "dbos", "plain")
-_SERVERS = ("temporal", "worker", "postgres", "provider")
 
 
 @dataclass
@@ -45,27 +43,6 @@ class _Turns:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Meter:
-    """Measures turns: by the endings that the database tells of, and by the CPU of these processes."""
-
-    seen: Endings
-    pids: Mapping[str, int]
-
-    async def turn(self, side: Side, orders: Sequence[PurchaseOrder], at_once: int) -> tuple[Timed, dict[str, float]]:
-        """Let the side buy these; return their times, and CPU milliseconds each by process."""
-        before, mine = cpu_seconds(self.pids), time.process_time()
-        began = await side.buy(orders, at_once)
-        await self.seen.all_of(began)
-        spent = cpu_ms_each(before, cpu_seconds(self.pids), len(orders))
-        spent |= cpu_ms_each({"starter": mine}, {"starter": time.process_time()}, len(orders))
-        cpu = {name: ms for name, ms in spent.items() if name in side.works}
-        cpu["idle"] = round(sum(ms for name, ms in spent.items() if name not in side.works), 1)
-        ended = [self.seen.at[purchase_id] for purchase_id in began]
-        each = [end - began[purchase_id] for purchase_id, end in zip(began, ended, strict=True)]
-        return Timed(each, max(ended) - min(began.values())), cpu
-
-
 async def measure_peers(
     settings: Settings, running: Running, orders: Mapping[str, Orders], in_flight: int, rounds: int, watched: Watched
 ) -> dict[str, Any]:
@@ -77,7 +54,7 @@ async def measure_peers(
         ours = Ours(services, seen)
         watched.say("starting the peers")
         sides: dict[str, Side] = {"temporal": ours}
-        pids = {name: running.pids[name] for name in _SERVERS if name in running.pids}
+        pids = server_pids(running)
         for name in SIDES[1:]:
             peer = await stack.enter_async_context(apart(name, settings))
             sides[name], pids[name] = peer, peer.process.pid
@@ -92,12 +69,10 @@ async def measure_peers(
             raise BenchFailed(f"the three did not do the same steps: {steps}")
         for name in SIDES:
             await require_lessons(services.engine, every[name])
-        kept = await histories(services.temporal, orders["temporal"].many)
         peers = {name: turns[name].figures() for name in SIDES}
         for name in SIDES:
             peers[name]["peakMb"] = peak_memory_mb(pids["worker" if name == "temporal" else name])
-        peers["temporal"]["historyEvents"] = average([events for events, _ in kept])
-        peers["temporal"]["historyBytes"] = average([size for _, size in kept])
+        peers["temporal"] |= await measure_sizes(services.temporal, orders["temporal"].many)
     return {"ratios": ratios(peers), "peers": peers, "steps": steps["temporal"]}
 
 
@@ -113,9 +88,9 @@ async def _rounds(
         for name in (*SIDES[turn_of:], *SIDES[:turn_of]):
             side, of = sides[name], orders[name]
             watched.say(f"round {number + 1} of {rounds}: {name}, one at a time")
-            alone, _ = await meter.turn(side, _share(of.alone, number, rounds), 1)
+            alone, _ = await meter.turn(side, share(of.alone, number, rounds), 1)
             watched.say(f"round {number + 1} of {rounds}: {name}, {in_flight} in flight")
-            many, cpu = await meter.turn(side, _share(of.many, number, rounds), in_flight)
+            many, cpu = await meter.turn(side, share(of.many, number, rounds), in_flight)
             turns[name].alone += alone.each
             turns[name].many.append(many)
             turns[name].cpu.append(cpu)
@@ -130,8 +105,3 @@ def ratios(peers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]
         for figure in ("perSecond", "p50AloneMs", "cpuMsTotal")
         if all(peers[name][figure] for name in SIDES)
     }
-
-
-def _share(orders: Sequence[PurchaseOrder], number: int, of: int) -> Sequence[PurchaseOrder]:
-    """Return this round's part of the orders; every round has one at least when there are as many orders as rounds."""
-    return orders[len(orders) * number // of : len(orders) * (number + 1) // of]

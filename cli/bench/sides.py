@@ -65,6 +65,16 @@ class Ours:
                 assert payment is not None
                 self._known[order.purchase_id] = (payment.lines[0], rows[order.purchase_id])
 
+    async def start(self, orders: Sequence[PurchaseOrder], at_once: int) -> None:
+        """Start all, at most `at_once` at a time, and wait for none."""
+        left = iter(orders)
+
+        async def starter() -> None:
+            for order in left:
+                await start_row(self.services, *self._known[order.purchase_id])
+
+        await asyncio.gather(*(starter() for _ in range(at_once)))
+
     async def buy(self, orders: Sequence[PurchaseOrder], at_once: int) -> dict[str, float]:
         """See Side.buy."""
         left, began = iter(orders), dict[str, float]()

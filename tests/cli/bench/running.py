@@ -23,10 +23,11 @@ def open_folder() -> Iterator[Path]:
 
 
 def bench(folder: Path, **asked: object) -> dict[str, Any]:
-    """What the bench says, asked so: `in_flight=2` is `--in-flight 2`, `peers=True` is `--peers`."""
+    """What the bench says, asked so: `in_flight=2` is `--in-flight 2`, `peers=True` is `--peers`, a list is several words."""
     command: list[str | Path] = [COURSAGA, "bench", "--json"]
     for name, value in asked.items():
-        command += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        values = [] if value is True else value if isinstance(value, list) else [value]
+        command += [f"--{name.replace('_', '-')}", *map(str, values)]
     env = {**os.environ, "TMPDIR": str(folder), "COURSAGA_TODAY": "2020-01-01"}  # a clock that stands: not for a bench
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
