@@ -61,7 +61,8 @@ def bench(*, amounts: Amounts = _AMOUNTS, parts: Parts = _PARTS, json: Json = Fa
         market = marketplace(datetime.now(UTC).date(), sides, mark=secrets.token_hex(3), **counts)
         machine = {"cpus": os.cpu_count(), "loadBefore": os.getloadavg()[0], "python": platform.python_version()}
         try:
-            with watching(len(sides) * (_WARM + alone + amounts.purchases)) as watched:
+            many = len(sides) * (_WARM + alone + amounts.purchases) + parts.parked_runs + parts.enrolled
+            with watching(many) as watched:
                 said = _run(settings, market, amounts, parts, watched)
         except KeyboardInterrupt:
             return INTERRUPTED

@@ -22,8 +22,6 @@ from workflows.policies import Rules
 if TYPE_CHECKING:
     from dbos import StepOptions
 
-DATABASE = "bench_dbos"
-
 
 class Dbos:
     """Carries purchases as DBOS workflows, each called by the thread that buys. Raises CannotRun without the extra."""
@@ -34,7 +32,8 @@ class Dbos:
         except ImportError:
             raise CannotRun("the package `dbos` is not installed: it is in the extra `bench`") from None
         assert settings.database_url is not None
-        url = make_url(settings.database_url.get_secret_value()).set(database=DATABASE)
+        url = make_url(settings.database_url.get_secret_value())
+        url = url.set(database=f"{url.database}_dbos")
         config = dbos.DBOSConfig(
             name="coursaga-bench",
             system_database_url=url.render_as_string(hide_password=False),
