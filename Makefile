@@ -42,7 +42,7 @@ soak: install ## the tests in full counts, slow
 	@$(BIN)/pytest -m soak --timeout 3600 $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: install ## purchases per second, latency, memory; beside plain calls
+bench: install ## purchases per second, latency, memory; beside plain calls and another engine
 	@$(BIN)/coursaga bench $(BENCH_ARGS)
 
 .PHONY: browser
