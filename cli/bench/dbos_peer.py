@@ -66,13 +66,11 @@ class Dbos:
     def _purchase(self, order: PurchaseOrder) -> str:
         owed: list[tuple[str, Call]] = []
         for step in self._story:
-            if step.undo:
-                owed.append((step.undo.__name__, step.undo))
+            owed.append((step.undo.__name__, step.undo))
             try:
                 self._dbos.run_step(_tries(step.name), step.do, order)
             except Exception as error:
-                if not step.best_effort:
-                    return self._made_whole(order, owed, error)
+                return self._made_whole(order, owed, error)
         return "completed"
 
     def _made_whole(self, order: PurchaseOrder, owed: list[tuple[str, Call]], error: Exception) -> str:

@@ -14,23 +14,20 @@ from sqlalchemy import Engine
 
 from activities.cart import CartActivities
 from activities.enrollment import EnrollmentActivities
-from activities.learning_cache import LearningActivities
 from activities.payment import PaymentActivities
 from activities.purchase import PurchaseActivities
 from activities.sessions import SessionActivities
 from activities.trainer import TrainerActivities
 from domain.purchase import Announcement, PurchaseOrder
 from gateways.payments import PaymentProvider
-from workflows.saga_types import Kind, Step
+from workflows.saga_types import Step
 from workflows.steps import (
-    APPROVE_ALLOCATION,
     ASSIGN_TRAINER,
     CLEAR_CART,
     CONFIRM_PAYMENT,
     CREATE_PURCHASE,
     CREATE_SESSIONS,
     ENROLL,
-    INVALIDATE_LEARNING_CACHE,
 )
 
 Call = Callable[[PurchaseOrder], object]
@@ -39,33 +36,27 @@ Call = Callable[[PurchaseOrder], object]
 _STEPS: tuple[Step[PurchaseOrder, Any], ...] = (
     CONFIRM_PAYMENT,
     CREATE_PURCHASE,
-    INVALIDATE_LEARNING_CACHE,
     ENROLL,
     ASSIGN_TRAINER,
-    APPROVE_ALLOCATION,
     CREATE_SESSIONS,
-    INVALIDATE_LEARNING_CACHE,
     CLEAR_CART,
 )
 
 
 @dataclass(frozen=True)
 class Told:
-    """One step: what does it, what undoes it if anything does, and whether a failure of it is only noted."""
+    """One step: what does it, and what undoes it."""
 
     name: str
     do: Call
-    undo: Call | None = None
-    best_effort: bool = False
+    undo: Call
 
 
 def story(engine: Engine, provider: PaymentProvider, now: Callable[[], datetime]) -> list[Told]:
-    """Return the steps of a purchase in order, calling the very activities that the worker serves; the ending last."""
-    purchase = PurchaseActivities(engine, now)
+    """Return the steps of a purchase in order, calling the very activities that the worker serves."""
     made = [
         PaymentActivities(engine, provider, now),
-        purchase,
-        LearningActivities(engine),
+        PurchaseActivities(engine, now),
         EnrollmentActivities(engine, now),
         TrainerActivities(engine, now, auto_approve=True),
         SessionActivities(engine, now),
@@ -76,25 +67,15 @@ def story(engine: Engine, provider: PaymentProvider, now: Callable[[], datetime]
     def bound(method: Callable[[Any, PurchaseOrder], object]) -> Call:
         return method.__get__(by_class[method.__qualname__.partition(".")[0]])
 
-    steps = [
-        Told(step.name, bound(step.do), bound(step.undo) if step.undo else None, step.kind is Kind.BEST_EFFORT)
-        for step in _STEPS
-    ]
-    return [*steps, Told("announce", lambda order: purchase.announce(_ending(order)))]
+    return [Told(step.name, bound(step.do), bound(step.undo)) for step in _STEPS]
 
 
 def refused(engine: Engine, now: Callable[[], datetime]) -> Callable[[PurchaseOrder, str], object]:
     """Return what tells the ending of a purchase that was taken back, called with the code it ended for."""
     purchase = PurchaseActivities(engine, now)
-    return lambda order, code: purchase.announce(_ending(order, code))
+    return lambda order, code: purchase.announce(Announcement(order, "PURCHASE_REFUNDED", "refused", code))
 
 
 def names(steps: Sequence[Told]) -> list[str]:
     """Return the names of the steps, in order."""
     return [step.name for step in steps]
-
-
-def _ending(order: PurchaseOrder, code: str = "") -> Announcement:
-    if code:
-        return Announcement(order, "PURCHASE_REFUNDED", "refused", code)
-    return Announcement(order, "PURCHASE_COMPLETED", "completed")

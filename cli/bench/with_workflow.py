@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from cli.api_client import Api
@@ -18,8 +16,7 @@ from cli.bench.failed import BenchFailed
 from cli.bench.meter import Timed
 from db.reads.starts import starts_of
 from domain.purchase import PurchaseOrder
-
-_LOCAL = "core_local_activity"  # the marker that the SDK leaves of an activity which the worker ran by itself
+from runtime.local_activities import local_activity_of
 
 
 @dataclass
@@ -74,17 +71,7 @@ async def histories(client: Client, orders: Sequence[PurchaseOrder]) -> list[tup
 async def activities_of(client: Client, order: PurchaseOrder) -> list[str]:
     """Return the names of the activities that this workflow ran, in order. Raises BenchFailed if there are none."""
     events = client.get_workflow_handle(order.workflow_id).fetch_history_events()
-    named = [name async for event in events if (name := _activity_of(event))]
+    named = [local.name async for event in events if (local := local_activity_of(event)) and local.result is not None]
     if not named:
         raise BenchFailed("the history names no activity")
     return named
-
-
-def _activity_of(event: HistoryEvent) -> str:
-    """Return the name of the activity that this event tells of, empty if it tells of none."""
-    if event.HasField("activity_task_scheduled_event_attributes"):
-        return event.activity_task_scheduled_event_attributes.activity_type.name
-    marker = event.marker_recorded_event_attributes
-    if marker.marker_name != _LOCAL:
-        return ""
-    return json.loads(marker.details["data"].payloads[0].data)["activity_type"]
