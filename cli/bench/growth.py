@@ -30,7 +30,7 @@ async def measure_growth(
     Raises BenchFailed if a purchase is not whole.
     """
     every = [*orders.warm, *orders.alone, *orders.many]
-    steps = [step.name for step in TABLE if step.undo]
+    steps = [step.name for step in TABLE]
     at: list[dict[str, Any]] = []
     async with AsyncExitStack() as stack:
         seen = await stack.enter_async_context(endings(running.database_url, watched.advance))

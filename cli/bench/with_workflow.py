@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from cli.api_client import Api
@@ -71,7 +72,14 @@ async def histories(client: Client, orders: Sequence[PurchaseOrder]) -> list[tup
 async def activities_of(client: Client, order: PurchaseOrder) -> list[str]:
     """Return the names of the activities that this workflow ran, in order. Raises BenchFailed if there are none."""
     events = client.get_workflow_handle(order.workflow_id).fetch_history_events()
-    named = [local.name async for event in events if (local := local_activity_of(event)) and local.result is not None]
+    named = [name async for event in events if (name := _activity_of(event))]
     if not named:
         raise BenchFailed("the history names no activity")
     return named
+
+
+def _activity_of(event: HistoryEvent) -> str:
+    """Return the activity that this event tells of; empty if none, or one that is told again as it failed locally."""
+    if local := local_activity_of(event):
+        return local.name if local.result is not None else ""
+    return event.activity_task_scheduled_event_attributes.activity_type.name
