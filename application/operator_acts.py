@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from application.caller import Caller
 from application.case_text import taken_back
 from application.context import Services
-from application.errors import Conflict, Unavailable, Unprocessable
+from application.errors import AppError, Conflict, Unavailable, Unprocessable
 from application.find_purchase import found
 from application.purchase_state import require_unpaused, start_again
 from application.request_turns import waiting
@@ -70,7 +70,7 @@ async def perform(services: Services, start: StartRow, verb: str, said: Act) -> 
         try:
             update = await send_act(services.temporal, start.workflow_id, verb, said)
         except WorkflowUpdateRPCTimeoutOrCancelledError as err:
-            raise no_worker() from err
+            raise await _closed(services, start, otherwise=no_worker()) from err
         except RPCError as err:
             if err.status is RPCStatusCode.NOT_FOUND:
                 raise await _closed(services, start) from err
@@ -142,10 +142,14 @@ def too_late(start: StartRow) -> Conflict:
     return Conflict(code="WRONG_STAGE", detail=detail)
 
 
-async def _closed(services: Services, start: StartRow) -> Conflict:
-    """Return the Conflict for a closed run from its row read again: a run writes its ending first, then it closes."""
+async def _closed(services: Services, start: StartRow, otherwise: AppError | None = None) -> AppError:
+    """Return the Conflict for a closed run from its row read again: a run writes its ending first, then it closes.
+
+    `otherwise`: what to return instead for a purchase without an ending.
+    """
     async with services.reading() as conn:
-        return too_late((await starts_of(conn, [start.purchase_id]))[start.purchase_id])
+        now = (await starts_of(conn, [start.purchase_id]))[start.purchase_id]
+    return otherwise if otherwise and not now.ending else too_late(now)
 
 
 async def outcome_of(update: WorkflowUpdateHandle[Any]) -> tuple[bool, Any]:

@@ -141,7 +141,7 @@ async def test_without_the_right_key_deliveries_are_held_and_go_out_once_it_is_b
         async with relaying(pool, wrong):
             await eventually(lambda: len(plain.got) == 3)  # others go on
             held = "SELECT count(*) FROM webhook_deliveries WHERE target_id = 'target' AND answer LIKE 'held: SECRET_UNREADABLE:%'"
-            await eventually(lambda: value(engine, held) == 3)
+            await eventually(lambda: value(engine, held) >= 2)  # the first of each subject; B may come after A is held
             impatient(engine)
             await eventually(lambda: value(engine, f"{held} AND next_try_at > now()") == 3)
         assert target.tries == []
