@@ -5,6 +5,7 @@ Exit codes: 0 stopped as asked, 1 a setting is wrong, 3 a server is not reachabl
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -156,6 +157,7 @@ async def serve(settings: Settings) -> None:
     client = await connect(settings, runtime=metrics)
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.activity_slots, planned_once=True)
     with HttpPaymentProvider(settings.provider_url, timeout=Rules().attempt - 2) as provider:
+        gc.freeze()  # what is loaded by now stays: no collection has to look at it
         async with make_worker(client, settings, engine, provider):
             await keep_sweeping(client, settings.task_queue)
             versioned = bool(settings.worker_versioning)

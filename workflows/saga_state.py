@@ -118,7 +118,6 @@ class SagaState(Generic[A]):
                 arg,
                 schedule_to_close_timeout=timedelta(seconds=self.rules.local_attempts),
                 retry_policy=self.rules.locally(),
-                summary=_promise(activity),
             )
         return await self.execute(activity, arg, tries=1)
 
