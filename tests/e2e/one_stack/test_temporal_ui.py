@@ -22,7 +22,7 @@ from domain.ids import purchase_id_of
 from domain.refusals import REFUSALS
 from runtime.temporal import connect_to
 from tests.e2e.browser import locate
-from tests.e2e.world import World, course, market, payment
+from tests.e2e.world import World, course, market, payment, teachers
 from tests.invariants import violations, violations_of_runs
 from tests.samples import filled
 from tests.waiting import in_time
@@ -39,8 +39,8 @@ ARGS = [
     "--disable-sync",
 ]
 PATIENCE = 30_000.0  # milliseconds; a page that is there is seen at once
-PARKED, CANCELLED = "ui-parked", "ui-cancelled"
-COURSE = "course-lyre"
+PARKED, CANCELLED, DONE = "ui-parked", "ui-cancelled", "ui-done"
+COURSE, TAUGHT = "course-lyre", "course-shawm"
 NO_TRAINER = REFUSALS["NO_TRAINER_AVAILABLE"]
 
 expect.set_options(timeout=PATIENCE)
@@ -48,10 +48,12 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="module")
 def world(stack_of_all: World) -> World:
-    """Two purchases parked for want of a trainer."""
-    paid = [payment(name, COURSE) for name in (PARKED, CANCELLED)]
-    stack_of_all.load(market(paid, courses=[course(COURSE, title="Lyre for *all*")]))
-    stack_of_all.start(PARKED, CANCELLED)
+    """Two purchases parked for want of a trainer, and one that is completed."""
+    paid = [*(payment(name, COURSE) for name in (PARKED, CANCELLED)), payment(DONE, TAUGHT)]
+    sold = [course(COURSE, title="Lyre for *all*"), course(TAUGHT)]
+    stack_of_all.load(market(paid, courses=sold, trainers=teachers(TAUGHT, 1)))
+    stack_of_all.start(PARKED, CANCELLED, DONE)
+    stack_of_all.wait(DONE, "completed")
     for name in (PARKED, CANCELLED):
         stack_of_all.wait(name, "attention", "NO_TRAINER_AVAILABLE")
     return stack_of_all
@@ -207,6 +209,23 @@ async def test_the_timeline_names_the_steps_and_what_it_waits_for(page: Page, wo
         "assign_trainer: NO_TRAINER_AVAILABLE",
     ):
         await expect(page.get_by_text(text).first).to_be_visible()
+
+
+async def test_a_completed_purchase_tells_its_whole_story(page: Page, world: World) -> None:
+    steps = ("confirm_payment", "create_purchase", "enroll", "assign_trainer", "create_sessions", "clear_cart")
+    await open_purchase(page, world, DONE)
+    for step in steps:
+        await expect(page.get_by_text(step).first).to_be_visible()
+    await open_purchase(page, world, DONE, "User Metadata")
+    story = shown(page, "current-details")
+    for line in ("Stage: completed", f"Bought: 10 lessons (by purchaseTier) of {TAUGHT}"):
+        await expect(story.get_by_role("listitem").filter(has_text=line)).to_have_count(1)
+    for step in (*steps, "approve_allocation"):  # approved with the hold
+        await expect(story.get_by_role("listitem").filter(has_text=f"{step} (2")).to_have_count(1)
+    await open_purchase(page, world, DONE, "Search Attributes")
+    await expect(page.locator(".cm-content").filter(has_text="PurchaseStage")).to_be_visible()
+    attributes = await json_shown(page)
+    assert (attributes["PurchaseStage"], attributes["TrainerId"]) == ("completed", f"{TAUGHT}-0")
 
 
 async def test_offers_every_message_with_its_description(page: Page, world: World, temporal_client: Client) -> None:
