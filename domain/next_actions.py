@@ -8,7 +8,7 @@ from typing import Any
 from domain.acts import SAMPLE, SKIPPABLE
 
 _STUCK = ("REFUND_FAILED", "REFUND_UNKNOWN", "COMPENSATION_STUCK")
-_NO_WAY_BACK = ("clear_cart", "rolling_back", "announce", "completed")  # stages at which a cancel comes too late
+_NO_WAY_BACK = ("rolling_back", "announce", "completed")  # stages at which a cancel comes too late
 _SKIPPED = {"assign_trainer": "trainer, approval and lessons", "redeem_coins": "the coins: the student keeps them"}
 _WAITS_FOR_LESSONS = ("SESSIONS_PARTIAL", "SESSIONS_FAILED", "SESSION_COUNT_MISSING")
 
