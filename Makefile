@@ -30,7 +30,7 @@ demo: $(RUNS) ## the whole story in the terminal: three purchases, real servers
 .PHONY: test
 test: install browser ## environment, checks and all tests, with real servers and a real browser
 	@mkdir -p .artifacts; { $(CHECKS); } >.artifacts/checks.log 2>&1 & checks=$$!; \
-	$(BIN)/pytest -m "not soak" -n 3 --dist loadscope --no-loadscope-reorder --durations=20 $(PYTEST_ARGS) && tests=0 || tests=$$?; \
+	$(BIN)/pytest -m "not soak" -n 4 --dist loadscope --no-loadscope-reorder --durations=20 $(PYTEST_ARGS) && tests=0 || tests=$$?; \
 	if wait $$checks; then echo "the checks passed too"; else cat .artifacts/checks.log; exit 1; fi; exit $$tests
 
 .PHONY: check
