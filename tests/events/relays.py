@@ -10,13 +10,14 @@ import pytest_asyncio
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from application.deliver_webhooks import deliver, keep_sealed
+from application.publish_outbox import ToLog, publish
 from db.engine import make_async_engine
 from db.grants import API, RELAY
 from db.notices import ring
 from db.sealing import Seal
 from db.webhooks import add_target, remove_target
 from gateways.webhooks import Webhooks
-from relay import ToLog, deliver, keep_sealed, publish
 from tests.build import run
 from tests.events.receiver import SECRET
 from tests.roles import as_role

@@ -14,8 +14,9 @@ import pytest_asyncio
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from application.deliver_webhooks import deliver
+from application.publish_outbox import ToLog, publish_some
 from gateways.webhooks import Webhooks
-from relay import ToLog, deliver, publish_some
 from tests.build import value
 from tests.events import bad_receivers as bad
 from tests.events.bad_receivers import behaving

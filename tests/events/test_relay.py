@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from application.publish_outbox import publish, publish_some
 from db.outbox import OutboxRow
 from db.webhooks import MAX_ATTEMPTS
 from domain.ids import event_id_of
 from gateways.webhooks import TargetRefused, Webhooks, looked_up, parsed
-from relay import publish, publish_some
 from tests.build import run, value
 from tests.events.receiver import SECRET, receiving
 from tests.events.relays import BOUND, add, impatient, pool, relaying, remove, tell, wake

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from application.deliver_webhooks import deliver
+from application.publish_outbox import ToLog, publish
 from db.grants import RELAY
 from db.notices import ring
 from gateways.webhooks import Webhooks
-from relay import ToLog, deliver, publish
 from tests.build import run, value
 from tests.events.receiver import receiving
 from tests.events.relays import add, pool, relaying, seal, tell
@@ -31,7 +32,8 @@ CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = :r
 @pytest.fixture
 def never(monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay looks by itself long after a test has given up."""
-    monkeypatch.setattr("relay._LOOK_AGAIN", 1000.0)
+    for part in ("publish_outbox", "deliver_webhooks"):
+        monkeypatch.setattr(f"application.{part}._LOOK_AGAIN", 1000.0)
 
 
 @contextmanager
@@ -126,7 +128,8 @@ async def test_whoever_lost_the_connection_looks_as_soon_as_there_is_another(
 async def test_without_notices_everything_is_found_by_looking(
     engine: Engine, pool: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay._LOOK_AGAIN", 0.2)
+    for part in ("publish_outbox", "deliver_webhooks"):
+        monkeypatch.setattr(f"application.{part}._LOOK_AGAIN", 0.2)
     with receiving() as target:
         await add(pool, "target", target.url)
         async with unheard(pool):
