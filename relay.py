@@ -15,15 +15,16 @@ import asyncio
 import structlog
 
 from application.deliver_webhooks import deliver, keep_sealed
-from application.publish_outbox import Publisher, ToKafka, ToLog, publish
+from application.publish_outbox import Publisher, ToLog, publish, to_kafka
 from db.engine import make_async_engine
 from db.notices import ring
 from db.sealing import Seal
+from gateways.kafka_errors import KafkaMisconfigured
 from gateways.webhooks import Webhooks
 from runtime.errors import ServerUnreachable
 from runtime.leaving import leave
 from runtime.process import run
-from runtime.settings import Settings
+from runtime.settings import Settings, SettingsError
 from runtime.stopping import asked_to_stop
 
 log = structlog.stdlib.get_logger()
@@ -52,7 +53,12 @@ async def serve(settings: Settings, publisher: Publisher, stop: asyncio.Event) -
 
 
 async def _until_asked(settings: Settings) -> None:
-    await serve(settings, ToKafka(settings) if settings.kafka_bootstrap_servers else ToLog(), asked_to_stop())
+    stop = asked_to_stop()
+    try:
+        publisher = await to_kafka(settings) if settings.kafka_bootstrap_servers else ToLog()
+    except KafkaMisconfigured as err:
+        raise SettingsError(f"KAFKA_OPTIONS: {err}") from None
+    await serve(settings, publisher, stop)
 
 
 def main() -> int:

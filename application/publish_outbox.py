@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +28,11 @@ _LOOK_AGAIN = 5.0  # seconds between looks when no bell rings
 _AT_MOST_EVERY = 0.1  # seconds; while it rings all the time, a look finds more
 _PAUSE = 0.5  # seconds between tries when a server does not answer, doubling ...
 _LONGEST_PAUSE = 10.0  # ... up to this
+
+if TYPE_CHECKING:
+    from gateways.kafka_out import KafkaOut
+
+_FIRST_ANSWER = 5.0  # seconds to wait for brokers at the start; without an answer it is an outage like any other
 
 log = structlog.stdlib.get_logger()
 
@@ -50,20 +56,33 @@ class ToLog:
 class ToKafka:
     """Sends events to the Kafka topic of our events, partitioned by subject."""
 
-    def __init__(self, settings: Settings) -> None:
-        from gateways.kafka import KafkaOut  # the extra `kafka`: only where there is a Kafka
+    def __init__(self, out: KafkaOut) -> None:
+        self._out = out
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
 
-        self._out = KafkaOut(settings.kafka_servers, settings.kafka_topic_out, settings.kafka_extras)
+    async def check(self) -> None:
+        """Wait for the brokers' first answer, some seconds at most. Raises KafkaMisconfigured."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._out.check, _FIRST_ANSWER)
 
     async def publish(self, events: Sequence[OutboxRow]) -> set[str]:
         """Send the events, wait for the delivery reports and return the keys of those delivered."""
-        from gateways.kafka import Outgoing
+        from gateways.kafka_client import Outgoing
 
         messages = [
-            Outgoing(each.key, subject_of(each.key).encode(), body_of(each), {"id": event_id_of(each.key)})
+            Outgoing(each.key, subject_of(each.key).encode(), body_of(each), [("id", event_id_of(each.key).encode())])
             for each in events
         ]
-        return await asyncio.to_thread(self._out.publish, messages)
+        sent = await asyncio.get_running_loop().run_in_executor(self._thread, self._out.publish, messages)
+        return sent.delivered
+
+
+async def to_kafka(settings: Settings) -> ToKafka:
+    """Return a publisher to Kafka. Raises KafkaMisconfigured for a wrong option or a login that brokers refuse."""
+    from gateways.kafka_out import KafkaOut  # the extra `kafka`: only where there is a Kafka
+
+    publisher = ToKafka(KafkaOut(settings.kafka_servers, settings.kafka_topic_out, settings.kafka_extras))
+    await publisher.check()
+    return publisher
 
 
 def body_of(event: OutboxRow | Due) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import TextClause, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel import col
 
+from db.refused_messages import digest_of
 from db.request_keys import KeyReused
 from db.rows import row_as
 from db.tables import DeadLetterAct
@@ -19,16 +21,25 @@ from db.tables import DeadLetterAct
 
 @dataclass(frozen=True)
 class DeadMessage:
-    """A message that could not be taken: its place in the topic, its bytes, the reason, and how often it was tried."""
+    """A message that could not be taken: its place in the topic, its bytes, the reason, and how often it was tried.
+
+    A null value is None. `headers`: as they came.
+    """
 
     topic: str
     partition: int
     offset: int
     key: bytes | None
-    payload: bytes
+    payload: bytes | None
     code: str
     detail: str
     tries: int
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+    @property
+    def digest(self) -> str:
+        """What tells this letter from others."""
+        return digest_of(self.key, self.payload)
 
 
 @dataclass(frozen=True)
@@ -48,15 +59,16 @@ class _LetterState:
     replayed_at: datetime | None
 
 
-# Raw, as are those below: who may only write must read nothing, not even the number given; times are the database's.
+# Raw, as are those below: who keeps letters may not read them, not even the number given; times are the database's.
 _KEEP = text(
     """
     INSERT INTO dead_letters
-      (digest, topic, topic_partition, topic_offset, message_key, payload, code, detail, tries, arrived_at)
-    VALUES (:digest, :topic, :partition, :offset, :key, :payload, :code, :detail, :tries, now())
+      (digest, topic, topic_partition, topic_offset, message_key, payload, no_value, headers, code, detail, tries, arrived_at)
+    VALUES (:digest, :topic, :partition, :offset, :key, :payload, :no_value, CAST(:headers AS jsonb), :code, :detail, :tries, now())
     ON CONFLICT DO NOTHING
     """
 )
+_TOPIC_SAYS = text("UPDATE dead_letters SET topic_says = :why WHERE digest = :digest")
 # Whoever acts on a letter holds its row until the act is on record: of two at once the second sees the first.
 _HOLD = text("SELECT code, fixed_payload IS NOT NULL AS fixed, replayed_at FROM dead_letters WHERE id = :id FOR UPDATE")
 _ACTED = select(
@@ -78,9 +90,17 @@ _ACT = text(
 
 async def keep_dead_letter(engine: AsyncEngine, dead: DeadMessage) -> None:
     """Store the message; one with the same key and payload is the same letter and is stored once."""
-    digest = hashlib.sha256(b"%d:" % len(dead.key or b"") + (dead.key or b"") + dead.payload).hexdigest()
+    headers = [[name, value if value is None else base64.b64encode(value).decode()] for name, value in dead.headers]
+    values = {**vars(dead), "digest": dead.digest, "headers": json.dumps(headers) if headers else None}
+    values |= {"payload": dead.payload or b"", "no_value": dead.payload is None}
     async with engine.begin() as conn:
-        await conn.execute(_KEEP, {**vars(dead), "digest": digest})
+        await conn.execute(_KEEP, values)
+
+
+async def topic_says(engine: AsyncEngine, dead: DeadMessage, why: str) -> None:
+    """Note why the topic of dead letters did not take this letter, or only a reference to it."""
+    async with engine.begin() as conn:
+        await conn.execute(_TOPIC_SAYS, {"digest": dead.digest, "why": why})
 
 
 async def acted_before(conn: AsyncConnection, letter_id: int, act: LetterAct, payload: str | None = None) -> str | None:

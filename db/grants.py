@@ -62,9 +62,9 @@ GRANTS: dict[str, May] = {
     "dead_letter_acts": May(api="SELECT, INSERT", worker=NOTHING, relay=NOTHING, consumer=NOTHING),
     "dead_letters": May(
         api="SELECT, UPDATE (fixed_payload, replayed_at, code, detail)",
-        worker="SELECT (id, payload, replayed_at), UPDATE (payload, message_key, fixed_payload)",
+        worker="SELECT (id, payload, headers, replayed_at), UPDATE (payload, message_key, fixed_payload, headers)",
         relay=NOTHING,
-        consumer="INSERT",
+        consumer="SELECT (digest), INSERT, UPDATE (topic_says)",
     ),
     "enrollments": May(
         api=READ,
@@ -130,6 +130,12 @@ GRANTS: dict[str, May] = {
         worker="SELECT, INSERT, UPDATE (code, message, lost, decided_by, refused_at)",
         relay=NOTHING,
         consumer=NOTHING,
+    ),
+    "refused_messages": May(
+        api=NOTHING,
+        worker=NOTHING,
+        relay=NOTHING,
+        consumer="SELECT, INSERT, UPDATE (digest, tries, code, detail, settled), DELETE",
     ),
     "request_keys": May(
         api="SELECT, INSERT, UPDATE (answered)",

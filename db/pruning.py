@@ -33,9 +33,9 @@ DELETE FROM webhook_deliveries WHERE (target_id, event_id) IN (
   ORDER BY event_id LIMIT :most
 )""",
     "deadLetters": """
-UPDATE dead_letters SET payload = '', message_key = NULL, fixed_payload = NULL
+UPDATE dead_letters SET payload = '', message_key = NULL, fixed_payload = NULL, headers = NULL
 WHERE id IN (
-  SELECT id FROM dead_letters WHERE replayed_at < :until AND payload <> '' ORDER BY id LIMIT :most
+  SELECT id FROM dead_letters WHERE replayed_at < :until AND (payload <> '' OR headers IS NOT NULL) ORDER BY id LIMIT :most
 )""",
     "checkoutKeys": """
 DELETE FROM idempotency_keys WHERE (actor, operation, key) IN (

@@ -48,6 +48,9 @@ _ROW = re.compile(r"(?m)^(DETAIL|CONTEXT):.*$")  # in which PostgreSQL quotes th
 HIDDEN = "[redacted]"
 
 
+# They log the whole URL of every request, and it may hold a secret.
+_TALKATIVE = ("httpx2", "httpcore2")
+
 _PATTERNS = (
     (_URL_LOGIN, f"{HIDDEN}@"), (_KEY, HIDDEN), (_BEARER, HIDDEN), (_TOKEN, HIDDEN), (_EMAIL, HIDDEN),
     (_ROW, rf"\1: {HIDDEN}"),
@@ -129,6 +132,8 @@ def set_up_logs(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -21,7 +21,7 @@ _CODE = r"^[A-Z][A-Z0-9_]{0,63}$"
 _ROW: dict[str, Any] = {
     "id": 7, "code": "PAYMENT_NOT_FOUND", "detail": "No payment with a line has this id; nothing was started.",
     "topic": "payments", "partition": 2, "offset": 41, "bytes": 312, "tries": 3, "begins": "{\"id\": \"018f4c1e\"",
-    "fixed": False, "arrivedAt": "2026-11-21T10:00:00Z", "replayedAt": None,
+    "fixed": False, "arrivedAt": "2026-11-21T10:00:00Z", "replayedAt": None, "topicSays": None,
 }  # fmt: skip
 _ACT: dict[str, Any] = {
     "requestKey": "ticket-4711", "verb": "replay", "actor": "ann@example.test", "reason": "the payment is here now",
@@ -45,6 +45,7 @@ class LetterView(Answer):
     fixed: bool = Field(description="an operator has mended its payload")
     arrived_at: datetime
     replayed_at: datetime | None
+    topic_says: str | None = Field(description="why the topic of dead letters did not take it whole, if it did not")
     model_config = ConfigDict(json_schema_extra={"examples": [_ROW]})
 
 
@@ -61,10 +62,18 @@ class LetterActView(Answer):
     acted_at: datetime
 
 
+class LetterHeader(Answer):
+    """A header that came with the message; its value in base64, null when it had none."""
+
+    name: str
+    value_base64: str | None
+
+
 class LetterFile(LetterView):
-    """A whole dead letter. `original` is its text; if its bytes are no text, `originalBase64` has them."""
+    """A whole dead letter. `original` is its text; if its bytes are no text, `originalBase64` has them; null both: no value."""
 
     key: str | None
+    headers: list[LetterHeader]
     original: str | None
     original_base64: str | None
     fixed_payload: Any
@@ -72,7 +81,7 @@ class LetterFile(LetterView):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {**_ROW, "key": "pay-1", "original": "{\"id\": ...}", "originalBase64": None, "fixedPayload": None,
+                {**_ROW, "key": "pay-1", "headers": [{"name": "traceparent", "valueBase64": "MDAtNGJm"}], "original": "{\"id\": ...}", "originalBase64": None, "fixedPayload": None,
                  "acts": [_ACT]}
             ]
         }
@@ -156,12 +165,13 @@ def letter_view(row: LetterRow) -> LetterView:
 
 def letter_file(row: LetterRow, acts: Sequence[LetterActRow]) -> LetterFile:
     """Return a whole dead letter with its acts."""
-    text = _text(row.payload)
+    text = None if row.no_value else _text(row.payload)
     return LetterFile(
         **_viewed(row),
         key=None if row.message_key is None else row.message_key.decode("utf-8", "backslashreplace"),
+        headers=[LetterHeader(name=str(name), value_base64=value) for name, value in row.headers or ()],
         original=text,
-        original_base64=base64.b64encode(row.payload).decode() if text is None else None,
+        original_base64=None if text is not None or row.no_value else base64.b64encode(row.payload).decode(),
         fixed_payload=json.loads(row.fixed_payload) if row.fixed_payload else None,
         acts=[LetterActView(**vars(act)) for act in acts],
     )
@@ -173,6 +183,7 @@ def _viewed(row: LetterRow) -> dict[str, Any]:
         "id": row.id, "code": row.code, "detail": row.detail, "topic": row.topic, "partition": row.topic_partition,
         "offset": row.topic_offset, "bytes": row.size, "tries": row.tries, "begins": begins,
         "fixed": row.fixed_payload is not None, "arrived_at": row.arrived_at, "replayed_at": row.replayed_at,
+        "topic_says": row.topic_says,
     }  # fmt: skip
 
 

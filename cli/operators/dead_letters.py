@@ -47,6 +47,10 @@ async def show(letter: int, *, json: Json = False) -> int:
         return FINE
     print_line(f"{found['code']}: {found['detail']}")
     print_line(f"{found['topic']}/{found['partition']}/{found['offset']}, tried {found['tries']} times")
+    if found["topicSays"]:
+        print_line(f"the topic of dead letters did not take it whole: {found['topicSays']}")
+    for header in found["headers"]:
+        print_line(f"header {header['name']}: {header['valueBase64']} (base64)")
     print_line(f"came:  {found['original'] if found['original'] is not None else found['originalBase64']}")
     if found["fixedPayload"] is not None:
         print_line(f"fixed: {json_text.dumps(found['fixedPayload'], ensure_ascii=False)}")

@@ -16,7 +16,10 @@ from db.tables import DeadLetterAct, TakenEvent
 
 @dataclass(frozen=True)
 class LetterRow:
-    """A dead letter. `payload` and `message_key` are the original bytes; `size` is the payload's, in bytes."""
+    """A dead letter. `payload` and `message_key` are the original bytes; `size` is the payload's, in bytes.
+
+    `headers`: [name, value in base64 or None] each.
+    """
 
     id: int
     topic: str
@@ -31,6 +34,9 @@ class LetterRow:
     arrived_at: datetime
     fixed_payload: str | None
     replayed_at: datetime | None
+    headers: list[list[str | None]] | None
+    topic_says: str | None
+    no_value: bool
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,8 @@ class Backlog:
     given_up: int
 
 
-_COLUMNS = """id, topic, topic_partition, topic_offset, message_key, length(payload) AS size, code, detail, tries,
-              arrived_at, fixed_payload, replayed_at"""
+_COLUMNS = """id, topic, topic_partition, topic_offset, message_key, length(payload) AS size, no_value, code, detail, tries,
+              arrived_at, fixed_payload, replayed_at, headers, topic_says"""
 # Raw: any of its conditions may be left out. A page shows the beginning of what came, not megabytes of it.
 _PAGE = text(
     f"""

@@ -2,7 +2,7 @@
 
 from db.tables.coins import CoinBalance, CoinMovement
 from db.tables.columns import Row
-from db.tables.events import DeadLetter, DeadLetterAct, TakenEvent, WebhookDelivery, WebhookTarget
+from db.tables.events import DeadLetter, DeadLetterAct, RefusedMessage, TakenEvent, WebhookDelivery, WebhookTarget
 from db.tables.lessons import Allocation, LessonSession, RefusedMatching, TrainerSlot
 from db.tables.operators import BulkRequest, OperatorAct, OperatorDecision
 from db.tables.people import Holiday, Student, Trainer, TrainerAvailability, TrainerBlockedDay, TrainerCourse
@@ -65,6 +65,7 @@ __all__ = [
     "Refund",
     "RefundDebt",
     "RefusedMatching",
+    "RefusedMessage",
     "RequestKey",
     "Row",
     "Student",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -33,7 +33,10 @@ class TakenEvent(Row, table=True):
 
 
 class DeadLetter(Row, table=True):
-    """A message that was tried and could not be taken: its original bytes, why, and the payload an operator made of it."""
+    """A message that was tried and could not be taken: its original bytes, why, and the payload an operator made of it.
+
+    `headers`: [name, value in base64 or null] each. `no_value`: it was null, not empty. `topic_says`: why the topic of dead letters did not take it whole.
+    """
 
     __tablename__ = "dead_letters"
     __table_args__ = (
@@ -55,6 +58,24 @@ class DeadLetter(Row, table=True):
     arrived_at: datetime
     fixed_payload: MaybeWords = None
     replayed_at: datetime | None = None
+    headers: Annotated[list[Any] | None, Field(sa_type=JSONB(none_as_null=True))] = None
+    topic_says: MaybeWords = None
+    no_value: bool = defaulted("false", False)
+
+
+class RefusedMessage(Row, table=True):
+    """How often a message of a topic was refused, until its offset is committed (mission row 34)."""
+
+    __tablename__ = "refused_messages"
+
+    topic: Id
+    topic_partition: Annotated[int, Field(sa_type=BigInteger, primary_key=True)]
+    topic_offset: Annotated[int, Field(sa_type=BigInteger, primary_key=True)]
+    digest: Words
+    tries: Minor
+    code: Words
+    detail: Words
+    settled: bool = defaulted("false", False)
 
 
 class DeadLetterAct(Row, table=True):

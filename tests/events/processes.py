@@ -14,6 +14,7 @@ from typing import Any
 
 import consumer
 import relay
+from application.publish_outbox import ToKafka
 from db.outbox import OutboxRow
 
 _forks = multiprocessing.get_context("forkserver")
@@ -61,18 +62,17 @@ def consume(environment: dict[str, str], log: str) -> None:
 def relay_on(environment: dict[str, str], log: str, dies: str) -> None:
     """`coursaga relay`; it kills itself `before` it publishes for the first time, or `after`, or `never`."""
     _become(environment, log)
-    publishes = relay.ToKafka.publish
+    publishes = ToKafka.publish
 
-    class Dying(relay.ToKafka):
-        async def publish(self, events: Sequence[OutboxRow]) -> set[str]:
-            if dies == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            delivered = await publishes(self, events)
-            if dies == "after":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return delivered
+    async def publish_and_die(self: ToKafka, events: Sequence[OutboxRow]) -> set[str]:
+        if dies == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        delivered = await publishes(self, events)
+        if dies == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return delivered
 
-    relay.ToKafka = Dying
+    ToKafka.publish = publish_and_die
     sys.exit(relay.main())
 
 

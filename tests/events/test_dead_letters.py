@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
+from application.consume_events import tried
 from application.context import Services
-from consumer import tried
 from db.dead_letters import keep_dead_letter
-from gateways.kafka import Incoming
+from gateways.kafka_client import Incoming
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, booted, fresh, is_problem, settings_for
 from tests.build import item, pay, rows, run, student, value

@@ -78,6 +78,15 @@ except ValueError:
     assert "jane" not in text
 
 
+def test_the_url_of_a_request_is_not_logged():
+    lines = logged("""
+import httpx2
+asked = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200)))
+log.info('asked', status=asked.post('https://shop.example/hook/canary-1?token=canary-2').status_code)
+""")
+    assert [(line["event"], line["status"]) for line in lines] == [("asked", 200)]
+
+
 def test_lines_below_the_level_are_left_out():
     assert logged("log.debug('a')\nlogging.getLogger('x').debug('b')") == []
 
