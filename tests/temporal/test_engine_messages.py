@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.update.v1 import UpdateRef
+from temporalio.api.workflowservice.v1 import PollWorkflowExecutionUpdateRequest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from domain.purchase import PurchaseOrder
@@ -15,6 +19,7 @@ from tests.temporal.conftest import PATIENT, QUEUE, Start
 from tests.temporal.fakes import Fakes, Hold, Refuse
 from tests.temporal.messages import ACCEPTED, act, cancelling, parked
 from tests.temporal.test_engine_endings import WHOLE, ending_of, made_whole
+from tests.waiting import eventually
 from workflows.messages import Cancel
 from workflows.policies import Rules
 from workflows.purchase import PurchaseInput, PurchaseWorkflow
@@ -87,6 +92,21 @@ async def test_two_cancels_at_once_undo_once(order: PurchaseOrder, start: Start,
     assert made_whole(fakes.calls[order.purchase_id]) == WHOLE
 
 
+async def is_known(temporal: Client, workflow_id: str, update_id: str) -> bool:
+    """Whether the server has the update, which no history says before a worker took it."""
+    execution = WorkflowExecution(workflow_id=workflow_id)
+    update = UpdateRef(workflow_execution=execution, update_id=update_id)
+    try:
+        await temporal.workflow_service.poll_workflow_execution_update(
+            PollWorkflowExecutionUpdateRequest(namespace=temporal.namespace, update_ref=update)
+        )
+    except RPCError as err:
+        if err.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
 @pytest.mark.parametrize("how", ["operator", "client"])
 async def test_a_cancel_before_the_first_task_still_asks_for_the_refund(
     how: str, temporal: Client, order: PurchaseOrder, fakes: Fakes
@@ -100,7 +120,8 @@ async def test_a_cancel_before_the_first_task_still_asks_for_the_refund(
         await handle.cancel()
         asked = None
     else:
-        asked = asyncio.create_task(handle.execute_update(PurchaseWorkflow.cancel, cancelling("k")))
+        asked = asyncio.create_task(handle.execute_update(PurchaseWorkflow.cancel, cancelling("k"), id="k"))
+        await eventually(lambda: is_known(temporal, order.workflow_id, "k"))
     async with Worker(temporal, task_queue=queue, workflows=[PurchaseWorkflow], activities=fakes.activities()):
         ended = await ending_of(handle)
     if asked:
