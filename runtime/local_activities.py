@@ -15,7 +15,10 @@ _MARKER = "core_local_activity"
 
 @dataclass(frozen=True)
 class LocalActivity:
-    """One local activity with all its tries. `result` None: it failed, and is followed by an activity of its name."""
+    """One local activity with all its tries. `result` None: it failed, and is followed by an activity of its name.
+
+    The SDK takes its two moments from two clocks, some milliseconds apart; it never ends before it began.
+    """
 
     name: str
     began: datetime
@@ -30,10 +33,11 @@ def local_activity_of(event: HistoryEvent) -> LocalActivity | None:
         return None
     about = cast("dict[str, Any]", json.loads(marker.details["data"].payloads[0].data))
     recorded = event.event_time.ToDatetime(tzinfo=UTC)
+    began = _moment(about.get("original_schedule_time"), recorded)
     return LocalActivity(
         about["activity_type"],
-        _moment(about.get("original_schedule_time"), recorded),
-        _moment(about.get("complete_time"), recorded),
+        began,
+        max(began, _moment(about.get("complete_time"), recorded)),
         None if marker.HasField("failure") else marker.details["result"],
     )
 
