@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +42,6 @@ _PAUSES = (0.1, 0.4)  # seconds between them: what a bad message needs to be no 
 _MAX_CONCURRENCY = 16  # messages handled side by side, then committed together
 _LISTEN = 0.5  # seconds to wait for messages
 _LONGEST_PAUSE = 10.0  # seconds between looks when a server does not answer; far below Kafka's limit for a member
-_FIRST_ANSWER = 5.0  # seconds to wait for brokers at the start; without an answer it is an outage like any other
 _LAST_ROUND = 4.0  # seconds that the messages under way have when it is asked to stop
 _GOODBYE = 3.0  # seconds to leave the group; without it the others wait for the session to end
 _LARGEST_KEY = 1024  # bytes of a key that a reference to a letter repeats
@@ -65,7 +64,7 @@ class Consumer:
 
     async def check(self) -> None:
         """Wait for the brokers' first answer, some seconds at most. Raises KafkaMisconfigured."""
-        await _within(self._sending, self._dead.check, _FIRST_ANSWER)
+        await _within(self._sending, self._dead.check)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`; what is under way then has some seconds, and is read again if they are not enough."""
@@ -96,25 +95,25 @@ class Consumer:
         await self._forget()
         if not messages:
             return
-        settled: set[Incoming] = set()
+        done: list[Incoming] = []
         try:
-            engine = self._services.engine
-            before = await refusals_of(engine, [_place(each) for each in messages])
+            before = await refusals_of(self._services.engine, [(m.topic, m.partition, m.offset) for m in messages])
             outcomes = await asyncio.gather(
-                *(self._settle(each, before.get(_place(each))) for each in messages), return_exceptions=True
+                *(self._settle(m, before.get((m.topic, m.partition, m.offset))) for m in messages),
+                return_exceptions=True,
             )
-            settled = set(_in_order(messages, outcomes))
-            done = [each for each in messages if each in settled]
+            done = _in_order(messages, outcomes)
             if done:
                 await _within(self._reading, self._inbox.commit, done)
             for message, outcome in zip(messages, outcomes, strict=True):
+                if outcome is True and message in done:
+                    self._refused[message.topic, message.partition] = _place(message)
+            for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
-                if outcome and message in settled:
-                    self._refused[message.topic, message.partition] = _place(message)
         finally:
-            if rest_of := [each for each in messages if each not in settled]:
-                await _within(self._reading, self._inbox.seek_back, rest_of)
+            if again := [each for each in messages if each not in done]:
+                await _within(self._reading, self._inbox.seek_back, again)
 
     async def _forget(self) -> None:
         """Forget refusals of messages whose offsets are committed for certain: these do not come again."""
@@ -127,7 +126,12 @@ class Consumer:
                 del self._refused[place.topic, place.topic_partition]
 
     async def _settle(self, message: Incoming, before: Refusals | None) -> bool:
-        """Bring a message in or make it a dead letter; return whether it was ever refused."""
+        """Bring a message in or make it a dead letter; return whether it was ever refused.
+
+        `before`: what was refused at its place, perhaps another message: the topic may have been made anew.
+        """
+        if before is not None and before.place != _place(message):
+            before = None
         if before is not None and before.settled:
             return True
         dead = await tried(self._services, message, before)
@@ -201,17 +205,18 @@ def _in_order(messages: Sequence[Incoming], outcomes: Sequence[bool | BaseExcept
     return found
 
 
-async def _unless_stopped(stop: asyncio.Event, work: Any) -> None:
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """Await the work; once it is asked to stop, for some seconds more."""
     task, asked = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait([task, asked], return_when=asyncio.FIRST_COMPLETED)
-        async with asyncio.timeout(_LAST_ROUND):
-            await task
-    except TimeoutError:
+    await asyncio.wait([task, asked], return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    await asyncio.wait([task], timeout=_LAST_ROUND)
+    if not task.done():
         log.warning("consumer_stops_in_the_middle", seconds=_LAST_ROUND)
-    finally:
-        asked.cancel()
+        task.cancel()
+        await asyncio.wait([task], timeout=_GOODBYE)
+        return
+    task.result()
 
 
 async def _within(threads: ThreadPoolExecutor, call: Callable[..., _T], *values: Any) -> _T:

@@ -32,8 +32,6 @@ _LONGEST_PAUSE = 10.0  # ... up to this
 if TYPE_CHECKING:
     from gateways.kafka_out import KafkaOut
 
-_FIRST_ANSWER = 5.0  # seconds to wait for brokers at the start; without an answer it is an outage like any other
-
 log = structlog.stdlib.get_logger()
 
 
@@ -62,7 +60,7 @@ class ToKafka:
 
     async def check(self) -> None:
         """Wait for the brokers' first answer, some seconds at most. Raises KafkaMisconfigured."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._out.check, _FIRST_ANSWER)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._out.check)
 
     async def publish(self, events: Sequence[OutboxRow]) -> set[str]:
         """Send the events, wait for the delivery reports and return the keys of those delivered."""

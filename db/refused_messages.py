@@ -27,7 +27,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Refusals:
+class Refusals(Place):
     """How often a message was refused, why the last time, and whether it is settled: nothing is left to do about it."""
 
     tries: int
@@ -35,10 +35,10 @@ class Refusals:
     detail: str
     settled: bool
 
-
-@dataclass(frozen=True)
-class _Found(Refusals, Place):
-    pass
+    @property
+    def place(self) -> Place:
+        """Which message it was."""
+        return Place(self.topic, self.topic_partition, self.topic_offset, self.digest)
 
 
 # Raw, as are those below: many places at once.
@@ -81,22 +81,14 @@ def digest_of(key: bytes | None, payload: bytes | None) -> str:
     return hashlib.sha256(begin + payload if payload is not None else b"null:" + begin).hexdigest()
 
 
-async def refusals_of(engine: AsyncEngine, places: Sequence[Place]) -> dict[Place, Refusals]:
-    """Return the refusals so far of those of these messages that were refused before."""
-    values = {
-        "topics": [place.topic for place in places],
-        "partitions": [place.topic_partition for place in places],
-        "offsets": [place.topic_offset for place in places],
-    }
+async def refusals_of(
+    engine: AsyncEngine, places: Sequence[tuple[str, int, int]]
+) -> dict[tuple[str, int, int], Refusals]:
+    """Return by topic, partition and offset what was refused at these places before."""
+    topics, partitions, offsets = ([place[part] for place in places] for part in range(3))
     async with engine.connect() as conn:
-        found = rows_as(_Found, await conn.execute(_FIND, values))
-    known = {
-        Place(row.topic, row.topic_partition, row.topic_offset, row.digest): Refusals(
-            row.tries, row.code, row.detail, row.settled
-        )
-        for row in found
-    }
-    return {place: known[place] for place in places if place in known}
+        found = await conn.execute(_FIND, {"topics": topics, "partitions": partitions, "offsets": offsets})
+        return {(row.topic, row.topic_partition, row.topic_offset): row for row in rows_as(Refusals, found)}
 
 
 async def count_refusal(engine: AsyncEngine, place: Place, code: str, detail: str) -> int:

@@ -16,6 +16,7 @@ from gateways.kafka_client import Outgoing, config_of, made, name_of
 from gateways.kafka_errors import KafkaMisconfigured
 
 _PATIENCE = 6.0  # seconds until an undelivered message counts as not delivered
+_FIRST_ANSWER = 5.0  # seconds to wait at the start; without an answer it is an outage like any other
 _TOPIC_PATIENCE = 4.0  # seconds until a topic that nobody knows counts as unknown; it may just have been made
 _LARGEST = 1_000_000_000  # bytes before compression, the most the library can: the brokers say what is too large
 
@@ -84,10 +85,10 @@ class KafkaOut:
         self._config = config_of(fixed, usual, options) | {"error_cb": self._note}
         self._producer = made(Producer, self._config)
 
-    def check(self, seconds: float) -> None:
-        """Wait for the brokers' first answer, so long at most. Raises KafkaMisconfigured when they refuse our login."""
+    def check(self) -> None:
+        """Wait for the brokers' first answer, some seconds at most. Raises KafkaMisconfigured when they refuse our login."""
         try:
-            self._producer.list_topics(self._topic, timeout=seconds)
+            self._producer.list_topics(self._topic, timeout=_FIRST_ANSWER)
         except KafkaException as err:
             self._producer.poll(0)
             _log.warning("kafka_trouble", error=name_of(err), seen=self._seen and self._seen.name())

@@ -51,7 +51,8 @@ async def show(letter: int, *, json: Json = False) -> int:
         print_line(f"the topic of dead letters did not take it whole: {found['topicSays']}")
     for header in found["headers"]:
         print_line(f"header {header['name']}: {header['valueBase64']} (base64)")
-    print_line(f"came:  {found['original'] if found['original'] is not None else found['originalBase64']}")
+    came = found["original"] if found["original"] is not None else found["originalBase64"]
+    print_line(f"came:  {came if came is not None else 'no value (null)'}")
     if found["fixedPayload"] is not None:
         print_line(f"fixed: {json_text.dumps(found['fixedPayload'], ensure_ascii=False)}")
     print_table(found["acts"], {"actedAt": "at (UTC)", "actor": "who", "verb": "did", "reason": "why", "outcome": "so"})

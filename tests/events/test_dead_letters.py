@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from application.consume_events import tried
 from application.context import Services
 from db.dead_letters import keep_dead_letter
+from db.refused_messages import Place, count_refusal, digest_of, refusals_of, settle_refused
 from gateways.kafka_client import Incoming
 from runtime.settings import Settings
 from tests.api.conftest import NOBODY, booted, fresh, is_problem, settings_for
@@ -66,6 +67,16 @@ async def test_the_same_bytes_again_are_the_same_letter(at: Services, engine: En
         await dead(at, b"bad", offset)
     await dead(at, b"worse")
     assert value(engine, "SELECT count(*) FROM dead_letters") == 2
+
+
+async def test_another_message_at_the_same_place_begins_anew(at: Services, engine: Engine) -> None:
+    """A topic was made anew: what was counted, and done, was about a message that is gone."""
+    gone, new = (Place("payments", 0, 7, digest_of(None, payload)) for payload in (b"gone", b"new"))
+    assert [await count_refusal(at.engine, gone, "EVENT_NOT_JSON", "") for _ in range(3)] == [1, 2, 3]
+    await settle_refused(at.engine, gone)
+    assert (await refusals_of(at.engine, [("payments", 0, 7)]))["payments", 0, 7].place == gone
+    assert await count_refusal(at.engine, new, "EVENT_NOT_JSON", "") == 1
+    assert rows(engine, "SELECT digest, tries, settled FROM refused_messages") == [(new.digest, 1, False)]
 
 
 async def test_fixed_then_replayed_it_starts_the_purchase_and_the_original_stays(

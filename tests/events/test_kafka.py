@@ -86,7 +86,7 @@ async def test_every_payment_one_purchase_whatever_happens_to_consumers_and_brok
     letters = {bytes(row.payload): (row.code, row.tries) for row in rows(engine, "SELECT * FROM dead_letters")}
     assert letters == {made(ids[0]): (code, 3) for code, made in POISON.values()}
     assert {message.value for message in everything_on(world, "payments.dead-letters", len(bad))} == bad
-    exactly_three_tries([line for said in world.logs() for line in said])
+    exactly_three_tries([line for said in world.logs() for line in said], kills)
 
 
 async def test_while_temporal_is_away_nothing_is_refused_and_nothing_lost(
