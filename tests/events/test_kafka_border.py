@@ -116,3 +116,4 @@ async def test_silent_brokers_keep_no_consumer_from_stopping(world: World) -> No
     await eventually(lambda: value(world.engine, "SELECT count(*) FROM refused_messages WHERE settled") == 1)
     world.brokers.freeze()
     assert world.consumers[-1].stop() == 0
+    assert "consumer_left_without_goodbye" in [line["event"] for line in world.consumers[-1].said()]
